@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +27,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.serving.services import services_with_reward
 from aamc_sdk.storage import COMPONENT, RESTORE, checkpoint_metadata, is_complete, load_component, load_state, read_json_object
-from aamc_sdk.types import Floats, Pool, Preference, json_figures
+from aamc_sdk.types import Floats, Pool, Preference, json_figures, lazy_property
 
 EVALUATION = "evaluation"
 """The goal of a run that evaluates another run."""
@@ -77,7 +76,7 @@ class Run:
         if self.content["goal"] == EVALUATION:
             raise CheckpointError(f"{self.folder} holds an evaluation and no router; use the evaluated run {self.content['evaluates']}")
 
-    @cached_property
+    @lazy_property
     def content(self) -> dict[str, Any]:
         """The content of ``run.yaml``."""
         path = self.folder / "run.yaml"
@@ -94,7 +93,7 @@ class Run:
                 raise CheckpointError(f"{path} is damaged: {key!r} must be of type {kind.__name__}, not {content[key]!r:.40}; {RESTORE}")
         return content
 
-    @cached_property
+    @lazy_property
     def settings(self) -> ServingSettings:
         """The settings for serving the run."""
         try:
@@ -102,7 +101,7 @@ class Run:
         except (ConfigError, PreferenceError) as error:
             raise CheckpointError(f"{self.folder / 'run.yaml'} cannot be used: {error}; {RESTORE}") from error
 
-    @cached_property
+    @lazy_property
     def pool(self) -> Pool:
         """The candidates."""
         path = self.folder / "pool.yaml"

@@ -6,6 +6,7 @@ from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, P
 from aamc_sdk.types.checks import SEPARATOR, check_name, check_text, is_figure, json_figures
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, check_dataset
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback, is_implicit, new_ids
+from aamc_sdk.types.lazy_property import lazy_property
 from aamc_sdk.types.named_values import NamedValues
 from aamc_sdk.types.pools import Pool, PoolState
 from aamc_sdk.types.preferences import Preference
@@ -57,6 +58,7 @@ __all__ = [
     "json_figures",
     "last_box",
     "last_number",
+    "lazy_property",
     "new_ids",
     "normalized_answer",
     "normalized_text",

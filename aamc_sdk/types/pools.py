@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import attrs
@@ -14,6 +13,7 @@ from aamc_sdk.errors import DataError, PoolError, check_type, one_of, unknown_na
 from aamc_sdk.types.arithmetic import Floats, read_only
 from aamc_sdk.types.candidates import Candidate, ModelSpec, Prices
 from aamc_sdk.types.checks import MAX_FIGURE, is_figure, names_field
+from aamc_sdk.types.lazy_property import lazy_property
 
 
 @attrs.frozen(eq=False)
@@ -112,17 +112,17 @@ class Pool:
         """Return the candidates only: a copy computes its own arrays, since copied arrays would be writable."""
         return {"candidates": self.candidates}
 
-    @cached_property
+    @lazy_property
     def names(self) -> tuple[str, ...]:
         """The candidates' names, in order."""
         return tuple(candidate.name for candidate in self.candidates)
 
-    @cached_property
+    @lazy_property
     def arrays(self) -> PoolArrays:
         """The candidates' prices, latencies and context windows as arrays."""
         return PoolArrays.of(self.candidates)
 
-    @cached_property
+    @lazy_property
     def _positions(self) -> dict[str, int]:
         return {name: position for position, name in enumerate(self.names)}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import attrs
 import msgspec
 
 from aamc_sdk.log.rows.json_text import damage_errors, decode_entry, encode, null_if_unknown
-from aamc_sdk.types import Attempt, Feedback, new_ids
+from aamc_sdk.types import Attempt, Feedback, lazy_property, new_ids
 from aamc_sdk.types.decisions import default_cost_source, default_status
 
 DECISION, ATTEMPT, FEEDBACK = "decision", "attempt", "feedback"
@@ -122,7 +122,7 @@ class Row:
         """The key as text."""
         return f"{self.kind}/{self.id}#{self.revision}" if self.revision else f"{self.kind}/{self.id}"
 
-    @cached_property
+    @lazy_property
     def fields(self) -> dict[str, Any]:
         """The parsed content.
 

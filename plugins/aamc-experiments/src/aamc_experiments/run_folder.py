@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
 from enum import Enum
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing import pool_to_dict
 from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
 from aamc_sdk.storage import RESTORE, checkpoint_metadata, make_folder, write_json, write_yaml
-from aamc_sdk.types import Floats, Pool, Preference
+from aamc_sdk.types import Floats, Pool, Preference, lazy_property
 
 VERSIONED = ("aamc-sdk", "numpy", "torch", "transformers", "onnxruntime", "gymnasium", "scikit-learn")
 """The distributions whose versions ``run.yaml`` records."""
@@ -123,7 +122,7 @@ class RunFolder(Run):
             else:
                 entry.unlink()
 
-    @cached_property
+    @lazy_property
     def settings(self) -> Settings:
         """The settings of the run.
 

@@ -7,14 +7,13 @@ each known candidate (a sigmoid each). All heads share one hidden layer; without
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
 from aamc_lexical.heads.targets import UNLABELLED, Targets
-from aamc_sdk.types import Floats, sigmoid
+from aamc_sdk.types import Floats, lazy_property, sigmoid
 
 INVERSE_PENALTY = 0.03
 """scikit-learn's ``C``: the weight of the summed loss against half the squared coefficients, for embeddings of unit variance."""
@@ -71,7 +70,7 @@ class HeadWeights:
             quality=yes[:, columns["quality"]] if "quality" in columns else None,
         )
 
-    @cached_property
+    @lazy_property
     def _together(self) -> tuple[dict[str, slice], Floats, Floats]:
         """The columns of each head, and the weights ``[H, K]`` and biases ``[K]`` of all heads for a single product."""
         tasks = [task for task in TASKS if f"{task}.weight" in self.arrays]

@@ -8,13 +8,12 @@ compromise between its own outcomes and those of similar candidates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cached_property
 
 import attrs
 import numpy as np
 
 from aamc_lexical.heads.head_weights import softmax
-from aamc_sdk.types import Candidate, Floats, ModelSpec
+from aamc_sdk.types import Candidate, Floats, ModelSpec, lazy_property
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 1e6)
 """In units of the known candidates' median distance; the maximum weighs all candidates equally."""
@@ -70,7 +69,7 @@ class CandidateSimilarity:
         """Return the weight of each known candidate for each of M unseen ones, ``[M, K]``; rows sum to one."""
         return softmax(-self._distances(descriptions, prices) / self.bandwidth)
 
-    @cached_property
+    @lazy_property
     def known_weights(self) -> Floats:
         """The weight of each known candidate's outcomes for each known candidate, ``[K, K]``; rows sum to one."""
         if (self.own_share == 1).all():
