@@ -32,6 +32,10 @@ class AamcError(Exception):
 
     document: Mapping[str, Any] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python's own calls the class with args alone, which an __init__ with further arguments refuses
+        return type(self).__new__, (type(self), *self.args), {**self.__dict__, "args": self.args}
+
 
 class ConfigError(AamcError, ValueError):
     """Raised when an option is unknown, of the wrong type, or out of its range."""

@@ -30,6 +30,8 @@ class AgentError(AamcError, RuntimeError):
 class AgentTimeoutError(AgentError, TimeoutError):
     """Raised when an agent ran out of time. The same call may succeed later, so it is not cached."""
 
+    __new__ = OSError.__new__  # type: ignore[assignment]  # that of RuntimeError, which is found first, makes no OSError, so copies would fail
+
 
 def check_extra(user: str, extra: str, *modules: str) -> None:
     """Raise ConfigError, which names the extra such as ``aamc-agents[web]``, if a module of an optional dependency is not installed."""
