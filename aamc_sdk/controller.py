@@ -371,6 +371,7 @@ class MetaController:
             preference: As for :meth:`route`.
             options: Parameters of the request to the model, such as ``temperature``; they win over the candidate's own parameters.
             on_text: Called with each piece of the answer's text as it comes, on a worker thread; after the first one no other candidate is called.
+                A plain function, which may raise an error to end the call, but must not close the controller.
                 None asks for the whole answer at once, as ``options`` with tools need it.
             **arguments: As for :meth:`route`.
 
@@ -380,7 +381,7 @@ class MetaController:
         Raises:
             PoolError: No candidate has an endpoint.
             DataError: ``options`` are not a mapping, have ``messages``, ``model``, ``candidate`` or ``decision_id``, or have tools together with
-                ``on_text``.
+                ``on_text``; or ``on_text`` is a coroutine function.
             ProviderError: Every allowed candidate failed, or one failed after its first text.
         """
         return self._loop.run(self._decider.complete(self._arguments(query, preference, arguments), options, on_text))
@@ -447,6 +448,7 @@ class MetaController:
         """Finish calls, logging and learning, deliver the events and close the store; closing twice, or in a forked child, does nothing."""
         if self._guard.forked:
             return
+        self._threads.check_closer()
         self._call_guard.close()
         self._guard.close()
         if self.learner is not None:

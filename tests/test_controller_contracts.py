@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -476,6 +477,14 @@ def test_a_function_that_gets_the_text_may_complete_another_request(controller: 
     assert set(others) == {"you"}
 
 
+def test_a_function_that_gets_the_text_cannot_close_the_controller_that_waits_for_it(controller: MetaController) -> None:
+    with pytest.raises(StoreError, match="on_text must not close the controller, which would wait for it; close it after complete has returned"):
+        controller.complete("Hi", on_text=lambda _: controller.close())
+    assert controller.complete("Hi").text == "Hi"
+    with build("first") as other:
+        assert controller.complete("Hi", on_text=lambda _: other.close()).text == "Hi"
+
+
 def test_what_a_function_that_gets_the_text_raises_reaches_the_caller_and_ends_the_call(controller: MetaController) -> None:
     def refuse(text: str) -> None:
         raise ValueError(text)
@@ -627,6 +636,16 @@ def test_options_must_be_a_mapping(controller: MetaController) -> None:
     assert controller.store.experience().position == 0
     with pytest.raises(DataError, match="on_text must be a function of a text, not 3"):
         controller.complete("Hi", on_text=3)  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_coroutine_function_cannot_get_the_text_since_nothing_would_await_it(controller: MetaController) -> None:
+    async def show(text: str) -> None:
+        pytest.fail(text)
+
+    for function in (show, partial(show)):
+        with pytest.raises(DataError, match="on_text must be a plain function of a text, not a coroutine function, which nothing would await"):
+            controller.complete("Hi", on_text=function)
+    assert controller.store.experience().position == 0
 
 
 def test_a_state_must_be_one_for_a_completion_too(tmp_path: Path) -> None:

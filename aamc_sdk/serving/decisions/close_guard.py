@@ -70,7 +70,13 @@ class GuardedThreads:
 
     def __init__(self, guard: CloseGuard) -> None:
         self._guard = guard
-        self._threads = ThreadPoolExecutor(_THREADS, "aamc-controller")
+        self._ids: set[int] = set()
+        self._threads = ThreadPoolExecutor(_THREADS, "aamc-controller", initializer=lambda: self._ids.add(threading.get_ident()))
+
+    def check_closer(self) -> None:
+        """Raise StoreError if the caller, who closes the controller, runs on one of the threads, as ``on_text`` of ``complete`` does."""
+        if threading.get_ident() in self._ids:
+            raise StoreError("on_text must not close the controller, which would wait for it; close it after complete has returned")
 
     async def run(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
         """Return the result of blocking work that one of the threads has done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -108,6 +109,8 @@ class Decider:
                 raise DataError(f"options must not have {name!r}, which the query and the decision determine; leave it out")
         if on_text is not None and not callable(on_text):
             raise DataError(f"on_text must be a function of a text, not {on_text!r:.80}")
+        if inspect.iscoroutinefunction(on_text):
+            raise DataError("on_text must be a plain function of a text, not a coroutine function, which nothing would await")
         if on_text is not None and options and options.get("tools"):
             raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
         show = None if on_text is None else partial(self._threads.run, on_text)  # it may block, or complete another request
