@@ -16,7 +16,7 @@ from aamc_models.testing import Script
 from server.conftest import Running, key
 
 MB = 1_000_000
-LIMITS = {"bodies_mb": 3.0, "key_bodies_mb": 2.0}
+LIMITS: dict[str, Any] = {"bodies_mb": 3.0, "key_bodies_mb": 2.0}
 
 
 def scope_of(name: str) -> dict[str, Any]:
