@@ -58,6 +58,15 @@ def test_a_request_leaves_no_cycle_of_ours(serve: Run, no_collections: None, fau
     assert Counter() == cycles_of_ours()
 
 
+@pytest.mark.parametrize(("path", "status"), [("/v1/chat/completions", 200), ("/v1/feedback", 413)])
+def test_a_request_whose_body_comes_in_pieces_leaves_no_cycle_of_ours(serve: Run, no_collections: None, path: str, status: int) -> None:
+    running = serve(good=Script())
+    body = {"model": "good", "messages": [{"role": "user", "content": "x" * 900_000}]}
+    for _ in range(8):
+        assert running.ask(path, body).status == status
+    assert Counter() == cycles_of_ours()
+
+
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_request_whose_client_was_watched_leaves_no_cycle_of_ours(serve: Run, no_collections: None, streamed: bool) -> None:
     running = serve(first=Script(first_ms=3000 * SWEEP_S))
