@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -74,6 +74,10 @@ class Provider(BaseComponent):
 _AVAILABLE = EndpointState()
 
 
+def _ignore(may_be_billed: bool) -> None:
+    """Do nothing with the progress of a request."""
+
+
 @attrs.frozen(kw_only=True, slots=False)  # without slots, construction takes a third less time
 class WireRequest:
     """A request in a provider's own dialect.
@@ -86,6 +90,8 @@ class WireRequest:
         headers: Further headers, such as ``anthropic-beta``.
         method: The HTTP method.
         is_converted: Whether the body was converted from another dialect; any other one is the client's own, and passes as untouched as possible.
+        on_sent: Called with whether the server may bill the call: False at the beginning, True as soon as the request is sent, and False again if the
+            server refuses it. A provider may ignore it; the server is then assumed to bill the call from the beginning.
     """
 
     api: str
@@ -93,6 +99,7 @@ class WireRequest:
     headers: Mapping[str, str] = attrs.field(factory=dict)
     method: str = "POST"
     is_converted: bool = False
+    on_sent: Callable[[bool], None] = attrs.field(default=_ignore, eq=False, repr=False)
 
 
 @attrs.frozen(kw_only=True, slots=False)  # quicker to construct

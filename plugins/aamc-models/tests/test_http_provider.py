@@ -8,6 +8,7 @@ import subprocess
 import threading
 from contextlib import ExitStack
 
+import attrs
 import numpy as np
 import orjson
 import pytest
@@ -48,6 +49,29 @@ def test_a_request_has_the_models_name_and_the_candidates_parameters_and_the_bod
     assert "post /v1/chat/completions" in server.heads[0]
     assert "authorization: bearer abc" in server.heads[0]
     assert "x-team: blue" in server.heads[0]
+
+
+@pytest.mark.parametrize(
+    ("scripts", "expected"),
+    [
+        ([reply()], [False, True]),
+        ([reply({"error": "busy"}, 503)], [False, True, False]),
+        ([hang], [False, True, True]),
+        ([reply({"error": "busy"}, 503), reply()], [False, True, False, True]),
+        ([], [False, False]),
+    ],
+    ids=["answered", "refused", "timeout", "repeated", "unreachable"],
+)
+def test_a_request_tells_when_it_is_sent_and_when_its_server_has_refused_it(upstream, provider, scripts, expected) -> None:
+    noted: list[bool] = []
+    address = upstream(*scripts).url if scripts else "http://127.0.0.1:9/v1"
+    made = provider(base_url=address, retries=int(len(scripts) > 1), timeout_seconds=60.0 if hang not in scripts else 0.5)
+    request = attrs.evolve(CHAT, on_sent=noted.append)
+    if expected[-1] and hang not in scripts:
+        sent(made, request)
+    else:
+        failed(sent, made, request)
+    assert expected == noted
 
 
 @pytest.mark.parametrize(("api", "added"), [("/images/generations", {}), ("completions", {"temperature": 1.0})])

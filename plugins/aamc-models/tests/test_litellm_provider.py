@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
+import attrs
 import pytest
 from aamc_models.dialects import StreamMonitor, reported_cost, usage_of
 from aamc_models.testing import Script, StubServer
@@ -55,6 +57,17 @@ def test_a_whole_answer_comes_in_openais_dialect(model: str, make: Callable[...,
     reply = asyncio.run(make(model).send(spec(), request()))
     assert SCRIPT.text == reply.answer["choices"][0]["message"]["content"]
     assert (usage_of("chat", reply.answer).prompt_tokens, usage_of("chat", reply.answer).output_tokens) == (100, 20)
+
+
+@pytest.mark.parametrize(("script", "expected"), [(SCRIPT, [False, True]), (Script(fault="status", status=429), [False, True, False])])
+def test_a_request_tells_when_it_is_sent_and_when_its_server_has_refused_it(
+    make: Callable[..., Any], stub: StubServer, script: Any, expected: Any
+) -> None:
+    stub.scripts["m"] = script
+    noted: list[bool] = []
+    with suppress(ProviderError):
+        asyncio.run(make("openai/m", retries=0).send(spec(), attrs.evolve(request(), on_sent=noted.append)))
+    assert expected == noted
 
 
 @pytest.mark.parametrize("model", ["openai/m", "anthropic/m"])

@@ -167,6 +167,22 @@ def test_a_client_that_leaves_a_stream_pays_for_what_came(serve: Any, stub: Stub
     assert ask_all(gateway.url, [chat(max_tokens=100)])[0][0] in (402, 429)
 
 
+def test_clients_that_leave_before_the_answer_use_a_budget_up(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(fault="hang")
+    gateway = serve({"good": {"input_price": 1.0, "output_price": 0.0}}, settings={"access": {"limits": {"usd_total": 0.035}}})
+
+    async def leave() -> None:
+        async with aiohttp.ClientSession() as session:
+            asking = asyncio.ensure_future(session.post(f"{gateway.url}/v1/chat/completions", json=chat(text="word " * 4000)))
+            assert await asyncio.to_thread(stub.wait, lambda now: now.active == 1)
+            asking.cancel()
+
+    for _ in range(5):  # each costs 5,000 tokens, and a further one reserves 10,000
+        asyncio.run(leave())
+        assert stub.wait(lambda now: now.active == 0)
+    assert ask_all(gateway.url, [chat(text="word " * 4000)])[0][0] == 402
+
+
 @pytest.mark.parametrize("ttl", ["1h", "\\u0031h"])
 def test_a_prompt_that_is_cached_for_an_hour_reserves_twice_its_price(serve: Any, stub: StubServer, ttl: str) -> None:
     gateway = serve({"good": {"input_price": 10_000.0, "output_price": 0.0}}, settings={"access": {"limits": {"usd_total": 3.2}}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
@@ -13,7 +14,7 @@ import pytest
 from aamc_gateway.forwarding.calls.usage import UsageEstimator
 from aamc_gateway.requests.media import Media
 from aamc_models.testing import Script, StubServer
-from faults.conftest import ask_all, chat, entries
+from faults.conftest import BRISK, ask, ask_all, chat, entries
 
 from aamc_sdk.interfaces import Usage
 
@@ -128,6 +129,64 @@ def test_an_aborted_stream_is_billed_for_what_came(serve: Any, stub: StubServer)
     billed = stub.counts("good")
     assert 0 < attempt["output_tokens"] < 4000
     assert attempt["cost_usd"] == pytest.approx((100 + 2 * billed.output_tokens) / 1e6, rel=1.0)
+
+
+def leave_before_the_answer(url: str, begun: Callable[[], bool], model: str = "good", **fields: Any) -> None:
+    """Ask, and leave once the call has begun."""
+
+    async def main() -> None:
+        async with aiohttp.ClientSession() as session:
+            asking = asyncio.ensure_future(ask(session, url, chat(model, **fields)))
+            assert await asyncio.to_thread(begun)
+            asking.cancel()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("model", "streamed"), [("good", False), ("good", True), ("aamc/arena", False)])
+def test_a_call_whose_client_left_before_the_answer_costs_its_prompt(serve: Any, stub: StubServer, model: str, streamed: bool) -> None:
+    stub.scripts["good"] = stub.scripts["other"] = Script(fault="hang")
+    gateway = serve({"good": {"input_price": 1.0, "output_price": 2.0}, "other": {"input_price": 1.0, "output_price": 2.0}})
+    count = 1 if model == "good" else 2
+    leave_before_the_answer(gateway.url, lambda: stub.wait(lambda now: now.active == count), model, text="word " * 4000, stream=streamed)
+    assert stub.wait(lambda now: now.active == 0)
+    attempts = entries(gateway, "attempt")
+    assert [(each["status"], each["cost_source"], each["output_tokens"]) for each in attempts] == [("cancelled", "estimated", 0)] * count
+    assert [each["cost_usd"] for each in attempts] == pytest.approx([5e-3] * count, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "is_billed"),
+    [
+        (Script(fault="hang"), BRISK, True),
+        (Script(fault="hang_stream"), BRISK, True),
+        (Script(fault="cut"), {}, True),
+        (Script(fault="status", status=500), {}, False),
+        (Script(fault="status", status=429), {}, False),
+        (Script(fault="error_event"), {}, False),
+        (Script(), {"base_url": "http://127.0.0.1:9/v1"}, False),
+    ],
+    ids=lambda value: value.fault if isinstance(value, Script) else None,
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_failed_call_costs_its_prompt_unless_its_server_refused_it(
+    serve: Any, stub: StubServer, script: Script, options: Any, is_billed: bool, streamed: bool
+) -> None:
+    stub.scripts["good"] = script
+    gateway = serve({"good": {**options, "input_price": 1.0, "output_price": 0.0}})
+    ask_all(gateway.url, [chat("good", "word " * 4000, stream=streamed)])
+    (attempt,) = entries(gateway, "attempt")
+    cost = (attempt.get("cost_usd"), attempt.get("cost_source"))
+    assert cost == ((pytest.approx(5e-3, rel=0.01), "estimated") if is_billed else (None, None))
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_client_that_leaves_before_another_attempt_pays_nothing_for_a_refused_one(serve: Any, stub: StubServer, streamed: bool) -> None:
+    stub.scripts["good"] = Script(fault="status", status=503, retry_after_s=30.0)
+    gateway = serve({"good": {"input_price": 1.0, "output_price": 2.0, "retries": 1, "max_pause_s": 60.0}})
+    leave_before_the_answer(gateway.url, lambda: stub.wait(lambda now: now.counts("good").faults == 1 and now.active == 0), stream=streamed)
+    (attempt,) = entries(gateway, "attempt")
+    assert (attempt["status"], attempt.get("cost_usd")) == ("cancelled", None)
 
 
 def test_failed_attempts_and_fallbacks_are_all_in_the_log(serve: Any, stub: StubServer) -> None:

@@ -9,10 +9,12 @@ from aamc_sdk.lazy_exports import lazy_exports
 if TYPE_CHECKING:
     from aamc_models.providers.anthropic import Anthropic
     from aamc_models.providers.openai import OpenAI
+    from aamc_models.transport.failures import may_be_billed
     from aamc_models.transport.http import HttpProvider
     from aamc_models.transport.options import DeploymentOptions, EndpointOptions, check_variable
 
-__all__ = ["Anthropic", "DeploymentOptions", "EndpointOptions", "HttpProvider", "OpenAI", "check_variable"]
+__all__ = ["Anthropic", "DeploymentOptions", "EndpointOptions", "HttpProvider", "OpenAI", "check_variable", "may_be_billed"]
 
 # so that importing aamc_models alone loads no HTTP library
-__getattr__, __dir__ = lazy_exports(__name__, __all__, ("transport.options", "transport.http", "providers.openai", "providers.anthropic"))
+_MODULES = ("transport.options", "transport.failures", "transport.http", "providers.openai", "providers.anthropic")
+__getattr__, __dir__ = lazy_exports(__name__, __all__, _MODULES)

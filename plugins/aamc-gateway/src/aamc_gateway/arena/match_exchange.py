@@ -15,7 +15,7 @@ from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.max_cost import DENSE_BYTES_PER_TOKEN
 from aamc_gateway.forwarding.answers.whole_answers import answer_of, bill_reply
-from aamc_gateway.forwarding.calls.upstreams import Prepared, Upstream, UpstreamCall
+from aamc_gateway.forwarding.calls.upstreams import UpstreamCall
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.media import Media
@@ -134,8 +134,8 @@ class MatchExchange(Exchange):
     async def _reply(self, call: UpstreamCall) -> MatchReply | ProviderError:
         error: ProviderError | None = None
         try:
-            async with call.block:
-                reply = await self._sent(call.upstream, call.prepared)
+            async with call:
+                reply = await self._sent(call)
                 bill_reply(call, reply, self.request.priced)
                 answer = plain_answer(answer_to_chat(call.prepared.request.api, answer_of(reply)))
                 convert_answer("chat", self.request.dialect, answer)  # one that the client's dialect cannot express has failed
@@ -156,10 +156,10 @@ class MatchExchange(Exchange):
         """Keep a call until the log gets all."""
         self._attempts.append(attempt)
 
-    async def _sent(self, upstream: Upstream, prepared: Prepared) -> WireReply:
-        seconds = self.settings.timeout_seconds
+    async def _sent(self, call: UpstreamCall) -> WireReply:
+        upstream, seconds = call.upstream, self.settings.timeout_seconds
         try:
-            return await asyncio.wait_for(upstream.wire.send(upstream.candidate, prepared.request), seconds)
+            return await asyncio.wait_for(upstream.wire.send(upstream.candidate, call.request), seconds)
         except asyncio.TimeoutError:
             raise ProviderError(f"model {upstream.name!r} gave no answer in {seconds:g} s", kind="timeout") from None
 

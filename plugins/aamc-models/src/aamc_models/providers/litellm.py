@@ -17,7 +17,7 @@ import orjson
 
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.providers.server_quirks import quirks_of
-from aamc_models.transport.failures import RETRIED, Failure, provider_error, refusal, without_key
+from aamc_models.transport.failures import RETRIED, Failure, may_be_billed, provider_error, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable
 from aamc_models.transport.retries import may_repeat, pause_s, wanted_pause_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
@@ -130,12 +130,15 @@ class LiteLLM(ChatProvider):
         if wait_s > self.config.max_pause_s:
             text = f"wants no request for {wait_s:.3g} s, as its answer 429 said"
             raise self._explained(candidate, Failure(text, "rate_limit", retry_after_s=wait_s))
+        request.on_sent(False)
         await asyncio.sleep(max(wait_s, 0.0))
         for attempt in range(self.config.retries + 1):
+            request.on_sent(True)
             try:
                 return await call(**arguments, **streamed)
             except Exception as error:
                 failure = self._error(candidate, error)
+                request.on_sent(may_be_billed(failure))
                 if failure.kind == "rate_limit":
                     self._paused_until = max(self._paused_until, time.monotonic() + (failure.retry_after_s or 0.0))
                 too_long = (failure.retry_after_s or 0.0) > self.config.max_pause_s

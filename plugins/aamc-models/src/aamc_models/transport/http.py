@@ -19,7 +19,17 @@ from aamc_models.dialects.events import data_of, strict_event
 from aamc_models.dialects.fields import json_object, strict_json
 from aamc_models.transport.deployments import LONGEST_REST_S, Deployment, Deployments, DeploymentTurn
 from aamc_models.transport.exchange import EventStream, checked_answer, reported, whole_answer
-from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
+from aamc_models.transport.failures import (
+    ELSEWHERE,
+    RETRIED,
+    Failure,
+    asked_model,
+    failure_of,
+    may_be_billed,
+    provider_error,
+    redacted,
+    without_key,
+)
 from aamc_models.transport.options import EndpointOptions, shown_address
 from aamc_models.transport.request_body import RequestBody
 from aamc_models.transport.retries import may_repeat, pause_s
@@ -207,6 +217,7 @@ class HttpProvider(WireProvider):
                 waited_s += turn
                 if waited_s > config.max_pause_s:
                     raise self._error(body, *(last or self._busy(turn)))
+        body.request.on_sent(False)
                 await asyncio.sleep(turn)
                 continue
             if last is not None and not await _permitted(turn, last[1]):
@@ -223,6 +234,7 @@ class HttpProvider(WireProvider):
                 raise
             last = turn.deployment, failure
             tried.add(turn.deployment)
+                body.request.on_sent(may_be_billed(failure))
             if failure.kind not in (*RETRIED, "authentication") and failure.status not in ELSEWHERE:
                 raise self._error(body, *last) from failure
             others_free = deployments.others_free(tokens, tried)
@@ -267,7 +279,7 @@ class HttpProvider(WireProvider):
             response = await session.request(
                 request.method,
                 URL(self.address(deployment.base_url, request.api), encoded=True),
-                data=body.data(deployment.model),
+                data=body.payload(deployment.model),
                 headers=headers,
                 proxy=self._proxies[deployment.base_url],
                 timeout=self._timeout,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import aiohttp
 import orjson
+from aiohttp.abc import AbstractStreamWriter
 
 from aamc_models.dialects.messages.claude_rules import claude_model, claude_rules
 from aamc_models.dialects.messages.thinking import accepted_parameters
@@ -32,6 +34,22 @@ _RENAMED = {
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 
 
+class _Payload(aiohttp.BytesPayload):
+    """Bytes that tell ``on_sent`` when they are written to a connection; aiohttp before 3.12 does so by :meth:`write`."""
+
+    def __init__(self, data: bytes, on_sent: Callable[[bool], None]) -> None:
+        super().__init__(data)
+        self._on_sent = on_sent
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        self._on_sent(True)
+        await super().write(writer)
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._on_sent(True)
+        await super().write_with_length(writer, content_length)
+
+
 class RequestBody:
     """A request's body without the omitted fields, for each of the deployments."""
 
@@ -55,6 +73,11 @@ class RequestBody:
             except TypeError as error:
                 raise Failure(f"cannot be asked: the request is not JSON: {error}", "request") from error
         return self._data[name]
+
+    def payload(self, model: str) -> aiohttp.BytesPayload | None:
+        """Return the bytes of :meth:`data`, which tell when they are sent: a connection comes first."""
+        data = self.data(model)
+        return None if data is None else _Payload(data, self.request.on_sent)
 
     def _parameters(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the candidate's parameters in the words of the request's API, without those that contradict the request.

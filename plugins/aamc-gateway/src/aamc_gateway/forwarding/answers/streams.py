@@ -61,7 +61,7 @@ class StreamedAnswer(EventSender):
         """Stream the answer of a candidate; return False where it failed before its content."""
         exchange = self.exchange
         try:
-            async with call.block:
+            async with call:
                 relay = _Relay(self, call)
                 try:
                     await relay.run()
@@ -119,7 +119,7 @@ class _Relay:
         self._dialect = request.dialect
         self._plain = PlainChat() if call.becomes_plain else None
         self._hides_usage = request.api in ("chat", "completions") and not wants_usage(request.body)  # which the server is asked for all the same
-        self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, wire_request)
+        self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, call.request)
         self._held: list[bytes] = []
         many = wire_request.api in ("chat", "completions")
         self._choices: int = (request.body.get("n") or 1) * prompt_count(request.dialect, request.body) if many else 1

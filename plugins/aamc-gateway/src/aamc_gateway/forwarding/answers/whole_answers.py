@@ -80,8 +80,8 @@ async def _first_answer(exchange: Exchange) -> tuple[UpstreamCall, WireReply]:
     while True:
         call = await exchange.next_call()
         try:
-            async with call.block:
-                reply = await call.upstream.wire.send(call.upstream.candidate, call.prepared.request)
+            async with call:
+                reply = await call.upstream.wire.send(call.upstream.candidate, call.request)
                 bill_reply(call, reply, exchange.request.priced)
                 reply = _in_dialect(exchange.request, call, reply)
         except ProviderError as error:

@@ -7,9 +7,11 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
+from aamc_models import may_be_billed
 from aamc_models.dialects import (
     DEFAULT_MAX_TOKENS,
     DIALECTS,
@@ -197,7 +199,9 @@ class Upstream:
 
 
 class UpstreamCall:
-    """A call of a candidate, in progress or ended. :meth:`aamc_gateway.forwarding.exchange.Exchange.ended` must follow its block.
+    """A call of a candidate: an asynchronous context manager. :meth:`aamc_gateway.forwarding.exchange.Exchange.ended` must follow its block.
+
+    A call that ends before its usage has come is billed for its prompt by an estimate, if its server may bill it: it was sent, and not refused.
 
     Attributes:
         upstream: The candidate.
@@ -207,14 +211,40 @@ class UpstreamCall:
         figures: What metrics and logs see of it.
     """
 
-    __slots__ = ("_asked", "_estimator", "block", "figures", "held", "prepared", "upstream")
+    __slots__ = ("_asked", "_estimator", "_may_be_billed", "block", "figures", "held", "prepared", "upstream")
 
     def __init__(
         self, upstream: Upstream, prepared: Prepared, asked: ClientRequest, block: Call, held: Reservation | None, estimator: UsageEstimator
     ) -> None:
         self.upstream, self.prepared, self.block, self.held = upstream, prepared, block, held
-        self._asked, self._estimator = asked, estimator
+        self._asked, self._estimator, self._may_be_billed = asked, estimator, True
         self.figures = CallFigures(upstream.name, time.time(), provider=upstream.endpoint.provider, upstream_model=upstream.model)
+
+    async def __aenter__(self) -> None:
+        """Begin the call."""
+        await self.block.__aenter__()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        """End the call and record it."""
+        is_cancelled = error is not None and not isinstance(error, Exception)
+        if self._may_be_billed and (is_cancelled or (isinstance(error, ProviderError) and may_be_billed(error))):
+            self._bill_prompt()
+        await self.block.__aexit__(kind, error, traceback)
+
+    @property
+    def request(self) -> WireRequest:
+        """The request to send."""
+        return attrs.evolve(self.prepared.request, on_sent=self._note_sent)
+
+    def _note_sent(self, may_be_billed: bool) -> None:
+        self._may_be_billed = may_be_billed
+
+    def _bill_prompt(self) -> None:
+        """Estimate the prompt of a call of which nothing else is known."""
+        block = self.block
+        if self._asked.priced == "tokens" and math.isnan(block.cost_usd) and block.usage.prompt_tokens is None:
+            self._set_usage(block.usage, lambda: (0, 0), finished=False)
+            block.cost_source = "estimated"
 
     @property
     def becomes_plain(self) -> bool:
@@ -226,19 +256,24 @@ class UpstreamCall:
 
         Nothing is set where nothing came, and for an answer that goes on in the background, whose usage comes later.
         """
-        asked, block, body = self._asked, self.block, self._body()
+        block = self.block
         is_reported = finished and not math.isnan(cost_usd)
         if is_reported:
             block.cost_usd = cost_usd
         if not finished and not answer_bytes()[0] and reported.prompt_tokens is None:
             return
-        if reported.output_tokens is None and body.get("background") is True:
+        if reported.output_tokens is None and self._body().get("background") is True:
             return
-        name, media = self.upstream.name, asked.media if asked.has_media else None
-        usage, estimated = self._estimator.usage(name, body, answer_bytes, reported, finished=finished, media=media)
-        block.usage = self._limited(usage, reported) if estimated else usage
-        if estimated and not is_reported:
+        if self._set_usage(reported, answer_bytes, finished=finished) and not is_reported:
             block.cost_source = "estimated"
+
+    def _set_usage(self, reported: Usage, answer_bytes: Callable[[], tuple[int, int]], *, finished: bool) -> bool:
+        """Set the usage, and return whether it is estimated."""
+        asked, name = self._asked, self.upstream.name
+        media = asked.media if asked.has_media else None
+        usage, estimated = self._estimator.usage(name, self._body(), answer_bytes, reported, finished=finished, media=media)
+        self.block.usage = self._limited(usage, reported) if estimated else usage
+        return estimated
 
     def _body(self) -> Mapping[str, Any]:
         body = self.prepared.request.body
