@@ -15,7 +15,7 @@ import pytest
 from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, reset, send, then
 
 from aamc_sdk import MetaController, ModelSpec, Pool
-from aamc_sdk.errors import ProviderError
+from aamc_sdk.errors import ConfigError, ProviderError
 from aamc_sdk.interfaces import WireRequest
 
 CANDIDATE = ModelSpec("small", parameters={"reasoning_effort": "low", "temperature": 1.0})
@@ -92,12 +92,32 @@ def test_a_caller_can_add_headers_but_not_replace_the_key(upstream, provider, mo
     assert "x-own: 1" in server.heads[0]
 
 
-def test_no_error_shows_a_key_or_a_password(provider, monkeypatch) -> None:
-    monkeypatch.setenv("MY_KEY", "sk-secret\n")
-    error = failed(sent, provider(base_url="http://anna:secret@127.0.0.1:9/v1", api_key_env="MY_KEY", retries=0))
+def test_no_error_shows_a_key_or_a_password(upstream, provider, monkeypatch) -> None:
+    error = failed(sent, provider(base_url="http://anna:secret@127.0.0.1:9/v1", api_key_env="", retries=0))
     assert "secret" not in str(error)
     assert "model 'small' at http://127.0.0.1:9/v1 cannot be" in str(error)
-    assert "check base_url, model and key of the endpoint" in str(error)
+    monkeypatch.setenv("MY_KEY", "sk-secret\nx")
+    error = failed(sent, provider(base_url=upstream(reply()).url, api_key_env="MY_KEY"))
+    assert "secret" not in str(error)
+    assert "check base_url, model and key" in str(error)
+    assert (error.kind, error.public) == ("failed", "model 'small' failed")  # no mistake of the client
+
+
+@pytest.mark.parametrize("fields", [{"api_key_env": "MY_KEY"}, {"api_key_env": "", "headers": {"Authorization": "Basic abc"}}], ids=["key", "header"])
+def test_an_address_with_a_password_takes_no_key(provider, monkeypatch, fields) -> None:
+    monkeypatch.setenv("MY_KEY", "abc")
+    with pytest.raises(ConfigError, match=r"base_url http://127.0.0.1:9/v1 has a user's name, so no API key can be sent there") as raised:
+        provider(base_url="http://anna:secret@127.0.0.1:9/v1", **fields)
+    assert "secret" not in str(raised.value)
+    deployments = [{"base_url": "http://127.0.0.1:9/v1"}, {"base_url": "http://anna@127.0.0.1:8/v1"}]
+    with pytest.raises(ConfigError, match=r"http://127.0.0.1:8/v1 has a user's name"):
+        provider(base_url="http://127.0.0.1:9/v1", deployments=deployments, **fields)
+
+
+def test_an_address_with_a_password_is_used(upstream, provider) -> None:
+    server = upstream(reply())
+    assert sent(provider(base_url=server.url.replace("//", "//anna:secret@"), api_key_env="")).status == 200
+    assert "authorization: basic yw5uytpzzwnyzxq=" in server.heads[0]
 
 
 ODD = b'{"choices": [{"index": 0, "delta": {"content": "NaN"}, "message": {"content": "NaN"}}], "usage": {"prompt_tokens": NaN, "cost": -Infinity}}'

@@ -135,7 +135,7 @@ def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
     if isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError) and not isinstance(error, aiohttp.ClientConnectorError):
         return Failure(f"closed the connection before its answer: {cause}; {_ADVICE['connection']}", "protocol")
     if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientConnectorError):  # such as an invalid URL, not a wrong certificate
-        return Failure(f"cannot be asked: {cause}", "request")
+        return Failure(f"cannot be asked: {cause}", "failed")
     return Failure(f"cannot be reached: {cause}", "connection")
 
 

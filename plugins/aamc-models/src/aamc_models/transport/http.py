@@ -35,7 +35,7 @@ from aamc_models.transport.request_body import RequestBody
 from aamc_models.transport.retries import may_repeat, pause_s
 from aamc_models.transport.sessions import HttpSessions, forget_addresses, proxy_of
 from aamc_sdk import Candidate, Services
-from aamc_sdk.errors import ProviderError
+from aamc_sdk.errors import ConfigError, ProviderError
 from aamc_sdk.interfaces import EndpointState, WireProvider, WireReply, WireRequest
 
 T = TypeVar("T")
@@ -78,6 +78,12 @@ class HttpProvider(WireProvider):
         self._key_headers = {  # headers of the options have priority
             each: {name: value for name, value in self.key_headers(each.api_key).items() if name not in self._given} for each in deployments
         }
+        for deployment in deployments:
+            if URL(deployment.base_url).user is not None and "authorization" in {**self._given, **self._key_headers[deployment]}:
+                address = shown_address(deployment.base_url)
+                raise ConfigError(
+                    f"base_url {address} has a user's name, so no API key can be sent there: remove the name, or the key (api_key_env: '')"
+                )
         self._timeout = aiohttp.ClientTimeout(total=config.timeout_seconds, sock_connect=config.connect_timeout_s)
         self._limits_tokens = any(deployment.tokens is not None for deployment in deployments)
         self._apis = frozenset(config.apis) or self.default_apis([deployment.base_url for deployment in deployments])
@@ -211,13 +217,13 @@ class HttpProvider(WireProvider):
         tried: set[Deployment] = set()
         last: tuple[Deployment, Failure] | None = None
         paused, waited_s = 0, 0.0
+        body.request.on_sent(False)
         while True:
             turn = deployments.turn(tokens, tried)
             if not isinstance(turn, DeploymentTurn):
                 waited_s += turn
                 if waited_s > config.max_pause_s:
                     raise self._error(body, *(last or self._busy(turn)))
-        body.request.on_sent(False)
                 await asyncio.sleep(turn)
                 continue
             if last is not None and not await _permitted(turn, last[1]):
@@ -228,13 +234,13 @@ class HttpProvider(WireProvider):
                 failure = asked_model(error, body.request) if isinstance(error, Failure) else failure_of(error, config)
                 failure = redacted(failure, turn.deployment.api_key)
                 failure = failure.with_traceback(None)  # it has this frame, which has the failure: a cycle that keeps the request and its answer
+                body.request.on_sent(may_be_billed(failure))
                 _end_turn(turn, failure)
             except BaseException:
                 turn.drop()
                 raise
             last = turn.deployment, failure
             tried.add(turn.deployment)
-                body.request.on_sent(may_be_billed(failure))
             if failure.kind not in (*RETRIED, "authentication") and failure.status not in ELSEWHERE:
                 raise self._error(body, *last) from failure
             others_free = deployments.others_free(tokens, tried)
