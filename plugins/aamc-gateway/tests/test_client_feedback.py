@@ -154,6 +154,32 @@ def test_figures_alone_may_name_the_candidate_that_was_called(controller):
         add_feedback(controller, {**body, "decision_id": controller.route("hi").id, "candidate": "smal"}, ANYONE)
 
 
+@pytest.mark.parametrize(
+    ("figures", "most"),
+    [({"cost_usd": 1e12}, "400"), ({"latency_ms": 1e11}, "86400000"), ({"output_tokens": 10**7}, "2000000"), ({"cost_usd": 9.0}, None)],
+)
+def test_a_client_reports_no_figures_beyond_those_of_any_call(controller, figures, most):
+    """They are in the sums that everybody sees, and nobody could take them back."""
+    body = {"decision_id": controller.route("hello").id, "candidate": "large", **figures}
+    if most is not None:
+        with pytest.raises(DataError, match=f"must be at most {most} for this decision, not 1"):
+            add_feedback(controller, body, ANYONE)
+        assert not controller.store.experience().attempts
+    assert add_feedback(controller, body, Caller(admin=True))["new"]
+
+
+def test_a_client_may_report_more_for_a_candidate_of_unknown_price():
+    pool = Pool([ModelSpec("small", prices=Prices(1.0, 2.0), context_window=1000), ModelSpec("large", prices=Prices(1.0, 2000.0)), ModelSpec("own")])
+    with MetaController.build(router="thompson", pool=pool) as controller:
+        for candidate, cost_usd, is_allowed in (("small", 10.5, False), ("small", 9.5, True), ("own", 39_000.0, True), ("own", 41_000.0, False)):
+            body = {"decision_id": controller.route("hello").id, "candidate": candidate, "cost_usd": cost_usd}
+            if is_allowed:
+                assert add_feedback(controller, body, ANYONE)["new"]
+            else:
+                with pytest.raises(DataError, match="cost_usd must be at most"):
+                    add_feedback(controller, body, ANYONE)
+
+
 def test_figures_are_refused_where_the_log_has_the_calls(controller):
     decision_id = controller.route("hello").id
     controller.log_attempts([Attempt(decision_id, cost_usd=0.01, cost_source="priced")])
@@ -206,7 +232,11 @@ def test_feedback_is_on_candidates_that_answered(controller):
     decision, other = controller.route("hello"), controller.route("hi", decision_id="elsewhere")
     called, idle = sorted(("small", "large"), key=lambda name: name != decision.candidate)
     controller.log_attempts([Attempt(decision.id, candidate=called), Attempt(decision.id, candidate=idle, error="timeout")])
-    for field, fields in (("candidate", {"candidate": idle, "quality": 1}), ("over", {"over": idle}), ("candidate", {"candidate": idle, "over": called})):
+    for field, fields in (
+        ("candidate", {"candidate": idle, "quality": 1}),
+        ("over", {"over": idle}),
+        ("candidate", {"candidate": idle, "over": called}),
+    ):
         with pytest.raises(DataError, match=f"{field} '{idle}' gave no answer for decision .*; answers are of: {called}; leave {field} out"):
             add_feedback(controller, {"decision_id": decision.id, **fields}, ANYONE)
     assert add_feedback(controller, {"decision_id": decision.id, "candidate": called, "quality": 1}, ANYONE)["new"]

@@ -39,7 +39,7 @@ class MaxCost:
     def __init__(self, candidate: ModelSpec, api_of: Callable[[str], str | None], messages_tokens: int, default_tokens: int) -> None:
         self._candidate, self._api_of = candidate, api_of
         self._messages_tokens, self._default_tokens = messages_tokens, default_tokens
-        self._prices = None if candidate.prices is None else _maximum_prices(candidate.prices)
+        self._prices = None if candidate.prices is None else maximum_prices(candidate.prices)
         self.is_known = self._prices is not None
         self.rank = -1.0 if self._prices is None else self._prices[0] + self._prices[1]
 
@@ -86,7 +86,7 @@ class MaxCost:
         return max((int(parameters[name]) for name in names if name in parameters), default=None)
 
 
-def _maximum_prices(prices: Prices) -> tuple[float, float, float, float]:
+def maximum_prices(prices: Prices) -> tuple[float, float, float, float]:
     """Return the maximum prices of the prompt, the answer, the request, and of a prompt that is written to a cache for an hour."""
     hour = 2 * prices.input if prices.cache_write_1h is None else prices.cache_write_1h
     return max(prices.input, prices.cache_write or 0.0), prices.output, prices.request, hour

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.types import Receive, Scope, Send
 
 from aamc_gateway.access.callers import Caller, Refused
+from aamc_gateway.access.max_cost import maximum_prices
 from aamc_gateway.requests.bodies import read_small_json
 from aamc_gateway.requests.routing_arguments import length_error
 from aamc_gateway.server.http.answers import send_safe_json
 from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError, one_of, unknown_name
 from aamc_sdk.log import RowStore, columns_of
-from aamc_sdk.types import Attempt, Query, Record, is_implicit
+from aamc_sdk.types import Attempt, ModelSpec, Pool, Query, Record, is_implicit
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
@@ -38,6 +39,10 @@ _VOTE = re.compile(r"/vote(:|/|$)")
 FOREIGN = "of another tenant or user"
 """Ends the id under which feedback on another tenant's or user's decision waits: it gets the answers of an unknown decision, and never counts."""
 _NAMES = ("decision_id", "id", "source", "candidate", "over")
+_MAX_WINDOW, _MAX_MS = 2_000_000, 24 * 3600 * 1000.0
+"""Maximum tokens of a context window and milliseconds of a call that a client may report."""
+_PRICE_FACTOR, _LEAST_MAX_USD = 10.0, 10.0
+"""Ratio of the maximum cost that a client may report to that of a full context window, as for retries and other tiers; and its least value in USD."""
 _CALL = 0
 """The number of the call that figures are of: a decision has them once."""
 
@@ -134,6 +139,8 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     call = {name: given.pop(name) for name in _FIGURES if name in given}
     if call and "candidate" in given:
         call["candidate"] = given["candidate"]
+    if call and not caller.admin:
+        _check_figures(controller.pool, call, None if record is None or foreign else record.decision.candidate)
     with_feedback = given.get("id", f"{kept_on}/{given.get('source', 'explicit')}")
     new = adds_call = bool(call) and _is_new(controller.store, kept_on, call, decision_id, with_feedback)
     if record is not None and not waits and not caller.admin:
@@ -172,6 +179,23 @@ def _is_new(store: Store, kept_on: str, call: Mapping[str, Any], decision_id: st
     if any(own.fields.get(name) != call.get(name) for name in _FIGURES) or call.get("candidate", own.candidate) != own.candidate:
         raise _other_figures(decision_id)
     return False
+
+
+def _check_figures(pool: Pool, call: Mapping[str, Any], chosen: str | None) -> None:
+    """Refuse figures beyond those of any call: the dashboard's sums, which all see, hold what one client reports."""
+    priced = [each for each in pool if isinstance(each, ModelSpec) and each.prices is not None]
+    named = [each for each in priced if each.name == call.get("candidate", chosen)]
+    most_usd = max([_LEAST_MAX_USD, *(_PRICE_FACTOR * _full_window_usd(each) for each in named or priced)])
+    for name, most in {"cost_usd": most_usd, "latency_ms": _MAX_MS, "output_tokens": _MAX_WINDOW}.items():
+        if isinstance(value := call.get(name), int | float) and value > most:
+            raise DataError(f"{name} must be at most {most:.15g} for this decision, not {value!r:.80}; an admin key may report more")
+
+
+def _full_window_usd(candidate: ModelSpec) -> float:
+    """Return the cost of as many tokens as the candidate's context window has, at its highest price."""
+    assert candidate.prices is not None
+    input_price, output_price, per_request, written = maximum_prices(candidate.prices)
+    return (candidate.context_window or _MAX_WINDOW) * max(input_price, output_price, written) / 1e6 + per_request
 
 
 def _check_answered(store: Store, record: Record, given: Mapping[str, Any]) -> None:
