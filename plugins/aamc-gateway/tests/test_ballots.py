@@ -64,6 +64,22 @@ def test_answers_that_wait_are_voted_on_after_the_number_of_candidates_has_chang
     assert {("vote:1", "small", "middle"), ("vote:1", "small", "large")} == set(compared(controller))
 
 
+def test_no_tenant_displaces_the_answers_that_wait_for_the_vote_of_another(controller, shared):
+    answers = [(name, f"Answer of {name}.") for name in ("small", "large")]
+
+    async def waiting() -> list[bool]:
+        ballots, ids = ballots_of(controller, shared, keep_mb=0.1), []
+        for tenant in (None, "acme", *["other"] * 5):
+            decision = controller.route("hello", tenant=tenant)
+            caller = Caller(key_id="1", tenant=tenant)
+            await ballots.offer(controller.store.record(decision.id), "x" * 40_000, answers, caller)
+            ids.append((decision.id, caller))
+        found = await asyncio.gather(*(ballots.find(*each) for each in ids), return_exceptions=True)
+        return [not isinstance(each, Refused) for each in found]
+
+    assert asyncio.run(waiting()) == [True, True, False, False, False, True, True]
+
+
 def test_the_ids_of_comparisons_stay_as_they_are_so_that_a_vote_is_known_again_after_an_upgrade(controller, shared):
     async def vote() -> list[str]:
         ballots = ballots_of(controller, shared)

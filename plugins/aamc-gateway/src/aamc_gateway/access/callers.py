@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Collection
 
@@ -71,6 +72,10 @@ class Caller:
     @has_limits.default
     def _has_limits(self) -> bool:
         return self.limits != NO_LIMITS
+
+    def group(self, values: str) -> str:
+        """Return the group of its tenant's values of a kind in the shared state, so that no tenant displaces those of others."""
+        return f"{values}/{hashlib.sha256((self.tenant or '').encode()).hexdigest()[:32]}"
 
     def may_use(self, model: str) -> bool:
         """Return whether it may use a candidate or an orchestrator."""

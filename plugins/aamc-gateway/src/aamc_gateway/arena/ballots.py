@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 TIE, SKIP = "tie", "skip"
 _MATCH, _WAITING = "arena/match/", "arena/waiting/"
-_GROUP, _INDEX_BYTES = "arena-waiting", 200_000
+_KEPT, _GROUP, _INDEX_BYTES = "arena", "arena-waiting", 200_000
 
 
 class Ballots:
@@ -49,7 +49,7 @@ class Ballots:
             if not await self._erasable.note(_MATCH + decision_id, record, self._settings.keep_s):
                 return False
             size = int(self._settings.keep_mb * 1e6)
-            await self._shared.put(_MATCH + decision_id, orjson.dumps(match), self._settings.keep_s, group="arena", max_bytes=size)
+            await self._shared.put(_MATCH + decision_id, orjson.dumps(match), self._settings.keep_s, group=caller.group(_KEPT), max_bytes=size)
             waiting = str(match["time"]).encode()
             await self._shared.put(_WAITING + decision_id, waiting, self._settings.keep_s, group=_GROUP, max_bytes=_INDEX_BYTES)
         except StoreError as error:  # the answers are paid, and must not be lost for this

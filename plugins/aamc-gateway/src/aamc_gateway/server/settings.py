@@ -99,7 +99,7 @@ class ArenaSettings:
         "skip", "Effect of a failed call: skip leaves its candidate out, fail fails a request for aamc/arena.", choices=("skip", "fail")
     )
     keep_s: float = option(86_400.0, "Time for which answers wait for a vote, in seconds; 0 keeps none.", at_least=0)
-    keep_mb: float = option(20.0, "Size of the prompts and answers that wait for a vote, in MB of 1e6 bytes; the oldest go first.", above=0)
+    keep_mb: float = option(20.0, "Size of a tenant's prompts and answers that wait for a vote, in MB of 1e6 bytes; the oldest go first.", above=0)
 
 
 @attrs.frozen(kw_only=True)

@@ -26,6 +26,7 @@ APIS = ("chat", "messages", "responses", "completions", "embeddings")
 """The APIs whose answers are cached."""
 _MAX_REQUEST = 256_000
 """Maximum bytes of a request whose answer is cached: hashing a larger one would delay other requests."""
+_GROUP = "cache"
 _MAX_SHARE = 0.1
 """Share of the cache that one answer may take."""
 _WITHOUT_EFFECT = frozenset(("stream", "stream_options", "user", "metadata", "safety_identifier", "prompt_cache_key", "service_tier"))
@@ -102,7 +103,7 @@ class AnswerCache:
             text = orjson.dumps([self._servers, request.api, request.dialect, plain, routing], default=str, option=orjson.OPT_SORT_KEYS)
         except TypeError:  # such as a number beyond 64 bits
             return None
-        return f"{_group(request)}/{hashlib.sha256(text).hexdigest()}"
+        return f"{request.caller.group(_GROUP)}/{hashlib.sha256(text).hexdigest()}"
 
     async def find(self, key: str, request: ClientRequest) -> CachedAnswer | None:
         """Return the answer of a key, as events if the request asks for a stream; None if there is none, or the shared state is away."""
@@ -129,12 +130,9 @@ class AnswerCache:
             with suppress(AamcError):
                 place = _place(key, request)
                 if await self._erasable.note(place, record, self._settings.ttl_s):
-                    await self._shared.put(place, answer.to_bytes(), self._settings.ttl_s, group=_group(request), max_bytes=self._max_bytes)
-
-
-def _group(request: ClientRequest) -> str:
-    """Return the name of the group of a tenant's answers."""
-    return f"cache/{hashlib.sha256((request.caller.tenant or '').encode()).hexdigest()[:32]}"
+                    await self._shared.put(
+                        place, answer.to_bytes(), self._settings.ttl_s, group=request.caller.group(_GROUP), max_bytes=self._max_bytes
+                    )
 
 
 def user_hash(request: ClientRequest) -> str | None:
