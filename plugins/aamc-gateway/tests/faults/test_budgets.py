@@ -251,6 +251,32 @@ def test_images_with_a_price_for_each_request_cost_that(serve: Any) -> None:
     assert [(status, headers.get("x-aamc-cost-usd")) for status, headers, _ in answers] == [(200, "1"), (200, "1"), (402, None)]
 
 
+def test_each_of_several_images_costs_the_price_of_a_request(serve: Any, stub: StubServer) -> None:
+    gateway = serve({"good": {"input_price": 0.0, "output_price": 0.0, "request_price": 1.0}}, settings={"access": {"limits": {"usd_total": 6.5}}})
+    bodies = [{"model": "good", "prompt": "a cat", "n": n} for n in (10, 3, 4)]
+    answers = [ask_all(gateway.url, [body], path="images/generations")[0] for body in bodies]
+    form = {"data": {"model": "good", "n": "2"}, "files": {"image": ("a.png", b"x")}, "timeout": 60}
+    edits = [httpx.post(f"{gateway.url}/v1/images/edits", **form) for _ in range(2)]
+    found = [(status, headers.get("x-aamc-cost-usd")) for status, headers, _ in answers]
+    found += [(answer.status_code, answer.headers.get("x-aamc-cost-usd")) for answer in edits]
+    assert found == [(402, None), (200, "3"), (402, None), (200, "2"), (402, None)]
+
+
+def test_several_images_reserve_the_tokens_of_each(serve: Any) -> None:
+    gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_total": 100.0}}})  # 4096 tokens at a cent each for an image
+    statuses = [ask_all(gateway.url, [{"model": "good", "prompt": "a cat", "n": n}], path="images/generations")[0][0] for n in (3, 2, 1)]
+    assert statuses == [402, 200, 402]
+
+
+@pytest.mark.parametrize("n", [0, -1, 129, "10", 1.5, True, [1]])
+def test_a_number_of_images_that_is_none_is_refused(serve: Any, stub: StubServer, n: Any) -> None:
+    gateway = serve({"good": {}})
+    ((status, _, body),) = ask_all(gateway.url, [{"model": "good", "prompt": "a cat", "n": n}], path="images/generations")
+    assert (status, f"n must be an integer of 1 to 128, not {n!r}" in json.loads(body)["error"]["message"]) == (400, True)
+    answer = httpx.post(f"{gateway.url}/v1/images/edits", data={"model": "good", "n": f"{n}x"}, files={"image": ("a.png", b"x")}, timeout=60)
+    assert (answer.status_code, stub.counts("good").calls) == (400, 0)
+
+
 def test_files_cost_nothing_and_a_batch_fits_no_budget(serve: Any, stub: StubServer) -> None:
     gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_total": 1.0}}})
     headers = {"x-aamc-model": "good"}

@@ -52,7 +52,9 @@ class MaxCost:
         prompt, output, per_request, written = self._prices
         if request.caches_for_an_hour:
             prompt = max(prompt, written)
-        return (request.prompt_tokens(DENSE_BYTES_PER_TOKEN) * prompt + self.output_tokens(request) * output) / 1e6 + per_request
+        return (
+            request.prompt_tokens(DENSE_BYTES_PER_TOKEN) * prompt + self.output_tokens(request) * output
+        ) / 1e6 + request.priced_requests * per_request
 
     def output_tokens(self, request: ClientRequest) -> int:
         """Return the maximum tokens of all answers to a request of limited cost."""

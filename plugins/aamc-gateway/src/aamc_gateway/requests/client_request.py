@@ -43,7 +43,7 @@ class ClientRequest:
         max_tokens: Maximum tokens of the answer; None without a limit.
         caches_for_an_hour: Whether it may write the prompt to a cache for an hour, which costs more.
         priced: How its cost is known before: by its tokens, nothing to pay, or not at all (a batch).
-        answers: Number of answers, as the fields ``n`` and ``best_of`` and a list of prompts ask for; 0 for embeddings.
+        answers: Number of answers or images, as the fields ``n`` and ``best_of`` and a list of prompts ask for; 0 for embeddings.
         foreign_state: What ties the conversation to its model, see ``aamc_models.dialects.foreign_state``.
         side_request: Whether it is a client's own request for a title or a summary.
         retry_count: How often the client's SDK has sent this request before.
@@ -81,6 +81,11 @@ class ClientRequest:
     def is_background(self) -> bool:
         """Whether its server answers later, so that the answer's usage never comes to the gateway."""
         return self.dialect == "responses" and self.body.get("background") not in (None, False)
+
+    @property
+    def priced_requests(self) -> int:
+        """How often the price of a request is due: for each image."""
+        return self.answers if self.api.startswith("/") else 1
 
     def prompt_tokens(self, bytes_per_token: int) -> int:
         """Return the tokens of the body, its text at ``bytes_per_token`` and the maximum of its media."""

@@ -30,11 +30,13 @@ class Form(NamedTuple):
     Attributes:
         model: The position of the value of its field ``model``; None without one.
         user: The position of the value of its field ``user``; None without one.
+        n: The position of the value of its field ``n``; None without one.
         files: The sizes of its files in bytes.
     """
 
     model: slice | None = None
     user: slice | None = None
+    n: slice | None = None
     files: tuple[int, ...] = ()
 
 
@@ -53,11 +55,11 @@ def read_form(raw: bytes, content_type: str) -> Form:
         name = matches[0][1].decode("ascii").lower()
         if name in found:
             raise _unusual()
-        if name in ("model", "user"):
+        if name in ("model", "user", "n"):
             found[name] = value
         elif matches[0][2]:
             files.append(value.stop - value.start)
-    return Form(found.get("model"), found.get("user"), tuple(files))
+    return Form(**found, files=tuple(files))
 
 
 def _parts(raw: bytes, content_type: str) -> Iterator[tuple[list[bytes], slice]]:

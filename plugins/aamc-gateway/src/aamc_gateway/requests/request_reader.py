@@ -267,10 +267,7 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
     if not (tools is None or (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools))):
         raise Refused(f"tools must be a list of objects, not {tools!r:.80}")
     for field in [name for name in body if name in _LIMITED]:
-        value, (least, most) = body[field], _LIMITED[field]
-        if value is not None and not (type(value) is int and least <= value <= most):
-            limits = f"at least {least}" if most == math.inf else f"{least} to {most}"
-            raise Refused(f"{field} must be an integer of {limits}, not {value!r:.80}")
+        check_number(field, body[field])
     given = body.get(names[0]) if names else None
     if names and names[0] == "messages":
         if not isinstance(given, list) or not given:
@@ -283,6 +280,14 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
         numbers = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
         if not items or not ((numbers and isinstance(given, list)) or all(isinstance(item, str | list) for item in items)):
             raise Refused(f"{names[0]} must be a text, or a list of texts or tokens, not {given!r:.80}")
+
+
+def check_number(field: str, value: Any) -> None:
+    """Raise Refused unless the value of a field of :data:`_LIMITED` is an integer in its limits, or None."""
+    least, most = _LIMITED[field]
+    if value is not None and not (type(value) is int and least <= value <= most):
+        limits = f"at least {least}" if most == math.inf else f"{least} to {most}"
+        raise Refused(f"{field} must be an integer of {limits}, not {value!r:.80}")
 
 
 def _check_messages(name: str, messages: Iterable[Any]) -> None:

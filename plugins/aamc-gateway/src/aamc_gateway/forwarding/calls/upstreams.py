@@ -31,7 +31,7 @@ from aamc_gateway.requests.forms import is_form, read_form
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError, ProviderError, failures_text, whole_number_hint
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, WireProvider, WireRequest, output_limit
-from aamc_sdk.serving import ModelClient
+from aamc_sdk.serving import ModelClient, price
 from aamc_sdk.types import ModelSpec, Pool
 
 if TYPE_CHECKING:
@@ -229,6 +229,8 @@ class UpstreamCall:
         is_cancelled = error is not None and not isinstance(error, Exception)
         if self._may_be_billed and (is_cancelled or (isinstance(error, ProviderError) and may_be_billed(error))):
             self._bill_prompt()
+        if (further := self._asked.priced_requests - 1) and math.isnan(self.block.cost_usd):
+            self._price_images(further)
         await self.block.__aexit__(kind, error, traceback)
 
     @property
@@ -245,6 +247,13 @@ class UpstreamCall:
         if self._asked.priced == "tokens" and math.isnan(block.cost_usd) and block.usage.prompt_tokens is None:
             self._set_usage(block.usage, lambda: (0, 0), finished=False)
             block.cost_source = "estimated"
+
+    def _price_images(self, further: int) -> None:
+        """Price a call of several images, each at the price of a request."""
+        block, prices = self.block, self.upstream.candidate.prices
+        cost_usd, source = price(self.upstream.candidate, block.usage)
+        if prices is not None and source:
+            block.cost_usd, block.cost_source = cost_usd + further * prices.request, block.cost_source or source
 
     @property
     def becomes_plain(self) -> bool:

@@ -17,7 +17,7 @@ from aamc_gateway.requests.bodies import interpret, parse_object, read_body
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import Form, is_form, read_form
 from aamc_gateway.requests.media import uploaded_media
-from aamc_gateway.requests.request_reader import PASSED_HEADERS, check_spelling, sorted_headers, unknown_model
+from aamc_gateway.requests.request_reader import PASSED_HEADERS, check_number, check_spelling, sorted_headers, unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.http.model_endpoints import free_reply
 from aamc_sdk.types import Query
@@ -47,6 +47,8 @@ _FREE = re.compile(r"/v1/(files|uploads|moderations|conversations|(messages/)?ba
 """Requests without a price."""
 _BATCH = re.compile(r"/v1/(messages/)?batches")
 """Requests whose cost shows later."""
+_NUMBER = re.compile("[0-9]{1,9}", re.ASCII)
+_IMAGES = "/v1/images/"
 _MODEL_HEADER = b"x-aamc-model"
 _PASSED_HEADERS = (b"content-type", b"accept", *PASSED_HEADERS)
 """Headers that are passed on with a form or another body that passes through as it came."""
@@ -104,6 +106,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         mode="model",
         model=name,
         query=Query("", user=user, tenant=caller.tenant),
+        answers=_images(body, _value(raw, form.n)) if scope["path"].startswith(_IMAGES) else 1,
         priced="nothing" if _FREE.match(scope["path"]) else "unknown" if _BATCH.fullmatch(scope["path"]) else "tokens",
         headers=headers,
     )
@@ -150,6 +153,13 @@ def _contents(raw: bytes, content_type: str, nesting: int) -> tuple[dict[str, An
         check_spelling(body)
         return body, Form()
     return None, Form()
+
+
+def _images(body: Mapping[str, Any], in_form: str | None) -> int:
+    """Return the number of images that a request asks for."""
+    asked = body.get("n") if in_form is None else int(in_form) if _NUMBER.fullmatch(in_form) else in_form
+    check_number("n", asked)
+    return int(asked or 1)
 
 
 def _value(raw: bytes, field: slice | None) -> str | None:
