@@ -50,6 +50,10 @@ _HOOKS = [name for name in vars(hookspecs) if name.startswith("aamc_")]
 """The names of all hooks, events included."""
 _NAME = re.compile(r"[^\W_][\w.-]*")
 """The name of a component, or a word of a command's path."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""A character that ends a line or steers a terminal."""
+_NEEDED_CORE = re.compile(r"aamc[-_.]sdk(?![-\w.])[^;]*?>=\s*(\d+(?:\.\d+)*)[^;]*", re.IGNORECASE)
+"""A requirement of at least some version of this package."""
 
 
 @attrs.frozen
@@ -184,7 +188,8 @@ class Plugins:
     def _add_failure(self, plugin: Plugin, where: str, error: BaseException) -> None:
         what = " ".join(error_text(error).splitlines())  # pluggy's messages have several lines
         advice = "; component hooks take no arguments, and events only their own" if "declared in the hookimpl" in what else ""
-        self.failures.append(PluginFailure(plugin, f"{where} failed: {what}{advice}"))
+        newer = newer_core(plugin.distribution)
+        self.failures.append(PluginFailure(plugin, f"{where} failed: {what}{advice}{newer and f'; {newer}'}"))
 
     def _mark_duplicates(self) -> None:
         """Give each component that cannot be used beside the others its error."""
@@ -273,18 +278,32 @@ class Plugins:
 
         A file with keys of the SDK alone, and not only the section of its server, is the SDK's own: no format is asked.
 
+        A format that fails is left out, with a warning, if another one recognizes the file, or the file has keys of the SDK alone.
+
         Raises:
-            PluginError: A format raised another error than the SDK's, or several recognize the file.
+            PluginError: A format that may be the file's failed, or several recognize the file.
         """
         from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS
 
-        if content.keys() - SERVER_KEYS and content.keys() <= {*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS}:
+        is_own = content.keys() <= {*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS}
+        if content.keys() - SERVER_KEYS and is_own:
             return None
         found: list[ConfigFormat] = []
-        for name in self.names("config_format"):
-            made: ConfigFormat = self.make_by("config_format", name, lambda target: target())
-            with component_errors(f"{made.message_name} failed"):
-                found += [made] if made.recognizes(content) else []
+        failed: list[tuple[str, AamcError]] = []
+        for each in sorted((each for each in self if each.kind == "config_format"), key=lambda each: each.name):
+            try:
+                made: ConfigFormat = self.make_by(each.kind, each.name, lambda target: target())
+                with component_errors(f"{made.message_name} failed"):
+                    found += [made] if made.recognizes(content) else []
+            except AamcError as error:
+                failed.append((each.plugin.distribution, error))
+        if failed:
+            distributions = ",".join(dict.fromkeys(distribution for distribution, _ in failed))
+            errors = "; ".join(str(error) for _, error in failed)
+            message = f"{errors}; correct the plugin, or leave it out with AAMC_DISABLE_PLUGINS={distributions}"
+            if not found and not is_own:
+                raise PluginError(message)
+            logger.warning("%s", message)
         if len(found) > 1:
             names = " and ".join(each.message_name for each in found)
             raise PluginError(f"{names} both recognize the file; disable the plugin of one with AAMC_DISABLE_PLUGINS")
@@ -334,6 +353,23 @@ def install_hint(kind: str, name: str) -> str:
     return f"; {distribution} offers it: {'take it out of AAMC_DISABLE_PLUGINS' if is_disabled else f'pip install {distribution}'}"
 
 
+def newer_core(distribution: str) -> str:
+    """Return the message that a distribution requires a newer aamc-sdk than this one, with the advice; ``""`` if it does not."""
+    try:
+        required = [found for text in metadata.requires(distribution) or () if (found := _NEEDED_CORE.fullmatch(text))]
+        installed = metadata.version("aamc-sdk")
+    except metadata.PackageNotFoundError:  # a plugin that an application registers has no distribution
+        return ""
+    for found in required:
+        if _version_numbers(found[1]) > _version_numbers(installed):
+            return f"{distribution} requires {found[0]}, and {installed} is installed; pip install --upgrade aamc-sdk"
+    return ""
+
+
+def _version_numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)[:3]]
+
+
 def known_distributions() -> dict[str, dict[str, str]]:
     """Return the distribution that offers each component of this project, by kind and name."""
     import json
@@ -360,13 +396,13 @@ def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: 
     """
     kind, name, own = _words(registered.kind), registered.name, registered.plugin.distribution
     if len(owners) > 1:
-        plugins = list(dict.fromkeys(owners))
-        if len(plugins) == 1:
+        distributions = list(dict.fromkeys(plugin.distribution for plugin in owners))  # unique, unlike the names of plugins
+        if len(distributions) == 1:
             return f"{kind} {name!r} is offered twice by {own}; rename one"
-        if core in plugins:
+        if core in owners:
             return None if registered.plugin == core else f"{kind} {name!r} is the core's own; rename that of {own}"
-        offered = f"{kind} {name!r} is offered by {' and '.join(plugin.distribution for plugin in plugins)}"
-        return f"{offered}; disable one with AAMC_DISABLE_PLUGINS={' or '.join(plugin.name for plugin in plugins)}"
+        offered = f"{kind} {name!r} is offered by {' and '.join(distributions)}"
+        return f"{offered}; disable one with AAMC_DISABLE_PLUGINS={' or '.join(distributions)}"
     words = name.split(" ") if kind == "command" else []
     for count in range(1, len(words) + 1):
         first = " ".join(words[:count])
@@ -416,5 +452,7 @@ def _check_component(kind: str, component: object) -> None:
         raise PluginError(f"the name of a {_words(kind)} {allowed}{', or be several such words' if kind == 'command' else ''}, not {name!r}")
     if (kind, name) == ("estimator", "none"):
         raise PluginError("no estimator can be named 'none': --estimator none chooses to have none; rename it")
+    if not isinstance(component.summary, str) or _CONTROL.search(component.summary):
+        raise PluginError(f"the summary of component {name!r} must be one line without control characters, not {component.summary!r:.80}")
     if not isinstance(target, str) or target.count(":") != 1:
         raise PluginError(f"component {name!r} must name its class as 'package.module:Class', not {target!r}")

@@ -6,7 +6,7 @@ import attrs
 import pytest
 from offering import Offering as OfferingOne
 
-from aamc_sdk import Component, builtin, hookimpl
+from aamc_sdk import Component, __version__, builtin, hookimpl
 from aamc_sdk.errors import ConfigError, PluginError, UnknownComponentError
 from aamc_sdk.interfaces import INTERFACES, ConfigFormat, NoOptions, Orchestrator, Router
 from aamc_sdk.plugins import KINDS, Plugins, get_plugin_manager
@@ -224,6 +224,12 @@ def test_a_hook_that_offers_something_else_is_reported(offered, message):
     assert errors(found) == [f"aamc_routers failed: PluginError: {message}"]
 
 
+@pytest.mark.parametrize("summary", ["red\nand two", "\x1b[31mred", "one\u2028two", 3])
+def test_a_summary_that_is_not_one_line_is_reported(summary):
+    (error,) = errors(plugins(wrong=Offering(Component("x", "a:b", summary))))
+    assert "PluginError: the summary of component 'x' must be one line without control characters, not " in error
+
+
 @pytest.mark.parametrize("name", ["", "a  b", "a/b", " a"])
 def test_a_command_whose_path_cannot_be_typed_is_reported(name):
     (error,) = errors(plugins(mine=OfferingCommands(name)))
@@ -363,6 +369,35 @@ def test_two_distributions_may_use_one_plugin_name(monkeypatch):
     assert found.find("router", "mine").plugin.distribution == "acme-two"
 
 
+def test_the_advice_on_two_plugins_of_one_name_leaves_one_of_them(monkeypatch):
+    entry_points(monkeypatch, Entry("plugin", "acme-one", Offering), Entry("plugin", "acme-two", Offering))
+    advice = "router 'mine' is offered by acme-one and acme-two; disable one with AAMC_DISABLE_PLUGINS=acme-one or acme-two"
+    assert errors(Plugins()) == [advice, advice]
+    monkeypatch.setenv("AAMC_DISABLE_PLUGINS", "acme-one")
+    assert Plugins().find("router", "mine").plugin.distribution == "acme-two"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "is_newer"),
+    [
+        ("aamc-sdk>=99", True),
+        ("aamc_sdk[test] (>=99.1,<100)", True),
+        ("aamc-sdk>=0.1", False),
+        ("aamc-sdk", False),
+        ("aamc-sdk-extras>=99", False),
+        ('aamc-sdk>=99; extra == "new"', False),
+    ],
+)
+def test_a_broken_plugin_for_a_newer_version_of_the_sdk_says_so(monkeypatch, requirement, is_newer):
+    def explode():
+        raise ImportError("cannot import name 'Novelty' from 'aamc_sdk'")
+
+    entry_points(monkeypatch, Entry("new", "new-dist", explode))
+    monkeypatch.setattr(metadata, "requires", lambda name: ["numpy>=99", requirement])
+    advice = f"; new-dist requires {requirement}, and {__version__} is installed; pip install --upgrade aamc-sdk" if is_newer else ""
+    assert errors(Plugins()) == [f"loading failed: ImportError: cannot import name 'Novelty' from 'aamc_sdk'{advice}"]
+
+
 class Mine(Router):
     def score(self, request):
         raise NotImplementedError
@@ -456,19 +491,35 @@ def test_a_component_that_does_not_call_its_base_class_is_told_so(mine):
         mine("router", Independent).make("router", "mine", "services")
 
 
-def test_a_configuration_format_that_fails_is_named(mine):
-    class Format(ConfigFormat):
-        def recognizes(self, content):
-            return content["routes"]
+class FailingFormat(ConfigFormat):
+    def recognizes(self, content):
+        return content["routes"]
 
-        def serving(self, content, path, decision=None):
-            raise NotImplementedError
+    def serving(self, content, path, decision=None):
+        raise NotImplementedError
 
-        def experiment(self, content, path, decision=None, router=None):
-            raise NotImplementedError
+    def experiment(self, content, path, decision=None, router=None):
+        raise NotImplementedError
 
-    with pytest.raises(PluginError, match=r"^config format 'mine' failed: KeyError: 'routes'$"):
-        mine("config_format", Format).config_format({"models": "thompson"})
+
+FORMAT_FAILED = "config format 'failing' failed: KeyError: 'routes'; correct the plugin, or leave it out with AAMC_DISABLE_PLUGINS=broken"
+
+
+def test_a_configuration_format_that_fails_is_named_where_the_file_may_be_its_own():
+    with pytest.raises(PluginError, match=f"^{FORMAT_FAILED}$"):
+        plugins(broken=Formats(failing="FailingFormat")).config_format({"models": "thompson"})
+
+
+def test_a_configuration_format_that_fails_harms_no_other(caplog):
+    found = plugins(broken=Formats(failing="FailingFormat"), zoo=Formats("one")).config_format({"models": {}})
+    assert found.message_name == "config format 'one'"
+    assert FORMAT_FAILED in caplog.text
+
+
+def test_a_configuration_format_that_fails_does_not_harm_the_sdks_own_files(caplog):
+    assert plugins(broken=Formats(failing="FailingFormat", gone="Missing")).config_format({"gateway": {"port": 1}}) is None
+    assert "KeyError: 'routes'" in caplog.text
+    assert "config format 'gone' of broken" in caplog.text
 
 
 class Everything(ConfigFormat):
@@ -485,12 +536,12 @@ class Everything(ConfigFormat):
 
 
 class Formats:
-    def __init__(self, *names):
-        self.names = names
+    def __init__(self, *names, **classes):
+        self.classes = dict.fromkeys(names, "Everything") | classes
 
     @hookimpl
     def aamc_config_formats(self):
-        return [Component(name, f"{__name__}:Everything", "") for name in self.names]
+        return [Component(name, f"{__name__}:{target}", "") for name, target in self.classes.items()]
 
 
 def test_a_file_of_this_sdk_is_never_taken_for_another_systems(tmp_path):

@@ -13,7 +13,7 @@ import pytest
 from aamc_experiments import plugin as experiments
 from tiny import Tiny
 
-from aamc_sdk import Component, builtin, hookimpl
+from aamc_sdk import Component, __version__, builtin, hookimpl
 from aamc_sdk.errors import PluginError
 from aamc_sdk.interfaces import Diagnosis
 from aamc_sdk.plugins import Plugins
@@ -189,6 +189,19 @@ def test_a_requirement_that_is_not_installed_is_named(doctor, monkeypatch) -> No
     status, checks, _ = doctor()
     assert status == 1
     assert (checks["core"]["status"], checks["core"]["advice"]) == ("broken", "pip install no-such-library")
+
+
+def test_a_requirement_of_a_newer_sdk_is_named(doctor, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: ["aamc-sdk>=99"])
+    monkeypatch.setattr("importlib.metadata.distributions", lambda name: ["installed"])
+    status, checks, _ = doctor(mine=Checking("well"))
+    assert status == 1
+    assert checks["mine"] == {
+        "subject": "mine",
+        "state": f"0: mine requires aamc-sdk>=99, and {__version__} is installed",
+        "status": "broken",
+        "advice": "pip install --upgrade aamc-sdk",
+    }
 
 
 def test_a_log_is_reached_or_not_and_its_password_is_not_shown(doctor) -> None:

@@ -82,7 +82,7 @@ def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
     except PluginError:
         return  # _check_plugins reports it
     called = run_on_own_thread(partial(_called, check), f"aamc-check-{name}")
-    advice = f"report it to the authors of {plugin.distribution}, or leave it out with AAMC_DISABLE_PLUGINS={plugin.name}"
+    advice = f"report it to the authors of {plugin.distribution}, or leave it out with AAMC_DISABLE_PLUGINS={plugin.distribution}"
     if not wait([called], CHECK_SECONDS).done:
         yield Diagnosis(f"check {name}", f"did not end within {CHECK_SECONDS:g} s", BROKEN, advice)
         return
@@ -99,7 +99,7 @@ def _called(check: Callable[[], Iterable[Diagnosis]]) -> list[Diagnosis]:
 
 def _check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
     """Check Python, and each distribution with plugins: its version and its requirements."""
-    from aamc_sdk.plugins import known_distributions
+    from aamc_sdk.plugins import known_distributions, newer_core
 
     state = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {quantity(os.cpu_count() or 1, 'processor')}"
     yield Diagnosis("Python", state)
@@ -109,6 +109,9 @@ def _check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
         count = quantity(sum(each.plugin.distribution == distribution for each in plugins), "component")
         if missing := _missing_requirements(distribution):
             yield Diagnosis(distribution, f"{version}: {', '.join(missing)} not installed", BROKEN, f"pip install {' '.join(missing)}")
+        elif newer := newer_core(distribution):
+            required, advice = split_advice(newer)
+            yield Diagnosis(distribution, f"{version}: {required}", BROKEN, advice)
         elif distribution in own and version != __version__:
             advice = f"pip install --upgrade {distribution} aamc-sdk"
             yield Diagnosis(distribution, f"{version} with aamc-sdk {__version__}, {count}", WARNING, advice)
@@ -145,7 +148,7 @@ def _check_plugins(plugins: Plugins) -> Iterator[Diagnosis]:
 
 
 def _broken(subject: str, error: str, plugin: Plugin) -> Diagnosis:
-    advice = f"correct or reinstall {plugin.distribution}, or leave it out with AAMC_DISABLE_PLUGINS={plugin.name}"
+    advice = f"correct or reinstall {plugin.distribution}, or leave it out with AAMC_DISABLE_PLUGINS={plugin.distribution}"
     return Diagnosis(subject, " ".join(error.split()), BROKEN, advice)
 
 
