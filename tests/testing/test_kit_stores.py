@@ -1,6 +1,8 @@
 """The kit passes a third party's store, and each broken store is caught by the check that is meant for it."""
 
 import re
+import shutil
+import tempfile
 import threading
 import time
 import uuid
@@ -147,6 +149,66 @@ class Volatile(MemoryStore):
     persistent = True
 
 
+class WritesAtClose(SqliteStore):
+    """Locks its file, and writes it when it is closed."""
+
+    held: ClassVar[set] = set()
+
+    def __init__(self, url, config):
+        self.file = Path(url.partition(":")[2])
+        if self.file in self.held:
+            raise StoreError(f"{self.file} is open in another process")
+        self.folder = tempfile.TemporaryDirectory()
+        work = Path(self.folder.name) / "work.db"
+        if self.file.exists():
+            shutil.copy(self.file, work)
+        try:
+            super().__init__(f"mine:{work}", config)
+        except StoreError:
+            self.folder.cleanup()
+            raise
+        self.held.add(self.file)
+
+    def close(self):
+        super().close()
+        if self.file in self.held:
+            self.held.discard(self.file)
+            shutil.copy(Path(self.folder.name) / "work.db", self.file)
+            self.folder.cleanup()
+
+
+class Locking(SqliteStore):
+    """Locks its file, and writes it at once."""
+
+    held: ClassVar[set] = set()
+
+    def __init__(self, url, config):
+        if url in self.held:
+            raise StoreError(f"{url} is open in another process")
+        super().__init__(url, config)
+        self.held.add(url)
+
+    def close(self):
+        super().close()
+        self.held.discard(self.url)
+
+
+class LockingOthers(Locking):
+    """Takes a copy for locked too, as a lock file does that names the process."""
+
+    def __init__(self, url, config):
+        if self.held:
+            raise StoreError("locked by a process")
+        super().__init__(url, config)
+
+
+class Cheapened(MemoryStore):
+    """Rounds costs to micro-USD."""
+
+    def add_attempts(self, attempts):
+        return super().add_attempts([attrs.evolve(each, cost_usd=round(each.cost_usd, 6)) for each in attempts])
+
+
 class Unlimited(MemoryStore):
     def experience(self, after=0, limit=1000):
         return super().experience(after, 10**9)
@@ -212,6 +274,9 @@ class Numbering(MemoryStore):
     ("target", "checks"),
     [
         (Volatile, {"entries are there when the log is opened again"}),
+        (WritesAtClose, {"entries are there when the log is opened again"}),
+        (Cheapened, {"attempts without a number take the next"}),
+        (Locking, set()),
         (Unlimited, {"experience keeps the order of the log"}),
         (Lost, {"experience keeps the order of the log"}),
         (NeverClosed, {"a closed store takes no entries"}),
@@ -243,6 +308,12 @@ class Numbering(MemoryStore):
 )
 def test_a_broken_store_is_caught(offer, target, checks):
     assert failed(offer("store", target), "store") == checks
+
+
+def test_a_store_of_which_not_even_a_copy_can_be_opened_is_said_to_be_half_checked(offer):
+    findings = {finding.check: finding for finding in check_component("store", "mine", offer("store", LockingOthers))}
+    found = findings["entries are there when the log is opened again"]
+    assert (found.skipped, found.message) == (True, "its entries are there after close; before, only one process may open it: locked by a process")
 
 
 def test_a_store_that_returns_nothing_is_told_what_to_return(offer):

@@ -155,11 +155,10 @@ def check_the_same_attempt_counts_once(subject: Subject) -> None:
 
 
 def check_attempts_without_a_number_take_the_next(subject: Subject) -> None:
-    """Attempts may come before their decision and without feedback; all their fields come back."""
+    """Attempts may come before their decision and without feedback; all their fields come back, and no figure is rounded."""
     with empty_store(subject) as store:
-        early = Attempt(
-            ID, None, CHOSEN, error="timed out", status="cancelled", first_token_ms=5.0, prompt_tokens=7, cached_tokens=3, reasoning_tokens=2
-        )
+        called = Attempt(ID, None, CHOSEN, cost_usd=1.2345678901e-7, latency_ms=12.345678901, first_token_ms=5.0123456789)
+        early = attrs.evolve(called, error="timed out", status="cancelled", prompt_tokens=7, cached_tokens=3, reasoning_tokens=2)
         require(list(store.add_attempts([early, Attempt(ID)])) == [0, 1], "attempts without a number must take the decision's next ones")
         store.add_decisions(records(1))
         require(list(store.add_attempts([Attempt(ID, cost_usd=0.5)])) == [2], "attempts without a number must take the decision's next ones")
