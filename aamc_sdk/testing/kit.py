@@ -11,7 +11,7 @@ from typing import Any
 
 from aamc_sdk.errors import PluginError, UnknownComponentError, check_known, nearest, one_of
 from aamc_sdk.hookspecs import PROJECT
-from aamc_sdk.plugins import KINDS, Plugins, known_distributions
+from aamc_sdk.plugins import KINDS, Plugin, Plugins, known_distributions
 from aamc_sdk.testing.findings import CHECK_SECONDS, Finding, HangError, require, run_checks
 from aamc_sdk.testing.subject import Subject
 
@@ -98,15 +98,15 @@ def check_distribution(
     Raises:
         UnknownComponentError: No plugin of that distribution is installed.
     """
-    own = sorted({plugin.name for plugin in plugins.installed if plugin.distribution == distribution})
+    own = sorted((plugin for plugin in plugins.installed if plugin.distribution == distribution), key=lambda plugin: plugin.name)
     if not own:
         names = {plugin.distribution for plugin in plugins.installed}
         is_known = any(distribution in known.values() for known in known_distributions().values())
         hint = f"; install it: pip install {distribution}" if is_known else nearest(distribution, names)
         raise UnknownComponentError(f"no plugin of distribution {distribution!r} is installed{hint} (there are: {one_of(names)})")
     findings = []
-    for name in own:
-        findings += run_checks(f"plugin {name}", [check_announcing_is_light], name, seconds, begin)
+    for plugin in own:
+        findings += run_checks(f"plugin {plugin.name}", [check_announcing_is_light], plugin, seconds, begin)
     for failure in plugins.failures:
         if failure.plugin.distribution == distribution:
             findings.append(Finding(f"plugin {failure.plugin.name}", "can be used", False, failure.error))
@@ -120,10 +120,15 @@ def check_distribution(
     return findings
 
 
-def check_announcing_is_light(plugin: str) -> None:
-    """Importing the plugin's module imports no heavy library, so that listing plugins stays quick."""
-    for entry_point in metadata.entry_points(group=PROJECT, name=plugin):
-        program = f"import sys, {entry_point.module}; print(*sorted(set({_HEAVY!r}) & set(sys.modules)))"
+def check_announcing_is_light(plugin: Plugin) -> None:
+    """Importing the plugin's module imports no heavy library, so that listing plugins stays quick, and prints nothing."""
+    for entry_point in metadata.entry_points(group=PROJECT, name=plugin.name):
+        if entry_point.dist is None or entry_point.dist.name != plugin.distribution:  # two distributions may use one name
+            continue
+        importing = f"importing {entry_point.module}"
+        program = f"import sys, {entry_point.module}; print('\\n', *sorted(set({_HEAVY!r}) & set(sys.modules)), end='')"
         ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)  # noqa: S603  # a fixed program
-        require(ended.returncode == 0, f"importing {entry_point.module} fails: {ended.stderr.strip()[-300:]}")
-        require(not ended.stdout.strip(), f"importing {entry_point.module} loads {ended.stdout.strip()}; import it where it is used")
+        require(ended.returncode == 0, f"{importing} fails: {(ended.stderr.strip().splitlines() or ['it ends the process'])[-1]}")
+        printed, _, heavy = ended.stdout.rpartition("\n")
+        require(not heavy.strip(), f"{importing} loads {heavy.strip()}; import it where it is used")
+        require(not printed.strip(), f"{importing} prints {printed.strip()!r:.80}: standard output is for the command's result; use logging")

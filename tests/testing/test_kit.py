@@ -4,10 +4,13 @@ import importlib
 import inspect
 import json
 import math
+import os
 import subprocess
 import sys
 import threading
+import types
 from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -183,6 +186,50 @@ def test_a_plugin_that_only_handles_events_can_be_checked():
 
     findings = check_distribution("handler", Plugins({"handler": Handler()}, discover=False))
     assert [(finding.component, finding.check, finding.passed) for finding in findings] == [("plugin handler", "announcing is light", True)]
+
+
+@pytest.fixture
+def announce(monkeypatch, tmp_path):
+    """Return a function that checks distribution ``first``, whose plugin has the given source; another distribution has a plugin of the same name."""
+
+    def found(source):
+        sources = {"first": source, "second": "import gymnasium"}
+        entries = []
+        for name, text in sources.items():
+            (tmp_path / f"announced_by_{name}.py").write_text(text)
+            dist = types.SimpleNamespace(name=name, version="1")
+            entries.append(types.SimpleNamespace(name="plugin", module=f"announced_by_{name}", dist=dist, load=Handling))
+        monkeypatch.setattr(metadata, "entry_points", lambda group, name=None: entries)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+        (finding,) = check_distribution("first", Plugins())
+        return finding.message
+
+    return found
+
+
+class Handling:
+    @hookimpl
+    def aamc_decided(self, decision):
+        """Handle the event."""
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("import json", ""),
+        ("import gymnasium", "importing announced_by_first loads gymnasium; import it where it is used"),
+        (
+            "print('hello from plugin')",
+            "importing announced_by_first prints 'hello from plugin': standard output is for the command's result; use logging",
+        ),
+        ("from json import novelty", "importing announced_by_first fails: ImportError: cannot import name 'novelty' from 'json'"),
+        ("import os; os._exit(3)", "importing announced_by_first fails: it ends the process"),
+    ],
+)
+def test_the_import_of_a_plugins_module_is_described(announce, source, message):
+    found = announce(source)
+    assert found.startswith(message)
+    assert bool(found) == bool(message)
 
 
 class Hanging(Router):
