@@ -12,6 +12,7 @@ import numpy as np
 from aamc_sdk.errors import UnknownCandidateError, check_known
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Estimates, Preference, Record
+from aamc_sdk.types.checks import known
 
 OBJECTIVES = ("quality", "cost", "latency")
 """The objectives, in the order of a preference's weights."""
@@ -33,11 +34,11 @@ class CandidateView:
     """
 
     name: str
-    quality: float
-    cost_usd: float
-    latency_ms: float
-    utility: float
-    expected_reward: float
+    quality: float = attrs.field(eq=known)
+    cost_usd: float = attrs.field(eq=known)
+    latency_ms: float = attrs.field(eq=known)
+    utility: float = attrs.field(eq=known)
+    expected_reward: float = attrs.field(eq=known)
     contributions: Mapping[str, float]
     masked_why: str | None
 

@@ -10,7 +10,7 @@ import attrs
 
 from aamc_sdk.errors import check_type
 from aamc_sdk.types import Candidate
-from aamc_sdk.types.checks import is_amount
+from aamc_sdk.types.checks import is_amount, known
 
 Message = Mapping[str, Any]
 """A message of the provider's dialect; of OpenAI's by default: ``{"role": "user", "content": "..."}``."""
@@ -86,8 +86,8 @@ class Completion:
     message: Message
     usage: Usage = attrs.field(factory=Usage)
     finish_reason: str = "stop"
-    cost_usd: float = float("nan")
-    latency_ms: float = float("nan")
+    cost_usd: float = attrs.field(default=math.nan, eq=known)
+    latency_ms: float = attrs.field(default=math.nan, eq=known)
     candidate: str = ""
     decision_id: str | None = None
 
@@ -125,7 +125,7 @@ class Chunk:
     content: str = ""
     usage: Usage | None = None
     finish_reason: str | None = None
-    cost_usd: float = float("nan")
+    cost_usd: float = attrs.field(default=math.nan, eq=known)
     reasoning: str = ""
 
     def __attrs_post_init__(self) -> None:

@@ -81,6 +81,11 @@ def is_amount(value: object) -> bool:
     return isinstance(value, _NUMBERS) and not isinstance(value, bool) and not value < 0
 
 
+def known(value: float) -> float | None:
+    """Return a figure as fields compare it: None for NaN, which is unequal to itself, although two unknown figures are equal."""
+    return None if value != value else value
+
+
 def is_figure(value: object) -> bool:
     """Whether a value is a number from 0 to 1e12, such as a cost in USD or a time in milliseconds."""
     return is_amount(value) and bool(value <= MAX_FIGURE)  # type: ignore[operator]  # a number

@@ -23,6 +23,7 @@ from aamc_sdk.types.checks import (
     check_text_field,
     check_time,
     is_amount,
+    known,
 )
 from aamc_sdk.types.preferences import Preference
 
@@ -47,7 +48,7 @@ def _check_preference(decision: Decision, attribute: attrs.Attribute[Any], value
 
 @attrs.frozen
 class Decision:
-    """The candidate drawn for one request.
+    """The candidate drawn for one request. Its hash is that of its id.
 
     Attributes:
         id: The id that attempts and feedback refer to.
@@ -64,7 +65,7 @@ class Decision:
 
     id: str = attrs.field(validator=check_name_field)
     candidate: str = attrs.field(validator=check_name_field)
-    propensity: float = attrs.field(validator=check_propensity)
+    propensity: float = attrs.field(eq=known, validator=check_propensity)
     preference: Preference = attrs.field(validator=_check_preference)
     probabilities: Mapping[str, float] = attrs.field(factory=dict)
     router: str = ""
@@ -72,6 +73,9 @@ class Decision:
     notes: Mapping[str, Any] = attrs.field(factory=dict)
     utilities: Mapping[str, float] = attrs.field(factory=dict, kw_only=True)
     episode: str | None = attrs.field(default=None, validator=check_name_or_none, kw_only=True)
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     @property
     def fallback_order(self) -> list[str]:
@@ -130,13 +134,13 @@ class Attempt:
     decision_id: str = attrs.field(validator=check_name_field)
     n: int | None = None
     candidate: str = attrs.field(default="", validator=check_text_field)
-    cost_usd: float = attrs.field(default=math.nan, validator=check_figure)
-    latency_ms: float = attrs.field(default=math.nan, validator=check_figure)
+    cost_usd: float = attrs.field(default=math.nan, eq=known, validator=check_figure)
+    latency_ms: float = attrs.field(default=math.nan, eq=known, validator=check_figure)
     output_tokens: int | None = None
     error: str | None = attrs.field(default=None, converter=_encodable, validator=attrs.validators.optional(check_text_field))
     status: str = attrs.field(kw_only=True)
     cost_source: str = attrs.field(kw_only=True)
-    first_token_ms: float = attrs.field(default=math.nan, validator=check_figure, kw_only=True)
+    first_token_ms: float = attrs.field(default=math.nan, eq=known, validator=check_figure, kw_only=True)
     prompt_tokens: int | None = attrs.field(default=None, kw_only=True)
     cached_tokens: int | None = attrs.field(default=None, kw_only=True)
     reasoning_tokens: int | None = attrs.field(default=None, kw_only=True)

@@ -2,6 +2,7 @@ import copy
 import math
 import pickle
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from aamc_sdk import Candidate, Decision, Feedback, Latency, ModelSpec, Pool, Preference, Prices, Query
 from aamc_sdk.errors import AamcError, DataError, PoolError, PreferenceError
+from aamc_sdk.explain.explanation import CandidateView
+from aamc_sdk.interfaces import Chunk, Completion
 from aamc_sdk.types import Attempt, PoolState, Turn
 
 WEIGHTS = st.floats(min_value=0, max_value=1e12)
@@ -302,6 +305,30 @@ def test_what_programs_send_to_each_other_can_be_pickled():
     pool = Pool([ModelSpec("a", prices=Prices(1, 2), latency=Latency(1, 2))])
     for thing in (pool, Preference(1, 2, 3), Query("text", needs={"tools"}), Feedback(decision_id="d", quality=1)):
         assert thing == pickle.loads(pickle.dumps(thing))
+
+
+@pytest.mark.parametrize("copied", [lambda value: value, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+@pytest.mark.parametrize(
+    "value",
+    [
+        Attempt("d"),
+        Decision("d", "small", math.nan, Preference()),
+        Chunk(content="Hi"),
+        Completion(message={"content": "Hi"}),
+        CandidateView("small", math.nan, math.nan, math.nan, math.nan, math.nan, {}, None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_with_unknown_figures_are_equal(value, copied):
+    assert value == copied(attrs.evolve(value))
+    unknown = next(field.name for field in attrs.fields(type(value)) if getattr(value, field.name) != getattr(value, field.name))
+    assert value != attrs.evolve(value, **{unknown: 0.5})
+
+
+def test_equal_attempts_and_decisions_have_one_place_in_a_set():
+    unknown = Decision("d", "small", math.nan, Preference(), {"small": 1.0})
+    assert len({unknown, copy.deepcopy(unknown), attrs.evolve(unknown, id="e")}) == 2
+    assert len({Attempt("d"), Attempt("d"), Attempt("d", cost_usd=1.0)}) == 2
 
 
 @pytest.mark.parametrize("copied", [lambda pool: pickle.loads(pickle.dumps(pool)), copy.deepcopy, copy.copy])
