@@ -16,7 +16,7 @@ from aamc_sdk.config import ServingSettings
 from aamc_sdk.errors import StoreAwayError, check_type, router_error
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
-from aamc_sdk.plugins import Plugins, get_plugin_manager
+from aamc_sdk.plugins import Plugins, given_or_installed
 from aamc_sdk.routing import find_pool
 from aamc_sdk.routing.arguments import (
     AttemptKeywords,
@@ -128,7 +128,7 @@ class MetaController:
             ConfigError: Another router requires training, or an estimator that the run lacks.
             StoreError: The log cannot be opened.
         """
-        components = load_checkpoints(run, plugins or get_plugin_manager(), router=router, store=store, seed=seed, allow_untrained=allow_untrained)
+        components = load_checkpoints(run, given_or_installed(plugins), router=router, store=store, seed=seed, allow_untrained=allow_untrained)
         return cls(components, user_key=user_key)
 
     @classmethod
@@ -164,7 +164,7 @@ class MetaController:
         Raises:
             ConfigError: A component or an option is unknown, an option is wrong, or the router requires training or an estimator.
         """
-        plugins = plugins or get_plugin_manager()
+        plugins = given_or_installed(plugins)
         settings = ServingSettings.of({"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed})
         components = make_components(
             settings, plugins, pool=find_pool(pool, plugins), store=store, preference_given=preference is not None, allow_untrained=allow_untrained
@@ -193,7 +193,7 @@ class MetaController:
         Raises:
             ConfigError: The file cannot be used, or names no router.
         """
-        return cls(components_from_file(path, plugins or get_plugin_manager(), decision=decision, store=store), user_key=user_key)
+        return cls(components_from_file(path, given_or_installed(plugins), decision=decision, store=store), user_key=user_key)
 
     def route(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Decision:
         """Decide one request; the decision is durable in the log when this returns.

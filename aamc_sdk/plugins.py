@@ -20,7 +20,19 @@ import pluggy
 
 from aamc_sdk import builtin, hookspecs
 from aamc_sdk.core_commands import COMMANDS
-from aamc_sdk.errors import AamcError, PluginError, UnknownComponentError, component_errors, error_text, nearest, one_of, slash_hint, unknown_name
+from aamc_sdk.errors import (
+    AamcError,
+    ConfigError,
+    PluginError,
+    UnknownComponentError,
+    check_type,
+    component_errors,
+    error_text,
+    nearest,
+    one_of,
+    slash_hint,
+    unknown_name,
+)
 from aamc_sdk.hookspecs import PROJECT, Component
 
 if TYPE_CHECKING:
@@ -381,6 +393,12 @@ def known_distributions() -> dict[str, dict[str, str]]:
 def get_plugin_manager() -> Plugins:
     """Discover the installed plugins and return a new :class:`Plugins`."""
     return Plugins()
+
+
+def given_or_installed(plugins: Plugins | None) -> Plugins:
+    """Return the plugins that a caller gave; the installed ones for None."""
+    expected = "plugins must be an aamc_sdk.plugins.Plugins, such as get_plugin_manager returns"
+    return get_plugin_manager() if plugins is None else check_type(plugins, Plugins, expected, ConfigError)
 
 
 def _words(kind: str) -> str:

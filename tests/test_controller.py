@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -877,6 +878,16 @@ def test_a_store_is_named_by_a_url(store: Any) -> None:
 def test_a_pool_is_a_pool_or_is_named(pool: Any) -> None:
     with pytest.raises(PoolError, match=r"a pool must be an aamc_sdk.Pool, a component's name or a YAML file"):
         MetaController.build(router="random", pool=pool)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [partial(MetaController.build, router="random"), partial(MetaController.load, "runs/none"), partial(MetaController.from_file, "none.yaml")],
+)
+@pytest.mark.parametrize("plugins", [3, "aamc-bandit", []])
+def test_plugins_are_what_the_plugin_manager_returns(make: Any, plugins: Any) -> None:
+    with pytest.raises(ConfigError, match=r"plugins must be an aamc_sdk\.plugins\.Plugins, such as get_plugin_manager returns, not"):
+        make(plugins=plugins)
 
 
 class Serving(Counting):

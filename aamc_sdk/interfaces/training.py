@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 import numpy as np
@@ -17,6 +17,7 @@ from aamc_sdk.interfaces.environments import Environment, RoutingStreams
 from aamc_sdk.types import Dataset, Floats, RoutingRequest
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Receives the progress of a job."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
-from numbers import Real
+from numbers import Number, Real
 from typing import Any, TypedDict
 
 import attrs
@@ -14,8 +14,8 @@ from aamc_sdk.errors import DataError, PreferenceError, check_known, check_type
 from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query
 from aamc_sdk.types.checks import names_field
 
-PreferenceLike = Preference | str | Sequence[float] | None
-Preferences = PreferenceLike | Sequence[Preference | str | Sequence[float]] | Floats
+PreferenceLike = Preference | str | Sequence[float] | Mapping[str, float] | None
+Preferences = PreferenceLike | Sequence[PreferenceLike] | Floats
 """One preference for all requests, or one for each."""
 
 
@@ -159,7 +159,7 @@ def names_of(names: Collection[str] | None, what: str) -> frozenset[str]:
 
 def weights_of(preference: Preferences, rows: int, default: Preference, named: Mapping[str, Preference]) -> Floats:
     """Return one preference ``[3]``, or one for each request ``[rows, 3]``."""
-    if preference is None or not _is_one_each(preference):
+    if preference is None or not _is_one_each(preference, rows):
         return _to_preference(preference, default, named).array
     if len(preference) != rows:  # type: ignore[arg-type]  # a sequence
         raise PreferenceError(f"{rows} requests need one preference or {rows} preferences, not {len(preference)}")  # type: ignore[arg-type]  # likewise
@@ -200,11 +200,13 @@ def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> tuple
     return feedback, attempt
 
 
-def _is_one_each(preference: object) -> bool:
-    """Whether the value has one preference for each request: its elements are not numbers."""
+def _is_one_each(preference: object, rows: int) -> bool:
+    """Whether the value has one preference for each request: its elements are not numbers. Several values for one request are its weights."""
     if isinstance(preference, np.ndarray):
-        return preference.ndim == 2
-    return isinstance(preference, list | tuple) and len(preference) > 0 and not isinstance(preference[0], Real)
+        each = preference.ndim == 2
+    else:
+        each = isinstance(preference, list | tuple) and len(preference) > 0 and not isinstance(preference[0], Number)
+    return each and (rows > 1 or len(preference) == 1)  # type: ignore[arg-type]  # a sequence
 
 
 def _to_preference(preference: object, default: Preference, named: Mapping[str, Preference]) -> Preference:

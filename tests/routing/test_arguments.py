@@ -1,5 +1,7 @@
 """Arguments of callers: read in any accepted form, or refused with a message that says how to give them."""
 
+from decimal import Decimal
+
 import attrs
 import numpy as np
 import pytest
@@ -59,6 +61,21 @@ def test_a_preference_has_many_forms(given):
 )
 def test_each_request_may_have_its_own(given):
     assert weights_of(given, 2, DEFAULT, NAMED) == pytest.approx(np.array([CHEAP.array, DEFAULT.array]))
+
+
+@pytest.mark.parametrize("given", [("0.2", "0.8", "0"), tuple(map(Decimal, ("0.2", "0.8", "0"))), {"quality": 1, "cost": 4}])
+def test_the_preference_of_one_request_is_three_weights_of_any_type_or_weights_by_name(given):
+    assert weights_of(given, 1, DEFAULT, NAMED) == pytest.approx(CHEAP.array)
+
+
+def test_decimals_are_weights_for_many_requests_too():
+    assert weights_of([Decimal("0.2"), Decimal("0.8"), Decimal(0)], 2, DEFAULT, NAMED) == pytest.approx(CHEAP.array)
+
+
+@pytest.mark.parametrize("given", [("0.9", "0.1"), [CHEAP, CHEAP], np.ones((2, 3)), np.ones((3, 3))])
+def test_one_request_has_one_preference(given):
+    with pytest.raises(PreferenceError, match=r"a preference must be three numbers \(quality, cost, latency\), not"):
+        weights_of(given, 1, DEFAULT, NAMED)
 
 
 def test_there_are_as_many_preferences_as_requests():

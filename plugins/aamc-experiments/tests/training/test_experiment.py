@@ -50,6 +50,11 @@ def experiment(tmp_path, plugins):
     return make
 
 
+def test_the_progress_of_an_experiment_has_the_methods_of_a_progress(plugins: Plugins, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"progress must have the methods of aamc_sdk\.interfaces\.Progress, as NoProgress has, .*, not <function"):
+        Experiment(read_settings(CONTENT), plugins, tmp_path / "run", lambda *_, **__: None)  # type: ignore[arg-type]  # on purpose
+
+
 def test_a_run_leaves_everything_that_the_design_names(experiment) -> None:
     made = experiment()
     metrics = made.complete()

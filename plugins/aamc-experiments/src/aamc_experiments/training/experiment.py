@@ -28,6 +28,7 @@ from aamc_sdk.errors import (
     DataError,
     EstimatesError,
     PluginError,
+    check_type,
     component_errors,
     one_of,
     router_errors,
@@ -90,7 +91,8 @@ class Experiment:
         self.settings = settings.with_absolute_paths(plugins.names("model_pool"))
         self.plugins = plugins
         self.run = RunFolder(folder)
-        self.progress = progress
+        expected = "progress must have the methods of aamc_sdk.interfaces.Progress, as NoProgress has, which shows nothing"
+        self.progress = check_type(progress, Progress, expected, ConfigError)
         self.router_name = component_name(settings.router.name, "router")
         self._personal = False  # known when the data is read
         self._left_out: dict[str, str] | None = None  # likewise
