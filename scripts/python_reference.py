@@ -47,7 +47,7 @@ def public_modules() -> tuple[str, ...]:
     """Return the names of all documented modules, those of the experiments included."""
     package = importlib.import_module(EXPERIMENTS)
     found = sorted(module.name for module in pkgutil.iter_modules(package.__path__) if module.name != "plugin")
-    return (*MODULES, *(f"{EXPERIMENTS}.{name}" for name in found))
+    return (*MODULES, EXPERIMENTS, *(f"{EXPERIMENTS}.{name}" for name in found))
 
 
 @cache
@@ -107,10 +107,11 @@ def _page(module_name: str) -> str:
 
 
 def _page_of(module_name: str, name: str) -> str:
-    """Return the module whose page documents a name: for the names of ``aamc_sdk`` itself, their home."""
-    if module_name != "aamc_sdk":
+    """Return the module whose page documents a name: for the names of a distribution's package itself, their home."""
+    if "." in module_name:
         return module_name
-    homes = [home for home in MODULES[1:] if name in public_names(home) and hasattr(importlib.import_module(home), name)]
+    modules = (home for home in public_modules() if home.startswith(f"{module_name}."))
+    homes = [home for home in modules if name in public_names(home) and hasattr(importlib.import_module(home), name)]
     return homes[0] if homes else module_name
 
 
