@@ -173,6 +173,39 @@ def one_row(comparison):
     return attrs.evolve(comparison, stream=np.zeros(len(comparison.queries), dtype=np.intp))
 
 
+def test_draws_of_the_same_questions_in_streams_make_nothing_surer(run, plugins, monkeypatch) -> None:
+    compare, budget = Measurement.compare, float(np.median(reachable(run, plugins)["cost"]))
+    once = calibrated(run, plugins, "budget-usd-per-1k", budget)
+    monkeypatch.setattr(Measurement, "compare", lambda self: in_streams(compare(self), times=20))
+    found = calibrated(run, plugins, "budget-usd-per-1k", budget)
+    assert found.preference == once.preference
+    assert (found.rows, found.questions) == (20 * once.rows, once.questions)
+    assert found.confidence == pytest.approx(once.confidence, abs=0.05)
+    assert np.ptp(found.ci95["usd_per_1k"]) == pytest.approx(np.ptp(once.ci95["usd_per_1k"]), rel=0.15)
+
+
+def test_a_service_level_must_be_met_on_resamples_of_the_streams_too(run, plugins, monkeypatch) -> None:
+    compare = Measurement.compare
+    monkeypatch.setattr(Measurement, "compare", lambda self: in_streams(compare(self), times=20))
+    sure = calibrated(run, plugins, "p95-ms", 2000.0)
+    monkeypatch.setattr(Measurement, "compare", lambda self: one_slow_stream(in_streams(compare(self), times=20)))
+    unsure = calibrated(run, plugins, "p95-ms", 2000.0)
+    assert sure.confidence == 1
+    assert 0.6 < unsure.confidence < 0.8  # the slow one of 32 streams is above 5% of a resample that draws it twice: 26%
+
+
+def in_streams(comparison, times):
+    """Return the comparison as if each of its 32 queries were drawn some times, in 32 streams."""
+    cells, streams = (np.arange(len(comparison.queries)), comparison.chosen), np.tile(np.arange(32), times)
+    repeated = {name: np.tile(getattr(comparison, name), times) for name in ("queries", "category", "chosen", "spent_usd", "spent_ms")}
+    realised = {name: np.tile(getattr(comparison, name)[cells], times) for name in ("quality", "cost_usd", "latency_ms")}
+    return attrs.evolve(comparison, **repeated, **realised, stream=np.random.default_rng(0).permutation(streams))
+
+
+def one_slow_stream(comparison):
+    return attrs.evolve(comparison, latency_ms=np.where(comparison.stream == 0, 1e4, comparison.latency_ms))
+
+
 def test_a_target_out_of_reach_says_what_was_reached(run, plugins) -> None:
     with pytest.raises(DataError, match=r"no preference meets --budget-usd-per-1k 0 .* cost at least"):
         calibrated(run, plugins, "budget-usd-per-1k", 0.0)
@@ -240,8 +273,8 @@ def all_wrong(comparison):
 
 def test_resamples_on_which_every_candidate_fails_meet_no_floor() -> None:
     one_success = np.eye(8)[:, :1]
-    rows = _DecidedRows(quality=one_success, cost_usd=one_success, strong=one_success, singles=one_success, unit=np.arange(8))
-    resampling = Resampling.bootstrap(rows.unit, 200, 0)
+    rows = _DecidedRows(quality=one_success, cost_usd=one_success, strong=one_success, singles=one_success, units=np.arange(8)[:, None], questions=8)
+    resampling = Resampling.bootstrap(rows.units[:, 0], 200, 0)
     relative = rows.figures(resampling)["relative_quality"]
     assert (np.isnan(relative) == (resampling.weights[:, :1] == 0)).all()
     assert 0 < np.isnan(relative).mean() < 1

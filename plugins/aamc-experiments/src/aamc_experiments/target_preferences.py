@@ -5,8 +5,9 @@ preference that meets the target is kept under a name, which requests can use. T
 whole range, then at those between the neighbours of the best.
 
 A preference that just meets a target on some rows misses it on others half of the time. So the target must be met with
-confidence: on that share of bootstrap resamples of the rows. A router without training of its own, such as ``greedy``, decides
-training rows as well, by their out-of-fold quality: these are as new to it as validation rows, and many more.
+confidence: on that share of bootstrap resamples of the questions, and in a simulation of its streams too. A router without training
+of its own, such as ``greedy``, decides training rows as well, by their out-of-fold quality: these are as new to it as validation
+rows, and many more.
 
 Validation rows that a checkpoint of the run was trained on are left out. Those on which the run's own training stopped early stay.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.data import check_unchanged
-from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval, ratio
+from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval, ratio, two_way
 from aamc_experiments.evaluation.comparison import from_quality_to_cost
 from aamc_experiments.leak_guard import leave_out_trained_rows
 from aamc_experiments.measurement import Measurement
@@ -117,7 +118,8 @@ class Calibration:
         router: The name of the router.
         preference: The preference.
         rows: The number of rows that it was measured on.
-        confidence: The share of resamples on which it met the target.
+        questions: The number of different questions in these rows.
+        confidence: The share of resamples on which it met the target, the minimum over the units of resampling.
         figures: ``relative_quality``, ``usd_per_1k`` and ``strong_share`` at the preference, and ``p95_ms`` for a target of latency.
         ci95: The interval of each figure; None if not known.
     """
@@ -126,6 +128,7 @@ class Calibration:
     router: str
     preference: Preference
     rows: int
+    questions: int
     confidence: float
     figures: Mapping[str, float]
     ci95: Mapping[str, list[float] | None]
@@ -150,29 +153,30 @@ def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Targ
     """
     decide = _decider(run, plugins, progress, target)
 
-    def measure(preferences: Floats) -> tuple[int, dict[str, Floats]]:
-        """Return the number of rows, and each figure on them and on B resamples, ``[1 + B, P]``."""
-        rows = decide(preferences)
-        found = rows.figures(Resampling.bootstrap(rows.unit, run.settings.evaluation.resamples, run.settings.seed).with_data())
-        if np.isnan(found["relative_quality"][0]).any():
+    def measure(preferences: Floats) -> tuple[_DecidedRows, list[dict[str, Floats]]]:
+        """Return the decided rows, and for each unit of resampling every figure on them and on B resamples, ``[1 + B, P]``."""
+        rows, options = decide(preferences), run.settings.evaluation
+        found = [rows.figures(Resampling.bootstrap(unit, options.resamples, run.settings.seed).with_data()) for unit in rows.units.T]
+        if np.isnan(found[0]["relative_quality"][0]).any():
             raise DataError(f"every candidate's quality is 0 on the {len(rows.quality)} rows to calibrate on, so none is the best to compare with")
-        return len(rows.quality), found
+        return rows, found
 
     ray = target.ray
-    rows, figures = measure(ray)
-    point = _best_point(target, figures)
+    rows, over = measure(ray)
+    point = _best_point(target, over)
     between = np.linspace(ray[max(point - 1, 0)], ray[min(point + 1, len(ray) - 1)], BETWEEN + 2)[1:-1]
     ray, finer = np.concatenate((ray, between)), measure(between)[1]
-    figures = {name: np.concatenate((values, finer[name]), axis=1) for name, values in figures.items()}
-    point = _best_point(target, figures)
+    over = [{name: np.concatenate((values, more[name]), axis=1) for name, values in each.items()} for each, more in zip(over, finer, strict=True)]
+    point = _best_point(target, over)
     return Calibration(
         target=target,
         router=run.router_name,
         preference=Preference(*ray[point]),
-        rows=rows,
-        confidence=float(_confidence(target, figures)[point]),
-        figures={name: float(values[0, point]) for name, values in figures.items()},
-        ci95={name: known_interval(values[1:, point]) for name, values in figures.items()},
+        rows=len(rows.quality),
+        questions=rows.questions,
+        confidence=float(_confidence(target, over)[point]),
+        figures={name: float(values[0, point]) for name, values in over[0].items()},
+        ci95={name: two_way([known_interval(each[name][1:, point]) for each in over]) for name in over[0]},
     )
 
 
@@ -206,14 +210,16 @@ class _DecidedRows:
         strong: 1 for a call of the strongest candidate, else 0, ``[Q, P]``.
         latency_ms: The latencies in ms, ``[Q, P]``; None unless the target is one of latency.
         singles: The quality of each constant policy, ``[Q, M]``.
-        unit: The unit of resampling, ``[Q]``.
+        units: The units of resampling, those of the comparison, ``[Q, U]``.
+        questions: The number of different questions.
     """
 
     quality: Floats
     cost_usd: Floats
     strong: Floats
     singles: Floats
-    unit: NDArray[np.integer[Any]]
+    units: NDArray[np.integer[Any]]
+    questions: int
     latency_ms: Floats | None = None
 
     @classmethod
@@ -230,15 +236,15 @@ class _DecidedRows:
             singles = comparison.constant_outcomes.known_quality
         else:
             singles = np.tile(comparison.candidate_means[:, 0], (len(comparison.queries), 1))
-        unit = comparison.units[-1 if latency_ms is None else 0]  # a stream's queries share waits, but neither quality nor cost
-        return cls(outcomes.known_quality.T, outcomes.cost_usd.T, strong.T.astype(np.float64), singles, unit, latency_ms)
+        units = np.stack(comparison.units, axis=1)
+        return cls(outcomes.known_quality.T, outcomes.cost_usd.T, strong.T.astype(np.float64), singles, units, comparison.questions, latency_ms)
 
     def joined_with(self, other: _DecidedRows) -> _DecidedRows:
         """Return the rows of both, as separate units."""
-        other = attrs.evolve(other, unit=other.unit + self.unit.max() + 1)
-        pairs = zip(attrs.astuple(self, recurse=False), attrs.astuple(other, recurse=False), strict=True)
-        joined: list[Any] = [None if mine is None else np.concatenate((mine, theirs)) for mine, theirs in pairs]
-        return _DecidedRows(*joined)
+        other = attrs.evolve(other, units=other.units + self.units.max(axis=0) + 1)
+        columns = [name for name in attrs.asdict(self) if name != "questions" and getattr(self, name) is not None]
+        joined: dict[str, Any] = {name: np.concatenate((getattr(self, name), getattr(other, name))) for name in columns}
+        return attrs.evolve(self, **joined, questions=self.questions + other.questions)
 
     def figures(self, resampling: Resampling) -> dict[str, Floats]:
         """Return each figure on B resamples at P preferences, ``[B, P]``; relative quality is NaN if every candidate's quality is 0."""
@@ -297,17 +303,18 @@ def _without_trained_rows(setup: ExperimentSetup, run: RunFolder) -> ExperimentS
     return attrs.evolve(setup, splits=splits)
 
 
-def _confidence(target: Target, figures: Mapping[str, Floats]) -> Floats:
-    """Return the share of resamples on which each point meets the target, ``[P]``."""
-    return np.asarray(target.met({name: values[1:] for name, values in figures.items()}).mean(axis=0))
+def _confidence(target: Target, over: Sequence[Mapping[str, Floats]]) -> Floats:
+    """Return the share of resamples on which each point meets the target, the minimum over the units of resampling, ``[P]``."""
+    shares = [target.met({name: values[1:] for name, values in each.items()}).mean(axis=0) for each in over]
+    return np.asarray(np.min(shares, axis=0))
 
 
-def _best_point(target: Target, found: Mapping[str, Floats]) -> int:
+def _best_point(target: Target, over: Sequence[Mapping[str, Floats]]) -> int:
     """Return the best point that meets the target: for a floor the cheapest one, otherwise the one with the best quality.
 
     If none is certain enough, the most certain one is returned.
     """
-    figures, confidence = {name: values[0] for name, values in found.items()}, _confidence(target, found)
+    figures, confidence = {name: values[0] for name, values in over[0].items()}, _confidence(target, over)
     quality, cost = figures["relative_quality"], figures["usd_per_1k"]
     met = np.flatnonzero(target.met(figures))
     if not met.size:

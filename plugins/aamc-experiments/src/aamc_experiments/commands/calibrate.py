@@ -69,7 +69,7 @@ def calibrate(
             _show(found, name if saved else "not saved")
     if not found.met:
         missed = f"--{kind} {value:g} is met on {found.confidence:.1%} of resamples, and {target.confidence:.1%} is asked for"
-        error = TargetMissedError(f"{missed}; lower the target or --confidence, or use more rows" + ("" if saved else ", or add --save-missed"))
+        error = TargetMissedError(f"{missed}; lower the target or --confidence, or use more questions" + ("" if saved else ", or add --save-missed"))
         error.document = document
         raise error
     if as_json:
@@ -78,7 +78,7 @@ def calibrate(
 
 def _show(found: Calibration, name: str) -> None:
     """Print a calibration."""
-    met = f"met on {found.confidence:.0%} of resamples of {found.rows} rows that are new to the router"
+    met = f"met on {found.confidence:.0%} of resamples of {found.rows} rows of {found.questions} questions that are new to the router"
     click.echo(f"{name}: preference {found.preference}, {met}")
     for figure, estimate in found.figures.items():
         bounds = found.ci95[figure]
