@@ -83,6 +83,24 @@ def test_a_fall_and_a_rise_leave_the_interval_and_chance_does_not() -> None:
         assert not drift.low <= drift.recent <= drift.high
 
 
+@pytest.mark.parametrize("discount", [0.9986, 0.9965])
+def test_a_fall_of_a_candidate_with_a_tenth_of_the_feedback_raises_the_alarm(discount: float) -> None:
+    evidence, others = BetaEvidence(discount=discount), [("b", 0.9)]
+    for quality, times in ((0.9, 300), (0.0, 15)):
+        for _ in range(times):
+            add(evidence, quality)
+            for _ in range(9):
+                evidence.add(KEYS, others, 1.0, implicit=False, time=0.0)
+    assert find_drift("a", "code", known(evidence)) is not None
+
+
+def test_a_window_of_the_evidence_does_not_limit_the_alarm() -> None:
+    evidence = BetaEvidence(window=20)
+    add(evidence, 0.9, 300)
+    add(evidence, 0.0, 15)
+    assert find_drift("a", "code", known(evidence)) is not None
+
+
 def test_hints_of_low_weight_between_the_ratings_raise_no_alarm() -> None:
     rng, evidence = np.random.default_rng(0), BetaEvidence()
     for is_rated in rng.random(20_000) < 0.5:
@@ -124,8 +142,8 @@ def test_the_ends_of_the_interval_are_where_the_alarm_begins() -> None:
     drift = find_drift("a", "code", known(evidence))
     assert drift is not None
     entry = known(evidence)
-    earlier = entry.wins + entry.losses - entry.recent_weight
-    mean = (entry.wins - entry.recent_quality + 1) / (earlier + 2)
+    earlier = entry.past_weight - entry.recent_weight
+    mean = (entry.past_quality - entry.recent_quality + 1) / (earlier + 2)
     number = 1 / (1 / effective_number(entry) + 1 / earlier)
     assert [number * divergence(end, mean) for end in (drift.low, drift.high)] == pytest.approx([LOG_ODDS] * 2, rel=1e-6)
 
@@ -163,14 +181,15 @@ def test_a_loaded_router_knows_which_candidates_drift(pool: Pool, tmp_path: Path
             other.router.load(tmp_path)
 
 
-def test_evidence_of_version_0_1_without_recent_qualities_is_read() -> None:
+@pytest.mark.parametrize("lacking", [2, 5])  # two columns are younger than the recent quality, which version 0.1 lacks too
+def test_evidence_without_the_columns_of_the_alarm_is_read(lacking: int) -> None:
     evidence, earlier = BetaEvidence(), BetaEvidence()
     add(evidence, 1.0, 3)
     state = evidence.to_json()
-    state["columns"] = state["columns"][:-3]
+    state["columns"] = state["columns"][:-lacking]
     for entities in state["levels"].values():
         for entity in entities.values():
-            entity["cells"] = {name: cell[:-3] for name, cell in entity["cells"].items()}
+            entity["cells"] = {name: cell[:-lacking] for name, cell in entity["cells"].items()}
     earlier.restore(state)
-    unset = {"recent_quality": 0.0, "recent_weight": 0.0, "recent_squares": 0.0}
-    assert known(earlier) == msgspec.structs.replace(known(evidence), **unset)
+    unset = {"recent_quality": 0.0, "recent_weight": 0.0, "recent_squares": 0.0} if lacking == 5 else {}
+    assert known(earlier) == msgspec.structs.replace(known(evidence), **unset, past_quality=3.0, past_weight=3.0)

@@ -26,8 +26,8 @@ LEVELS = ("global", "category", "user", "session")
 """The levels of evidence. The entities of a level are its categories, users or sessions; the global level has one entity."""
 GLOBAL_ENTITY = ""
 """The name of the global level's only entity."""
-RECENT = 0.98
-"""Factor on a candidate's recent quality with each later outcome of it."""
+RECENT, PAST = 0.98, 0.999
+"""Factors on a candidate's recent and past quality with each later outcome of it."""
 CLOCKS = ""
 """The key of the entities' clocks in :class:`aamc_bandit.feedback_outcomes.Outcome.places`, by level. Others are candidates, with their totals."""
 _RESOLUTION = 2.0**32
@@ -56,6 +56,8 @@ class CandidateEvidence(msgspec.Struct, frozen=True, array_like=True, forbid_unk
         recent_quality: The sum of the outcomes' weighted qualities, discounted by :data:`RECENT` with each later one, whatever its weight.
         recent_weight: The sum of the outcomes' weights, likewise.
         recent_squares: The sum of the squares of these discounted weights.
+        past_quality: As ``recent_quality``, but discounted by :data:`PAST`.
+        past_weight: As ``recent_weight``, likewise.
     """
 
     wins: Amount
@@ -69,6 +71,8 @@ class CandidateEvidence(msgspec.Struct, frozen=True, array_like=True, forbid_unk
     recent_quality: Amount = 0.0
     recent_weight: Amount = 0.0
     recent_squares: Amount = 0.0
+    past_quality: Amount = 0.0
+    past_weight: Amount = 0.0
 
 
 COLUMNS = list(CandidateEvidence.__struct_fields__)
@@ -117,6 +121,8 @@ class EntityEvidence(msgspec.Struct):
                 RECENT * known.recent_quality + wins if weight else known.recent_quality,
                 RECENT * known.recent_weight + weight if weight else known.recent_weight,
                 RECENT**2 * known.recent_squares + weight**2 if weight else known.recent_squares,
+                PAST * known.past_quality + wins if weight else known.past_quality,
+                PAST * known.past_weight + weight if weight else known.past_weight,
             )
         if window:
             recent = (*self.recent, ()) if ageing or not self.recent else self.recent
@@ -141,7 +147,7 @@ class EntityEvidence(msgspec.Struct):
         Args:
             outcomes: One outcome per candidate that the feedback names.
             clock: The clock when it was first counted.
-            totals: Each candidate's total then. It gives the age of the recent quality; candidates that are not named have age 0.
+            totals: Each candidate's total then. It gives the age of the recent and past quality; candidates that are not named have age 0.
             added: Whether it is added; else it is taken back.
             implicit: Whether the feedback is implicit.
             time: When it was given.
@@ -156,7 +162,8 @@ class EntityEvidence(msgspec.Struct):
                 continue
             at, weight, latest = max(known.at, clock), wins + losses, max(known.total, known.total + sign)
             kept, share = discount ** (at - known.at), 0.0 if left else sign * discount ** (at - clock)
-            recent = RECENT ** max(latest - totals.get(candidate, latest), 0)
+            age = max(latest - totals.get(candidate, latest), 0)
+            recent, past = RECENT**age, PAST**age
             self.candidates[candidate] = CandidateEvidence(
                 wins=max(kept * known.wins + share * wins, 0.0),  # not below 0 by rounding
                 losses=max(kept * known.losses + share * losses, 0.0),
@@ -169,6 +176,8 @@ class EntityEvidence(msgspec.Struct):
                 recent_quality=max(known.recent_quality + sign * recent * wins, 0.0),
                 recent_weight=max(known.recent_weight + sign * recent * weight, 0.0),
                 recent_squares=max(known.recent_squares + sign * (recent * weight) ** 2, 0.0),
+                past_quality=max(known.past_quality + sign * past * wins, 0.0),
+                past_weight=max(known.past_weight + sign * past * weight, 0.0),
             )
 
     def _revise_window(self, outcomes: Sequence[WeightedOutcome], clock: float, added: bool) -> bool:
@@ -302,6 +311,8 @@ class BetaEvidence:
                     successes=known.successes + rating.successes,
                     explicit=known.explicit + rating.feedback,
                     updated=max(known.updated, updated),
+                    past_quality=float(known.past_quality + rating.wins),
+                    past_weight=float(known.past_weight + rating.wins + rating.losses),
                 )
             self.changes += 1
 
@@ -373,8 +384,13 @@ class BetaEvidence:
             levels = {level: self._entries(level, saved.levels[level].items()) for level in LEVELS}
         except (msgspec.MsgspecError, KeyError, RecursionError, UnicodeDecodeError) as error:
             raise CheckpointError(f"this is not the evidence of a bandit ({error!r}); give a file that thompson or epsilon-greedy saved") from error
-        if saved.columns not in (COLUMNS, COLUMNS[:-3]):  # states of 0.1 have no recent quality
+        if saved.columns not in (COLUMNS, COLUMNS[:-2], COLUMNS[:-5]):  # older states have no past quality, those of 0.1 no recent one either
             raise CheckpointError(f"the evidence has columns {saved.columns!r}, not {COLUMNS!r}; it is of another version")
+        if saved.columns != COLUMNS:
+            for entity in (entity for entities in levels.values() for entity in entities.values()):
+                for name, known in entity.candidates.items():
+                    past = {"past_quality": known.wins, "past_weight": known.wins + known.losses}
+                    entity.candidates[name] = msgspec.structs.replace(known, **past)
         with self._writing:
             self.selections, self._levels = saved.selections, levels
             self.changes += 1

@@ -5,9 +5,10 @@ With n outcomes in effect, a mean quality r whose expectation is m has a probabi
     d(r, m) = r log(r / m) + (1 - r) log((1 - r) / (1 - m))                                                           (1)
 
 (Hoeffding 1963, "Probability Inequalities for Sums of Bounded Random Variables", theorem 1). The recent quality is an average in
-which each later outcome of the candidate multiplies the earlier ones by :data:`RECENT`; m comes from the outcomes before, and n
-combines the effective numbers of both. Outcomes count by their weights in both means, so that hints of low weight do not set them
-apart. The alarm is raised where n d(r, m) exceeds :data:`LOG_ODDS`.
+which each later outcome of the candidate multiplies the earlier ones by :data:`RECENT`. In the past quality it multiplies them by
+:data:`PAST`, which is closer to 1; m comes from the difference of both, the outcomes before. So neither depends on how often other
+candidates are chosen. n combines the effective numbers of both. Outcomes count by their weights in both means, so that hints of low
+weight do not set them apart. The alarm is raised where n d(r, m) exceeds :data:`LOG_ODDS`.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ class Drift:
 
 def find_drift(candidate: str, category: str, known: CandidateEvidence) -> Drift | None:
     """Return the drift of a candidate with some evidence; None if its recent quality is inside its interval."""
-    recent, earlier = effective_number(known), known.wins + known.losses - known.recent_weight
+    recent, earlier = effective_number(known), known.past_weight - known.recent_weight
     if recent < MIN_RECENT or earlier < MIN_EARLIER:
         return None
     quality = min(known.recent_quality / known.recent_weight, 1.0)  # not above 1 by rounding
-    expected = min(max(known.wins - known.recent_quality, 0.0), earlier)
+    expected = min(max(known.past_quality - known.recent_quality, 0.0), earlier)
     mean = (expected + 1) / (earlier + 2)
     number = 1 / (1 / recent + 1 / earlier)
     if number * divergence(quality, mean) <= LOG_ODDS:
