@@ -1,23 +1,29 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import networkx as nx
 import pytest
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
-from aamc_puppeteer.analysis.measures import Topology, activation_graph, episodes_to_learn, evolution, in_words, summarise, windows
+from aamc_puppeteer.analysis.measures import Topology, activation_graph, episodes_to_learn, evolution, gain, in_words, summarise, windows
 from aamc_puppeteer.episodes.trajectory import Stop, Trajectory
 
 from aamc_sdk import AgentOutput
 
+NUMBERS = itertools.count()
 
-def episode(agents: str, correct: bool | None = True, cost: float = 0.5, tokens: int = 10, reward: float = 1.0) -> Trajectory:
-    """Return an episode whose agents are single letters."""
+
+def episode(
+    agents: str, correct: bool | None = True, cost: float = 0.5, tokens: int = 10, reward: float = 1.0, text: str = "", file: str = ""
+) -> Trajectory:
+    """Return an episode whose agents are single letters; without a text it has a question of its own."""
+    task = Task(id="1", text=text or f"question {next(NUMBERS)}", files={"file": file})
     said = AgentOutput("x", cost, {"tokens": tokens})
     history = tuple(Activation(agent=agent, output=said, cost=cost) for agent in agents)
     verdict = None if correct is None else Verdict(correct)
-    return Trajectory(state=TaskState(task=Task(id="1", text="t"), history=history), stop=Stop.STOPPED, verdict=verdict, rewards=(reward,))
+    return Trajectory(state=TaskState(task=task, history=history), stop=Stop.STOPPED, verdict=verdict, rewards=(reward,))
 
 
 class TestSummaries:
@@ -38,6 +44,20 @@ class TestSummaries:
     def test_a_success_rate_of_one_has_the_exact_interval(self) -> None:
         found = summarise([episode("a", True) for _ in range(10)])
         assert found["ci95"]["success_rate"] == pytest.approx([0.025**0.1, 1.0])
+
+    def test_episodes_of_one_question_say_no_more_than_one(self) -> None:
+        once = [episode("a" * (1 + n % 3), n % 2 == 0, reward=n, text=f"Question {n}") for n in range(10)]
+        repeated = [episode("a" * (1 + n % 3), n % 2 == 0, reward=n, text=f" question  {n}") for _ in range(20) for n in range(10)]
+        found, expected = summarise(repeated), summarise(once)
+        assert (found["episodes"], found["questions"], expected["questions"]) == (200, 10, 10)
+        for name, bounds in expected["ci95"].items():
+            assert found["ci95"][name] == pytest.approx(bounds), name
+        assert gain(repeated, repeated[::-1])["ci95"] == pytest.approx(gain(once, once[::-1])["ci95"])
+        assert in_words(found).startswith("200 tasks, 10 questions: success 50% [")
+        assert summarise([episode("a", False, text="Add them") for _ in range(3)])["ci95"]["success_rate"] is None
+
+    def test_a_question_about_another_file_is_another_question(self) -> None:
+        assert summarise([episode("a", text="Add them", file=content) for content in ("1 2", "1 2", "3 4")])["questions"] == 2
 
     def test_without_a_success_each_is_infinitely_dear(self) -> None:
         found = summarise([episode("a", False), episode("b", False)])

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from aamc_experiments.evaluation import Resampling, known_interval, share_interval
+from aamc_experiments.evaluation import Integers, Resampling, known_interval, question_units, share_interval
 from rich.table import Table
 
 from aamc_router_r1 import trace
@@ -26,7 +26,7 @@ from aamc_sdk.cli import INTERVALS, figure_cell, new_table
 from aamc_sdk.errors import ConfigError, ProviderError, quantity, write_errors
 from aamc_sdk.interfaces import Progress, Services
 from aamc_sdk.storage import to_json, write_bytes
-from aamc_sdk.types import ModelSpec, Pool, wilson_interval
+from aamc_sdk.types import Floats, ModelSpec, Pool, wilson_interval
 
 RESAMPLES = 1000
 
@@ -51,10 +51,11 @@ class AnsweredQuestion:
     outcome: str = "answered"
 
 
-def summary(answers: Sequence[AnsweredQuestion], strongest: Sequence[str], seed: int = 0) -> dict[str, Any]:
-    """Return the figures of a system: means with 95% intervals, by Wilson for shares of questions and by 1,000 bootstrap samples otherwise.
+def summary(answers: Sequence[AnsweredQuestion], strongest: Sequence[str], question: Integers, seed: int = 0) -> dict[str, Any]:
+    """Return the figures of a system: means with 95% intervals, by Wilson for shares of answers and by 1,000 bootstrap samples otherwise.
 
-    ``strongest`` is the strongest model of each question.
+    ``strongest`` is the strongest model for each answer, ``question`` the number of its question: repeated answers to ten questions are
+    information about ten questions.
     """
     columns = {
         "f1": [each.f1 for each in answers],
@@ -70,11 +71,11 @@ def summary(answers: Sequence[AnsweredQuestion], strongest: Sequence[str], seed:
         "failed_share": (sum(each.failed for each in answers), len(answers)),
     }
     figures: dict[str, Any] = {name: part / n if n else None for name, (part, n) in shares.items()}
-    intervals: dict[str, Any] = {name: list(wilson_interval(part / n, n)) if n else None for name, (part, n) in shares.items()}
+    intervals: dict[str, Any] = {name: list(wilson_interval(part / n, len(np.unique(question)))) if n else None for name, (part, n) in shares.items()}
     for name, values in columns.items():
-        figures[name], intervals[name] = _mean(values, seed)
-    calls = [(each.consulted.count(name), len(each.consulted)) for each, name in zip(answers, strongest, strict=True) if each.consulted]
-    figures["strongest_share"], intervals["strongest_share"] = _share(calls, seed)
+        figures[name], intervals[name] = _mean(np.array(values), question, seed)
+    calls = [(each.consulted.count(name), len(each.consulted)) for each, name in zip(answers, strongest, strict=True)]
+    figures["strongest_share"], intervals["strongest_share"] = _share(np.array(calls, dtype=np.float64), question, seed)
     return {
         "n": len(answers),
         **figures,
@@ -85,22 +86,27 @@ def summary(answers: Sequence[AnsweredQuestion], strongest: Sequence[str], seed:
     }
 
 
-def _mean(values: Sequence[float], seed: int) -> tuple[float | None, list[float] | None]:
-    """Return the mean of the known values and its bootstrap interval; None without any, and no interval of a single one."""
-    known = np.array([value for value in values if not math.isnan(value)])
-    if not len(known):
+def _mean(values: Floats, question: Integers, seed: int) -> tuple[float | None, list[float] | None]:
+    """Return the mean of the known values and its interval over questions; None without any, and no interval of a single question."""
+    known = ~np.isnan(values)
+    if not known.any():
         return None, None
-    return float(known.mean()), known_interval(Resampling.bootstrap(np.arange(len(known)), RESAMPLES, seed).means(known[:, None])[:, 0])
+    return float(values[known].mean()), known_interval(_over(question[known], seed).means(values[known, None])[:, 0])
 
 
-def _share(parts: Sequence[tuple[int, int]], seed: int) -> tuple[float | None, list[float] | None]:
-    """Return the share of calls, given each question's number of them and of all its calls, and the interval over questions; None without calls."""
-    if not parts:
+def _share(counts: Floats, question: Integers, seed: int) -> tuple[float | None, list[float] | None]:
+    """Return the share of calls, given each answer's number of them and of all its calls, and the interval over questions; None without calls."""
+    called = counts[:, 1] > 0
+    if not called.any():
         return None, None
-    counts = np.array(parts, dtype=np.float64)
-    share = float(counts[:, 0].sum() / counts[:, 1].sum())
-    resampled = Resampling.bootstrap(np.arange(len(counts)), RESAMPLES, seed).means(counts)
-    return share, share_interval(resampled[:, 0] / resampled[:, 1], share, len(counts))
+    share, resampling = float(counts[:, 0].sum() / counts[:, 1].sum()), _over(question[called], seed)
+    resampled = resampling.means(counts[called])
+    return share, share_interval(resampled[:, 0] / resampled[:, 1], share, resampling.weights.shape[1])
+
+
+def _over(question: Integers, seed: int) -> Resampling:
+    """Return resamples of questions, given the number of each answer's question."""
+    return Resampling.bootstrap(np.unique(question, return_inverse=True)[1], RESAMPLES, seed)
 
 
 COLUMNS = {
@@ -119,7 +125,12 @@ COLUMNS = {
 def table(document: Mapping[str, Any]) -> Table:
     """Return a row for each system, with 95% intervals below the figures."""
     data = document["data"]
-    title = f"{data['source']}: {data['queries']} questions, policy {data['policy']}, strongest model {data['strongest']}"
+    answered = (
+        quantity(data["queries"], "question")
+        if data["queries"] == data["questions"]
+        else f"{data['queries']} rows of {quantity(data['questions'], 'question')}"
+    )
+    title = f"{data['source']}: {answered}, policy {data['policy']}, strongest model {data['strongest']}"
     shown = new_table(["system"], COLUMNS.values(), title=title, notes=[f"{INTERVALS} Costs and times are means per question."])
     for name, system in document["systems"].items():
         shown.add_row(name, *(figure_cell(system[column], system["ci95"][column], "{:.3g}".format) for column in COLUMNS))
@@ -201,10 +212,12 @@ def evaluate(
     systems = {"router-r1": [_of_episode(episode, gold) for episode, gold in zip(episodes, golds, strict=True)]}
     for name, candidates in chosen.items():
         systems[name] = [_of_call(direct[candidate, row], golds[row]) for row, candidate in enumerate(candidates)]
+    question = question_units(dataset.queries)
+    counts = {"queries": len(tasks), "questions": len(np.unique(question))}
     document = {
         "schema": 1,
-        "data": {"source": dataset.source, "queries": len(tasks), "policy": policy.name, "strongest": ", ".join(dict.fromkeys(strongest))},
-        "systems": {name: summary(answers, strongest, services.seed) for name, answers in systems.items()},
+        "data": {"source": dataset.source, **counts, "policy": policy.name, "strongest": ", ".join(dict.fromkeys(strongest))},
+        "systems": {name: summary(answers, strongest, question, services.seed) for name, answers in systems.items()},
     }
     if folder is not None:
         _write(folder, document, episodes, golds)

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 import yaml
 from aamc_models.testing import Script
@@ -39,7 +40,7 @@ def test_router_r1_stands_beside_its_baselines(files, capsys):
     document = json.loads(capsys.readouterr().out)
     systems = document["systems"]
     assert list(systems) == ["router-r1", "direct", "strongest", "cheapest", "random", "thompson"]
-    assert document["data"] == {"source": f"nq:{files / 'nq.jsonl'}", "queries": 10, "policy": "policy", "strongest": "big"}
+    assert document["data"] == {"source": f"nq:{files / 'nq.jsonl'}", "queries": 10, "questions": 10, "policy": "policy", "strongest": "big"}
     assert systems["strongest"]["exact_match"] == 0.5
     assert systems["strongest"]["ci95"]["exact_match"] == list(wilson_interval(0.5, 10))
     assert systems["strongest"]["strongest_share"] == 1
@@ -169,21 +170,32 @@ def test_figures_of_a_system():
         AnsweredQuestion(answer="a", exact_match=1, f1=1, cost_usd=0.1, seconds=1, tokens=10, rounds=2, consulted=["big", "small"]),
         AnsweredQuestion(answer=None, exact_match=0, f1=0, cost_usd=math.nan, seconds=3, tokens=30, malformed=True, outcome="malformed"),
     ]
-    found = summary(answers, ["big"] * 2)
+    found = summary(answers, ["big"] * 2, np.arange(2))
     assert (found["exact_match"], found["mean_cost_usd"], found["mean_rounds"], found["mean_tokens"]) == (0.5, 0.1, 1, 20)
     assert (found["strongest_share"], found["malformed_share"], found["unknown_costs"]) == (0.5, 0.5, 1)
     assert found["calls_per_model"] == {"big": 0.5, "small": 0.5}
     assert found["outcomes"] == {"answered": 1, "malformed": 1}
-    assert summary(answers[1:], ["big"])["strongest_share"] is None
+    assert summary(answers[1:], ["big"], np.arange(1))["strongest_share"] is None
 
 
 def test_the_calls_of_a_question_are_not_independent():
     def share(calls):
         names = [["big"] * calls, ["small"] * calls] * 50
         answers = [AnsweredQuestion(answer="a", exact_match=1, f1=1, cost_usd=0, seconds=1, tokens=1, consulted=each) for each in names]
-        return summary(answers, ["big"] * len(answers))["ci95"]["strongest_share"]
+        return summary(answers, ["big"] * len(answers), np.arange(len(answers)))["ci95"]["strongest_share"]
 
     assert share(4) == share(1) == pytest.approx([0.4, 0.6], abs=0.01)
+
+
+def test_repeated_answers_to_a_question_say_no_more_about_others():
+    def intervals(repeats):
+        each = [{"exact_match": n % 2, "f1": n / 10, "cost_usd": n, "consulted": [["big", "small"][n % 2]]} for n in range(10)]
+        answers = [AnsweredQuestion(answer="a", seconds=1, tokens=n, **known) for _ in range(repeats) for n, known in enumerate(each)]
+        return summary(answers, ["big"] * len(answers), np.tile(np.arange(10), repeats))["ci95"]
+
+    once, repeated = intervals(1), intervals(20)
+    for name, bounds in once.items():
+        assert repeated[name] == pytest.approx(bounds), name
 
 
 def test_the_strongest_is_the_one_with_the_highest_price():

@@ -9,15 +9,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 from aamc_experiments.evaluation import Figures, Resampling, known_interval, open_interval, share_interval
+from numpy.typing import NDArray
 
 from aamc_puppeteer.episodes.trajectory import Trajectory
-from aamc_sdk.types import Floats
+from aamc_sdk.errors import quantity
+from aamc_sdk.types import Floats, normalized_text
 
 LEARNED = 0.9
 """Share of a figure's final value at which a training counts as converged."""
@@ -25,7 +27,7 @@ RESAMPLES = 1000
 
 
 def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
-    """Return the figures of episodes by name; means have a 95% interval under ``"ci95"``.
+    """Return the figures of episodes by name; means have a 95% interval under ``"ci95"``, by resamples of the ``questions``.
 
     ``success_rate`` and ``mean_reward`` are NaN if an episode has no verdict. ``cost_usd_per_success`` and ``tokens_per_success`` include failures,
     and are infinite without a success. ``utilisation`` is each agent's share of all activations, ``stops`` the number of
@@ -34,19 +36,29 @@ def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     if not trajectories:
         return {"episodes": 0}
     columns = np.array([_columns(trajectory) for trajectory in trajectories])
-    unit = np.arange(len(columns))
+    unit = _question_units(trajectories)
+    questions = int(unit.max()) + 1
     figures = {name: float(values[0]) for name, values in _figures(Resampling.once(unit).means(columns)).items()}
     resampled = _figures(Resampling.bootstrap(unit, RESAMPLES, seed=0).means(columns))
     intervals = {name: (open_interval if name.endswith("per_success") else known_interval)(values) for name, values in resampled.items()}
     activations = [activation for trajectory in trajectories for activation in trajectory.state.history]
     return {
         "episodes": len(columns),
+        "questions": questions,
         **figures,
         "utilisation": utilisation(trajectories),
         "stops": dict(Counter(trajectory.stop.value for trajectory in trajectories)),
         "faults": sum(activation.fault is not None for activation in activations),
-        "ci95": intervals | {"success_rate": share_interval(resampled["success_rate"], figures["success_rate"], len(columns))},
+        "ci95": intervals | {"success_rate": share_interval(resampled["success_rate"], figures["success_rate"], questions)},
     }
+
+
+def _question_units(trajectories: Sequence[Trajectory]) -> NDArray[np.intp]:
+    """Return the unit of resampling of each episode, ``[Q]``: episodes of one question, with the same material, share a unit."""
+    numbers: dict[Hashable, int] = {}
+    tasks = [trajectory.state.task for trajectory in trajectories]
+    keys = [(normalized_text(task.text), frozenset(task.files.items()), task.corpus) for task in tasks]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys])
 
 
 def _columns(trajectory: Trajectory) -> tuple[float, ...]:
@@ -66,7 +78,7 @@ def _figures(means: Floats) -> Figures:
 def gain(policy: Sequence[Trajectory], other: Sequence[Trajectory]) -> dict[str, Any]:
     """Return the mean difference in reward of two policies on the same tasks, with its 95% interval."""
     differences = np.array([[one.total_reward - two.total_reward] for one, two in zip(policy, other, strict=True)])
-    resampled = Resampling.bootstrap(np.arange(len(differences)), RESAMPLES, seed=0).means(differences)[:, 0]
+    resampled = Resampling.bootstrap(_question_units(policy), RESAMPLES, seed=0).means(differences)[:, 0]
     return {"mean_reward": float(differences.mean()), "ci95": known_interval(resampled)}
 
 
@@ -77,7 +89,8 @@ def in_words(figures: Mapping[str, Any]) -> str:
     bounds = figures["ci95"]["success_rate"]
     interval = "" if bounds is None else f" [{bounds[0]:.0%}, {bounds[1]:.0%}]"
     agent, share = next(iter(figures["utilisation"].items()), ("nobody", 0.0))
-    tasks, steps, busiest = f"{figures['episodes']} tasks", f"{figures['mean_steps']:.1f} steps", f"busiest {agent} ({share:.0%})"
+    repeated = f", {quantity(figures['questions'], 'question')}" if figures["questions"] < figures["episodes"] else ""
+    tasks, steps, busiest = f"{figures['episodes']} tasks{repeated}", f"{figures['mean_steps']:.1f} steps", f"busiest {agent} ({share:.0%})"
     if math.isnan(figures["success_rate"]):
         return f"{tasks} without a verdict on each answer: {steps}, {figures['mean_cost_usd']:.4f} USD, {busiest}"
     earned = f"success {figures['success_rate']:.0%}{interval}, reward {figures['mean_reward']:.3f}"
