@@ -101,7 +101,7 @@ class Comparison:
         scales: Minimum and maximum of cost and of latency in the default reward, ``[2, 2]``; NaN in other rewards.
         chosen: The position of the chosen candidate, ``[R, P, Q]``.
         spent_usd: The cost of deciding in USD, ``[R, P, Q]``.
-        expected_quality: The quality that the router expected at (1, 0, 0), ``[R, Q, M]``; NaN where unknown.
+        expected_quality: The quality that the router, or else the estimator, expected at (1, 0, 0), ``[R, Q, M]``; NaN where unknown.
         utility: The router's scores at (1, 0, 0), ``[R, Q, M]``.
         stream: The stream that each query was played in, ``[Q]``; in a table the number of its question.
         quality: ``[Q, M]`` of a table, or ``[R, P, Q]`` as played in streams. Where a candidate of a table is not allowed and has no outcome, it
