@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ import yaml
 from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
 from forked_gateway import ForkedGateway
+from pages.browser import CHROMIUM, Browser
 
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
@@ -24,6 +26,15 @@ MODELS = {"small": 1.0, "middle": 2.0, "large": 10.0}
 """The stub's models, with their prices in USD per million tokens."""
 ADMIN = "admin-key-of-this-test-0123456789"
 Serve = Callable[..., GatewayProcess]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    if CHROMIUM is None and not os.environ.get("AAMC_REQUIRE_SERVICES"):
+        pytest.skip("Chromium is missing; install it with: apt-get install chromium")
+    started = Browser(tmp_path_factory.mktemp("browser"))
+    yield started
+    started.close()
 
 
 @pytest.fixture

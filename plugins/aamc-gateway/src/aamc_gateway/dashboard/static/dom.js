@@ -38,6 +38,7 @@ export async function request(path, body) {
 
 export const whole = (value) => (value ?? 0).toLocaleString("en-US");
 export const number = (value, digits = 3) => (value === null || value === undefined ? "–" : Number(value.toPrecision(digits)).toLocaleString("en-US", { maximumSignificantDigits: digits }));
+export const count = (value, one, many = `${one}s`) => `${whole(value)} ${value === 1 ? one : many}`;
 export const percent = (value, digits = 1) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(digits)}%`);
 
 export function usd(value) {
@@ -49,6 +50,11 @@ export function usd(value) {
   if (size >= 0.0001) return `${sign}$${Number(size.toPrecision(3))}`;
   return `${sign}$${size.toExponential(1)}`;
 }
+
+// For the labels of an axis, which have place for about eight characters.
+const compact = new Intl.NumberFormat("en-US", { notation: "compact" }), compactUsd = new Intl.NumberFormat("en-US", { notation: "compact", style: "currency", currency: "USD" });
+export const shortWhole = (value) => compact.format(value);
+export const shortUsd = (value) => (Math.abs(value) < 1000 ? usd(value) : compactUsd.format(value));
 
 export function duration(milliseconds) {
   if (milliseconds === null || milliseconds === undefined) return "–";
@@ -72,4 +78,4 @@ export function table(caption, columns, rows, rowClass = () => null) {
 
 export const card = (title, ...content) => h("section", { class: "card" }, h("h2", {}, title), ...content);
 export const note = (...text) => h("p", { class: "note" }, ...text);
-export const unread = (left) => (left ? h("p", { class: "note", "data-left": left }, `The log is being read: ${whole(left)} entries are left.`) : null);
+export const unread = (left) => (left ? h("p", { class: "note", "data-left": left }, `The log is being read: ${count(left, "entry is", "entries are")} left.`) : null);

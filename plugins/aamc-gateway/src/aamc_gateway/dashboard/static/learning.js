@@ -1,12 +1,13 @@
 // What the router has learned: the posteriors of the candidates' quality.
 
-import { densities, interval, nameColours } from "./charts.js";
+import { densities, interval, largest } from "./charts.js";
 import { card, h, note, percent, request, table, whole } from "./dom.js";
 
-function group(found) {
+function group(found, drawn) {
   const caption = found.level === "global" ? "Posterior quality over all requests" : `Posterior quality in the category ${found.name}`;
   return h("div", {}, h("h3", {}, found.level === "global" ? "All requests" : found.name),
-    densities(`${caption}: the density of each model's quality from 0 to 1`, found.standings.map((each) => [each.candidate, each.density])),
+    densities(`${caption}: the density of each model's quality from 0 to 1`, found.standings.filter((each) => drawn.includes(each.candidate)).map((each) => [each.candidate, each.density])),
+    note(`The area under each curve is 1: the more feedback, the narrower and higher.${drawn.length < found.standings.length ? ` The curves are those of the ${drawn.length} models with the most feedback; the table has all.` : ""}`),
     table(caption, [
       ["model", (each) => each.candidate],
       ["mean", (each) => percent(each.mean)],
@@ -17,8 +18,10 @@ function group(found) {
 
 export async function show() {
   const { routers, router } = await request("/admin/posteriors");
-  nameColours([...new Set(routers.flatMap((each) => each.groups.flatMap((found) => found.standings.map((standing) => standing.candidate))))].sort());
+  const standings = routers.flatMap((each) => each.groups.flatMap((found) => found.standings)), feedback = new Map();
+  for (const each of standings) feedback.set(each.candidate, (feedback.get(each.candidate) ?? 0) + each.feedback);
+  const drawn = largest(feedback.keys(), (name) => feedback.get(name));
   if (!routers.length)
     return [card("Posteriors", note(`The router ${router} has no posteriors yet. The routers thompson and epsilon-greedy keep some once feedback came (POST /v1/feedback).`))];
-  return routers.map((each) => card(`${each.role ? `${each.role}: ` : ""}${each.router}`, h("div", { class: "pair" }, each.groups.map(group))));
+  return routers.map((each) => card(`${each.role ? `${each.role}: ` : ""}${each.router}`, h("div", { class: "pair" }, each.groups.map((found) => group(found, drawn)))));
 }

@@ -1,7 +1,7 @@
 // Traffic, cost and saving, latency and quality.
 
-import { interval, legend, lines, nameColours, stackedBars } from "./charts.js";
-import { card, duration, h, moment, note, percent, request, table, unread, usd, whole } from "./dom.js";
+import { interval, lines, stackedBars } from "./charts.js";
+import { card, count, duration, h, moment, note, percent, request, table, unread, usd, whole } from "./dom.js";
 
 let baseline = "";
 
@@ -15,15 +15,15 @@ function tile(name, figure, about, kind = "") {
 function tiles(found) {
   const { cost } = found, answers = found.candidates.reduce((sum, each) => sum + each.answers, 0), failed = found.candidates.reduce((sum, each) => sum + each.failed, 0);
   const { quality } = found;
-  const unknown = [cost.unknown ? `${whole(cost.unknown)} calls of unknown cost` : "", cost.estimated ? `${whole(cost.estimated)} estimated` : ""].filter(Boolean).join(", ");
+  const unknown = [cost.unknown ? `${count(cost.unknown, "call")} of unknown cost` : "", cost.estimated ? `${whole(cost.estimated)} estimated` : ""].filter(Boolean).join(", ");
   const saved = cost.saved_usd, kind = saved > 0 ? "good" : saved < 0 ? "bad" : "";
   return h("dl", { class: "tiles" },
-    tile("Decisions", whole(found.decisions), `${whole(answers)} answers, ${whole(failed)} failed calls`),
+    tile("Decisions", whole(found.decisions), `${count(answers, "answer")}, ${count(failed, "failed call")}`),
     tile("Cost", usd(cost.total_usd), unknown || "of all calls and decisions"),
     tile("Saved", saved === null ? "–" : usd(saved), saved === null ? "no answers of known cost and tokens yet" : `${percent(cost.saved_share)} of always using ${cost.baseline} (n = ${whole(cost.compared)})`, kind),
     tile("Cost of routing", usd(cost.routing_usd), `deciding ${usd(cost.deciding_usd)}, calls that did not serve ${usd(cost.extra_calls_usd)}`),
     tile("Quality", percent(quality?.mean), quality ? `by explicit feedback (n = ${whole(quality.n)})` : "no explicit feedback yet"),
-    tile("Fallbacks", percent(answers ? found.fell_back / answers : null), `${whole(found.fell_back)} answers of another model than the chosen one`));
+    tile("Fallbacks", percent(answers ? found.fell_back / answers : null), `${count(found.fell_back, "answer")} of another model than the chosen one`));
 }
 
 function qualityCell(quality) {
@@ -72,8 +72,8 @@ function costs(found, label, again) {
   const actual = parts.map((part) => (spent += part.total_usd)), always = parts.map((part) => (other += part.baseline_usd ?? 0));
   return card("Cost and saving",
     h("label", {}, "Compared with always using ", choice),
-    note(cost.baseline ? `${cost.baseline}: ${cost.baseline_why}. The same tokens at the list prices of their time cost ${usd(cost.baseline_usd)}; the saving is net of what routing cost.` : cost.baseline_why),
-    some(parts) ? lines(`Cost since the start of ${found.period === "all" ? "the last 30 days" : "the period"}, in USD`, parts.map((part) => part.begin), [["routed", actual, 0, false], ...(cost.baseline ? [[`always ${cost.baseline}`, always, 1, true]] : [])], usd, label) : note(none(found)));
+    note(cost.baseline ? `${cost.baseline}: ${cost.baseline_why}.${cost.baseline_usd === null ? "" : ` The same tokens at the list prices of their time cost ${usd(cost.baseline_usd)}; the saving is net of what routing cost.`}` : cost.baseline_why),
+    some(parts) ? lines(`Cost since the start of ${found.period === "all" ? "the last 30 days" : "the period"}, in USD`, parts.map((part) => part.begin), [["routed", actual, 0, false], ...(cost.baseline ? [[`always ${cost.baseline}`, always, 1, true]] : [])], label) : note(none(found)));
 }
 
 function budgets(spending) {
@@ -86,11 +86,9 @@ function budgets(spending) {
 
 export async function show(period, again) {
   const [found, { spending }] = await Promise.all([request(`/admin/overview?period=${period}&baseline=${encodeURIComponent(baseline)}`), request("/admin/spending")]);
-  const names = found.candidates.map((each) => each.name);
-  nameColours([...new Set([...found.baselines, ...names])].sort());
-  const shown = names.filter((name) => found.parts.some((part) => part.answers[name]));
+  const names = [...new Set([...found.baselines, ...found.candidates.map((each) => each.name)])].sort();
   const label = (time) => (period === "hour" || period === "day" ? moment(time, false) : new Date(1000 * time).toLocaleDateString("en-GB", { day: "2-digit", month: "short", timeZone: "UTC" }));
-  const traffic = card("Traffic by model", legend(shown), some(found.parts) ? stackedBars(`Answers by model${found.period === "all" ? " in the last 30 days" : ""}`, found.parts, shown, (part, name) => part.answers[name] ?? 0, (value) => whole(value), label) : note(none(found)));
+  const traffic = card("Traffic by model", some(found.parts) ? stackedBars(`Answers by model${found.period === "all" ? " in the last 30 days" : ""}`, found.parts, names, (part, name) => part.answers[name] ?? 0, label) : note(none(found)));
   const since = found.is_whole || !found.since ? null : note(`The log is longer: these figures begin with the decisions of ${moment(found.since)}.`);
   return [unread(found.left), tiles(found), h("div", { class: "pair" }, traffic, costs(found, label, again)), models(found), h("div", { class: "pair" }, latency(found), quality(found)), spending.length ? budgets(spending) : null, since];
 }
