@@ -211,6 +211,8 @@ def _report(error: BaseException, *, as_json: bool) -> int:
             hint = "free some space, or write elsewhere" if error.errno == errno.ENOSPC else ""
         elif isinstance(error, PluginError | ProviderError) and (cause := _component_error(error)) is not None and (place := _place(cause, first=1)):
             hint = f"{place}aamc --debug ... shows the traceback"
+        elif isinstance(error.__cause__, UnicodeEncodeError) and (encoding := sys.getfilesystemencoding()) != "utf-8":
+            hint = f"the locale's encoding is {encoding}; set LC_ALL=C.UTF-8 or PYTHONUTF8=1"
     else:
         message, hint = error_text(error), f"{_place(error)}a bug in the SDK or a plugin; aamc --debug ... shows the traceback"
     message = " ".join(message.split())

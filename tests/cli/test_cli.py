@@ -676,6 +676,14 @@ def test_output_to_a_full_disk_ends_in_one_line(arguments: list[str], error: str
     assert ended.stderr == f"aamc: {error}\n"
 
 
+def test_an_argument_that_the_locale_cannot_decode_names_the_locale(tmp_path) -> None:
+    command = [sys.executable, "-m", "aamc_sdk.cli", "feedback", "add", "d", "--quality", "1", "--source", "Zürich".encode(), "--store", "sqlite:d"]
+    posix = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run(command, cwd=tmp_path, env=posix, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "(the locale's encoding is ascii; set LC_ALL=C.UTF-8 or PYTHONUTF8=1)" in ended.stderr
+
+
 def test_a_reader_that_goes_away_ends_the_command_quietly() -> None:
     program = [sys.executable, "-m", "aamc_sdk.cli", "plugins"]
     process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
