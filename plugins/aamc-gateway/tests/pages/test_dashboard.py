@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,13 +9,11 @@ from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
 from click.testing import CliRunner
 from forked_gateway import ForkedGateway
-from pages.browser import CHROMIUM, Browser, Page
+from pages.browser import Browser, Page
 from pages.conftest import ADMIN, Serve, chat, http
 
 from aamc_sdk.cli import aamc
 
-MISSING = "Chromium is missing; install it with: apt-get install chromium"
-pytestmark = pytest.mark.skipif(CHROMIUM is None and not os.environ.get("AAMC_REQUIRE_SERVICES"), reason=MISSING)
 PAGES = ("overview", "decisions", "learning", "arena", "trials")
 CONTRAST = """(() => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
@@ -40,13 +36,6 @@ CONTRAST = """(() => {
   }
   return low;
 })()"""
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    started = Browser(tmp_path_factory.mktemp("browser"))
-    yield started
-    started.close()
 
 
 @pytest.fixture
@@ -92,6 +81,21 @@ def test_each_page_shows_its_figures_and_loads_nothing_from_elsewhere(gateway: G
     assert "Posterior quality" in texts["learning"]
     assert "Answer A" in texts["arena"]
     assert "A canary runs" in texts["trials"]
+    assert "points (" in texts["trials"]
+    assert "You may look at any time" in texts["trials"]
+
+
+def test_without_traffic_no_cost_is_compared(serve: Serve, browser: Browser):
+    gateway = serve()
+
+    async def look(page: Page) -> str:
+        await page.open(f"{gateway.url}/dashboard#overview")
+        return str(await page.run("document.querySelector('main').innerText"))
+
+    text = browser.browse(look)
+    assert "large: it is the most expensive; not all models have 30 ratings yet." in text
+    assert "The same tokens" not in text
+    assert "No decisions in this period." in text
 
 
 def test_a_decision_is_explained_and_judged(gateway: GatewayProcess, browser: Browser):
@@ -184,6 +188,67 @@ def test_a_vote_by_keyboard_reveals_the_models(gateway: GatewayProcess, browser:
     assert http(f"{gateway.url}/admin/arena").json["waiting"] == 1
 
 
+def test_keys_pressed_after_a_vote_do_not_vote_on_the_next_match(gateway: GatewayProcess, browser: Browser):
+    votes = "performance.getEntriesByType('resource').filter((each) => each.name.endsWith('/vote')).length"
+    ballot = "document.querySelector('.ballot')"
+
+    async def look(page: Page) -> None:
+        await page.send("Emulation.setFocusEmulationEnabled", enabled=True)
+        await page.open(f"{gateway.url}/dashboard#arena")
+        await page.until(ballot)
+        first = await page.run(f"{ballot}.dataset.id")
+        await page.run("document.querySelector('.answer button').focus()")
+        await page.press("Enter")
+        await page.press("Enter")
+        await page.until(f"{ballot}.dataset.id !== '{first}'")
+        assert await page.run(f"document.activeElement === {ballot}")
+        await page.press("Enter")
+        await page.run(f"(() => {{ const button = {ballot}.querySelector('button'); button.click(); button.click(); }})()")
+        await page.until(f"{ballot} === null")
+        assert await page.run(votes) == 2
+
+    browser.browse(look)
+    assert http(f"{gateway.url}/admin/arena").json["waiting"] == 0
+
+
+def test_texts_run_in_their_own_direction(serve: Serve, browser: Browser):
+    gateway = serve({"arena": {}})
+    http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", "מה שלומך?"))
+    directions = "[...document.querySelectorAll('{}')].map((each) => getComputedStyle(each).direction)"
+
+    async def look(page: Page) -> None:
+        await page.open(f"{gateway.url}/dashboard#arena")
+        await page.until("document.querySelector('.answer')")
+        assert await page.run(directions.format("pre.prompt")) == ["rtl"]
+        assert set(await page.run(directions.format(".answer pre"))) == {"ltr"}
+        assert await page.run("document.querySelectorAll('pre[dir=auto]').length === document.querySelectorAll('pre').length")
+        await page.open(f"{gateway.url}/dashboard#decisions")
+        await page.until("document.querySelector('button.link')")
+        await page.run("document.querySelector('button.link').click()")
+        await page.until("document.querySelector('pre.prompt')")
+        assert await page.run(directions.format("pre.prompt, td [dir]")) == ["rtl", "rtl"]
+
+    browser.browse(look)
+
+
+def test_a_refresh_that_fails_keeps_the_figures_and_says_why(gateway: GatewayProcess, browser: Browser):
+    async def look(page: Page) -> None:
+        await page.open(f"{gateway.url}/dashboard#overview")
+        await page.until("document.querySelector('details')")
+        await page.run("document.querySelector('details').open = true; document.querySelector('#logout').hidden = false")
+        await page.run("window.answered = window.fetch; window.fetch = async () => { throw new TypeError('away'); }; ''")
+        await page.run("document.querySelector('#refresh').click()")
+        await page.until("document.querySelector('#status').textContent.startsWith('The gateway cannot be reached. The page shows')")
+        assert await page.run("document.querySelector('details').open && document.querySelector('main').innerText.includes('Decisions')")
+        await page.run("document.querySelector('#logout').click()")
+        await page.until("document.querySelector('#status').textContent.endsWith('You are still signed in.')")
+        await page.run("window.fetch = window.answered; document.querySelector('#refresh').click()")
+        await page.until("document.querySelector('#status').textContent.startsWith('Updated') && !document.querySelector('.error')")
+        assert page.problems == []
+
+    browser.browse(look)
+
+
 def test_an_admin_key_is_needed_and_becomes_a_cookie_that_scripts_cannot_read(serve: Serve, browser: Browser):
     gateway = serve(keys=True)
     for name in ("overview", "decisions", "posteriors", "trials", "spending", "arena", "decisions/x"):
@@ -195,9 +260,10 @@ def test_an_admin_key_is_needed_and_becomes_a_cookie_that_scripts_cannot_read(se
         await page.open(f"{gateway.url}/dashboard")
         sign_in = "(() => {{ document.querySelector('input').value = '{}'; document.querySelector('form').requestSubmit(); }})()"
         await page.run(sign_in.format("wrong"))
-        await page.until("document.querySelector('.error').textContent")
+        await page.until("document.querySelector('p.error').textContent.startsWith('this is no valid admin key')")
         await page.run(sign_in.format(ADMIN))
         await page.until("document.querySelector('dl')")
+        assert await page.run("document.activeElement.tagName") == "MAIN"
         assert await page.run("document.cookie") == ""
         assert ADMIN not in await page.run("location.href")
         assert not any(ADMIN in url for url in page.requests)
@@ -345,7 +411,7 @@ def test_a_session_from_before_there_were_keys_ends_with_the_first_key(serve: Se
         assert status(gateway, cookie) == 401
 
 
-@pytest.mark.parametrize("wrong", ["wrong", "", 7])
+@pytest.mark.parametrize("wrong", ["wrong", "", 7, "schlüssel"])
 def test_wrong_keys_keep_no_administrator_out(serve: Serve, wrong: Any):
     gateway = serve(keys=True)
     answers = [http(f"{gateway.url}/dashboard/login", {"key": wrong}) for _ in range(31)]

@@ -142,9 +142,8 @@ def best_candidate(total: PeriodSums, expected: Mapping[str, float], prices: Map
         return Baseline(best, f"it has the highest quality by feedback (n = {explicit[best].n})")
     if known := {name: expected[name] for name in sorted(prices) if name in expected}:
         return Baseline(max(known, key=lambda name: known[name]), "it has the highest expected quality")
-    return Baseline(
-        max(sorted(prices), key=lambda name: prices[name].output + prices[name].input), "it is the most expensive; quality is not known yet"
-    )
+    most_expensive = max(sorted(prices), key=lambda name: prices[name].output + prices[name].input)
+    return Baseline(most_expensive, f"it is the most expensive; not all models have {MIN_FEEDBACK} ratings yet")
 
 
 def _candidate(name: str, sums: CandidateSums) -> dict[str, Any]:

@@ -27,6 +27,7 @@ SESSION_S = 12 * 3600.0
 """Time after which people sign in again, in seconds."""
 FAILURES_A_MINUTE = 30
 """Maximum number of wrong keys from one address in a minute; further ones get status 429."""
+_NO_ADMIN_KEY = "this is no valid admin key of this gateway; make one with: aamc keys add NAME --admin"
 
 
 async def admin_caller(gateway: Gateway, scope: Scope) -> Caller:
@@ -60,13 +61,15 @@ async def login(gateway: Gateway, scope: Scope, receive: Receive, send: Send) ->
     key = (await read_small_json(scope, receive, gateway.settings.limits, '{"key": ...}')).get("key")
     if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
         await _count_failure(gateway, scope)
-        raise Refused("the key is missing; enter an admin key, see: aamc keys", status=401, kind="authentication")
+        raise Refused(_NO_ADMIN_KEY, status=401, kind="authentication")
     try:
         caller = await gateway.access.caller([(b"authorization", b"Bearer " + key.encode()), *scope["headers"]])
         caller.check_admin()
     except Refused as refusal:
         if refusal.kind in ("authentication", "permission"):
             await _count_failure(gateway, scope)
+        if refusal.kind == "authentication":  # which speaks of headers
+            raise Refused(_NO_ADMIN_KEY, status=401, kind="authentication") from refusal
         raise
     token = secrets.token_urlsafe(32)
     session = {"key_id": caller.key_id, "name": caller.name, "digest": digest_of(key).hex()}

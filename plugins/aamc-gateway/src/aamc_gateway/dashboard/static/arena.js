@@ -1,25 +1,34 @@
 // The vote page: answers of several models to one prompt, blind and in random order.
 
-import { card, h, note, number, request, table, whole } from "./dom.js";
+import { card, count, h, note, number, request, table, whole } from "./dom.js";
 
-let result = null;
+let result = null, voting = false;
 
 async function vote(match, winner, again, say) {
+  if (voting) return;  // a double click is one vote
+  voting = true;
   try {
     result = await request(`/admin/arena/${encodeURIComponent(match.id)}/vote`, { winner });
     say("Your vote is recorded.");
   } catch (error) { say(error.message); }
   await again();
+  voting = false;
+  const next = document.querySelector(".ballot");
+  if (next && next.dataset.id !== match.id) next.focus();
 }
 
 function ballot(match, again, say) {
-  return card("Which answer is best?",
+  const shown = card("Which answer is best?",
     note("The models are named after your vote. It becomes feedback of comparisons, from which the router learns."),
-    match.prompt ? h("pre", { class: "prompt", tabindex: "0" }, match.prompt) : null,
+    match.prompt ? h("pre", { class: "prompt", tabindex: "0", dir: "auto" }, match.prompt) : null,
     h("div", { class: "answers" }, match.answers.map((answer) =>
-      h("article", { class: "answer", "aria-label": `Answer ${answer.label}` }, h("h3", {}, `Answer ${answer.label}`), h("pre", { tabindex: "0" }, answer.text || "(no text)"),
+      h("article", { class: "answer", "aria-label": `Answer ${answer.label}` }, h("h3", {}, `Answer ${answer.label}`), h("pre", { tabindex: "0", dir: "auto" }, answer.text || "(no text)"),
         h("button", { type: "button", class: "primary", onclick: () => vote(match, answer.label, again, say) }, `${answer.label} is best`)))),
     h("p", { class: "row" }, h("button", { type: "button", onclick: () => vote(match, "tie", again, say) }, "All are equally good"), h("button", { type: "button", onclick: () => vote(match, "skip", again, say) }, "Skip")));
+  shown.classList.add("ballot");
+  shown.setAttribute("tabindex", "-1");
+  shown.dataset.id = match.id;
+  return shown;
 }
 
 export async function show(period, again, say) {
@@ -29,6 +38,6 @@ export async function show(period, again, say) {
   return [
     revealed,
     match ? ballot(match, again, say) : card("Arena", note("No match waits for a vote. Requests with the model aamc/arena, or a share of the traffic (gateway.arena.share), make matches.")),
-    card("Standings", note(`${whole(waiting)} matches wait for a vote.`), ranked.length ? table("Comparisons of answers, a tie counts half", [["model", (each) => each.name], ["won", (each) => number(each.wins)], ["comparisons", (each) => whole(each.comparisons)], ["share won", (each) => `${(100 * each.wins / each.comparisons).toFixed(1)}%`]], ranked) : null),
+    card("Standings", note(`${count(waiting, "match waits", "matches wait")} for a vote.`), ranked.length ? table("Comparisons of answers, a tie counts half", [["model", (each) => each.name], ["won", (each) => number(each.wins)], ["comparisons", (each) => whole(each.comparisons)], ["share won", (each) => `${(100 * each.wins / each.comparisons).toFixed(1)}%`]], ranked) : null),
   ];
 }

@@ -13,7 +13,12 @@ const main = document.querySelector("main"), period = document.querySelector("#p
 let turn = 0, timer = null;
 
 const page = () => (location.hash.slice(1) in PAGES ? location.hash.slice(1) : "overview");
-const say = (text) => { document.querySelector("#status").textContent = text; };
+
+function say(text, isProblem = false) {
+  const status = document.querySelector("#status");
+  status.textContent = text;
+  status.classList.toggle("error", isProblem);
+}
 
 function frame(signedIn) {
   document.querySelector("nav").hidden = document.querySelector(".controls").hidden = !signedIn;
@@ -26,6 +31,7 @@ function frame(signedIn) {
 
 function login(message = "") {
   clearTimeout(timer);
+  delete main.dataset.page;
   frame(false);
   const field = h("input", { type: "password", name: "key", autocomplete: "current-password", required: true });
   const problem = h("p", { class: "error", role: "alert" }, message);
@@ -35,6 +41,7 @@ function login(message = "") {
       await request("/dashboard/login", { key: field.value });
       document.querySelector("#logout").hidden = false;
       await render();
+      main.focus({ preventScroll: true });
     } catch (error) { problem.textContent = error.message; field.select(); }
   };
   main.replaceChildren(h("div", { class: "login" }, card("Sign in", h("form", { onsubmit: submit }, h("label", {}, "Admin key", field), h("button", { class: "primary" }, "Sign in"), problem))));
@@ -55,7 +62,8 @@ async function render() {
   } catch (error) {
     if (mine !== turn) return;
     if (error instanceof Failure && (error.status === 401 || error.status === 403)) return login(main.dataset.page ? "Your session has ended; sign in again." : "");
-    main.replaceChildren(card("The figures cannot be shown", h("p", { class: "error", role: "alert" }, error.message)));
+    if (main.dataset.page === page()) say(`${error.message} The page shows the figures of the last refresh.`, true);
+    else main.replaceChildren(card("The figures cannot be shown", h("p", { class: "error", role: "alert" }, error.message)));
     if (!(error instanceof Failure)) throw error;
   }
   const next = main.querySelector("[data-left]") ? 200 : REFRESH_MS;
@@ -63,7 +71,10 @@ async function render() {
 }
 
 // What an element is, whatever its place: rows come and go between two refreshes.
-const identity = (each) => `${each.closest("section")?.querySelector("h2").textContent} ${each.tagName} ${each.dataset.id ?? each.getAttribute("aria-label") ?? each.textContent}`;
+function identity(each) {
+  const section = each.closest("section"), name = each.dataset.id ?? each.getAttribute("aria-label") ?? each.textContent;
+  return [section?.dataset.id ?? section?.querySelector("h2").textContent, each.tagName, name].join(" ");
+}
 
 // A refresh keeps open tables open, their scrolling, and the focus on the same control.
 function keepState(content) {
@@ -81,7 +92,13 @@ addEventListener("hashchange", () => { delete main.dataset.page; main.replaceChi
 document.addEventListener("visibilitychange", () => { if (!document.hidden && !document.querySelector(".login")) render(); });
 period.addEventListener("change", render);
 document.querySelector("#refresh").addEventListener("click", render);
-document.querySelector("#logout").addEventListener("click", async () => { await request("/dashboard/logout", {}); delete main.dataset.page; login(); });
+document.querySelector("#logout").addEventListener("click", async () => {
+  try {
+    await request("/dashboard/logout", {});
+    say("");
+    login();
+  } catch (error) { say(`${error.message} You are still signed in.`, true); }
+});
 request("/dashboard/session").then((found) => {
   document.querySelector("#logout").hidden = !found.has_cookie;
   return found.signed_in ? render() : login();

@@ -25,7 +25,7 @@ async function details(decision, say) {
   const found = await request(`/admin/decisions/${encodeURIComponent(decision.id)}`);
   const objectives = ["quality", "cost", "latency"];
   const shown = card(`Decision ${decision.id}`,
-    found.text ? h("pre", { class: "prompt" }, found.text) : note("The log keeps no prompts (store_text is off)."),
+    found.text ? h("pre", { class: "prompt", tabindex: "0", dir: "auto" }, found.text) : note("The log keeps no prompts (store_text is off)."),
     h("p", {}, found.why),
     note(`Preference: ${objectives.map((name, place) => `${name} ${number(found.preference[place])}`).join(", ")}. Propensity ${found.propensity === null ? "unknown" : number(found.propensity)}.`),
     table("The candidates as the router saw them", [
@@ -60,7 +60,7 @@ export async function show(period, again, say) {
     ["time", (each) => h("button", { type: "button", class: "link", "data-id": each.id, onclick: () => select(each), "aria-label": `Explain the decision of ${moment(each.time)} for ${each.candidate}` }, moment(each.time))],
     ["chosen", (each) => each.candidate, "left"], ["served", (each) => served(each)?.candidate ?? "–", "left"], ["router", (each) => each.router, "left"],
     ["propensity", (each) => number(each.propensity)], ["cost", (each) => usd(served(each)?.cost_usd)], ["latency", (each) => duration(served(each)?.latency_ms)],
-    ["feedback", (each) => each.feedback.map(describedFeedback).join("; ") || "–", "left"], ["prompt", (each) => (each.text ? each.text.slice(0, 120) : "–"), "wrap"],
+    ["feedback", (each) => each.feedback.map(describedFeedback).join("; ") || "–", "left"], ["prompt", (each) => (each.text ? h("div", { dir: "auto" }, each.text.slice(0, 120)) : "–"), "wrap"],
   ], decisions) : note("No decisions yet. Send a request to /v1/chat/completions with model aamc/auto."));
   return [unread(left), place, list];
 }
