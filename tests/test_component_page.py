@@ -76,6 +76,10 @@ def test_the_component_conforms(plugins, kind, name):
     assert_conforms(kind, name, plugins)
 
 
+def test_the_provider_conforms_with_its_server(plugins, server):
+    assert_conforms("provider", "http-json", plugins, {"base_url": server})
+
+
 def test_the_online_router_turns_away_from_a_candidate_that_fails(plugins):
     with MetaController.build(router="mean-quality", pool="two-models", plugins=plugins) as controller:
         first = controller.route("a").candidate

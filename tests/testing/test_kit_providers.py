@@ -1,8 +1,11 @@
 """Each broken provider is caught by the check that is meant for it."""
 
 import asyncio
+import socket
+import socketserver
 import threading
 import time
+from contextlib import suppress
 
 import attrs
 import pytest
@@ -88,8 +91,8 @@ class Unset(FairProvider):
 
 
 def test_without_a_server_no_answer_is_checked(offer):
-    skipped = [finding.message for finding in check_component("provider", "mine", offer("provider", OfAServer)) if finding.skipped]
-    assert skipped == ["no server to call: give a test server's options, as in assert_conforms('provider', NAME, plugins, {'base_url': URL})"]
+    skipped = {finding.message for finding in check_component("provider", "mine", offer("provider", OfAServer)) if finding.skipped}
+    assert skipped == {"no server to call: give a test server's options, as in assert_conforms('provider', NAME, plugins, {'base_url': URL})"}
 
 
 def test_with_one_answers_are_checked(offer):
@@ -102,8 +105,139 @@ def test_with_one_answers_are_checked(offer):
 
 
 def test_a_provider_that_needs_options_says_so(offer):
-    skipped = [finding.message for finding in check_component("provider", "mine", offer("provider", Unset)) if finding.skipped]
-    assert skipped == ["it does not answer without options: name a checkpoint"]
+    skipped = {finding.check: finding.message for finding in check_component("provider", "mine", offer("provider", Unset)) if finding.skipped}
+    assert skipped["it answers"] == "it does not answer without options: name a checkpoint"
+
+
+class LineProvider(FairProvider):
+    """Calls a server over a plain connection: a line is asked, and a line answered, a word each 10 ms."""
+
+    Config = ServerOptions
+
+    async def open(self):
+        host, _, port = self.config.base_url.removeprefix("http://").rpartition(":")
+        try:
+            reader, writer = await asyncio.open_connection(host, int(port))
+        except OSError as error:
+            raise ProviderError("the server is away") from error
+        writer.write(b"What is two and two?\n")
+        return reader, writer
+
+    async def complete(self, candidate, messages, **options):
+        reader, writer = await self.open()
+        try:
+            content = (await reader.readline()).decode()
+        finally:
+            writer.close()
+        return Completion(message={"role": "assistant", "content": content})
+
+    async def stream(self, candidate, messages, **options):
+        reader, writer = await self.open()
+        try:
+            while word := await reader.read(5):
+                yield Chunk(content=word.decode())
+            yield Chunk(finish_reason="stop")
+        finally:
+            writer.close()
+
+
+class LeavesConnections(LineProvider):
+    left = []  # noqa: RUF012  # of all providers
+
+    async def open(self):
+        found = await super().open()
+        self.left.append(socket.create_connection(found[1].get_extra_info("peername")))
+        return found
+
+
+class ReadsOn(LineProvider):
+    """Reads a stream in a task that nothing ends."""
+
+    async def stream(self, candidate, messages, **options):
+        chunks = asyncio.Queue()
+        self.task = asyncio.create_task(self.read(chunks, candidate, messages))
+        while (chunk := await chunks.get()) is not None:
+            if isinstance(chunk, ProviderError):
+                raise chunk
+            yield chunk
+
+    async def read(self, chunks, candidate, messages):
+        try:
+            async for chunk in super().stream(candidate, messages):
+                chunks.put_nowait(chunk)
+            chunks.put_nowait(None)
+        except ProviderError as error:
+            chunks.put_nowait(error)
+        await asyncio.sleep(60)  # in place of a long answer
+
+
+class CancelsItsTask(ReadsOn):
+    async def stream(self, candidate, messages, **options):
+        try:
+            async for chunk in super().stream(candidate, messages):
+                yield chunk
+        finally:
+            self.task.cancel()
+
+
+class RaisesOther(LineProvider):
+    async def open(self):
+        try:
+            return await super().open()
+        except ProviderError as error:
+            raise ConnectionRefusedError from error
+
+
+class ErrorAsAnswer(LineProvider):
+    async def complete(self, candidate, messages, **options):
+        try:
+            return await super().complete(candidate, messages, **options)
+        except ProviderError as error:
+            return Completion(message={"role": "assistant", "content": str(error)})
+
+
+@pytest.fixture
+def line_server():
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            self.rfile.readline()
+            with suppress(OSError):
+                for _ in range(20):
+                    self.wfile.write(b"four ")
+                    time.sleep(0.01)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("target", "checks"),
+    [
+        (LineProvider, {}),
+        (CancelsItsTask, {}),
+        (LeavesConnections, {"closing ends its connections": "4 sockets are open after close that were not open before"}),
+        (ReadsOn, {"a stream that is closed early ends": "ReadsOn.read goes on after its stream was closed"}),
+        (
+            RaisesOther,
+            {"a server that is away is an error": "complete without a server at its address, within 30 s, must raise ProviderError, not ConnectionR"},
+        ),
+        (
+            ErrorAsAnswer,
+            {"a server that is away is an error": "complete without a server at its address, within 30 s, must raise ProviderError, but raised no"},
+        ),
+    ],
+)
+def test_what_a_provider_does_with_its_server_is_checked(offer, line_server, target, checks):
+    findings = check_component("provider", "mine", offer("provider", target), {"base_url": line_server})
+    found = {finding.check: finding.message for finding in findings if not finding.passed}
+    while LeavesConnections.left:
+        LeavesConnections.left.pop().close()
+    assert found.keys() == checks.keys()
+    assert all(found[check].startswith(message) for check, message in checks.items())
 
 
 def answering(answer=None, **changes):

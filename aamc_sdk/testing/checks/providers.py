@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
+import re
+import socket
 import threading
-from collections.abc import Sequence
-from contextlib import nullcontext
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import aclosing, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
 
 import attrs
 
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider
 from aamc_sdk.storage import to_json
 from aamc_sdk.testing.checks.components import OPTION_CHECKS, require_asynchronous_iterator, require_no_threads, require_same
-from aamc_sdk.testing.findings import checks_in, may_refuse, require, require_type, skip
+from aamc_sdk.testing.findings import checks_in, may_refuse, must_raise, require, require_type, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import ModelSpec, check_text
 
 _SECONDS = 30.0
 _OF_A_SERVER = ("url", "host", "server", "endpoint", "api_key")
 """Words in the names of options by which a provider calls a server."""
+_ADDRESS = re.compile(r"(https?://)[^/]+")
+_END_S = 5.0
+"""Seconds in which the connections of a closed provider must end."""
+_CANCEL_S = 0.05
+"""Seconds in which the tasks of a closed provider must end: short, as a test server soon ends its answer, and a task that reads it."""
 _OPENAI_MESSAGE = '{"role": "assistant", "content": TEXT}'
+
+T = TypeVar("T")
 
 
 def check_calls_take_options(subject: Subject) -> None:
@@ -50,17 +64,85 @@ def check_its_threads_let_the_program_end(subject: Subject) -> None:
 
 def check_it_answers(subject: Subject) -> None:
     """``complete`` returns a Completion and ``stream`` yields Chunks of a text: with the options of a test server, if it calls a server."""
-    server = [field.name for field in attrs.fields(subject.target.Config) if any(word in field.name for word in _OF_A_SERVER)]
-    if server and not subject.options:
-        skip("no server to call: give a test server's options, as in assert_conforms('provider', NAME, plugins, {'base_url': URL})")
+    _skip_without_a_server(subject)
     messages = _messages()
     try:
         with nullcontext() if subject.options else may_refuse("it does not answer without options"):
-            completion, chunks = asyncio.run(asyncio.wait_for(_answers(subject.make(), messages), _SECONDS))
+            completion, chunks = _answered(subject, messages)
     finally:
         require_same(_messages(), messages, "messages", "a call")
     _require_completion(completion, subject.target.dialect)
     _require_chunks(chunks)
+
+
+def check_closing_ends_its_connections(subject: Subject) -> None:
+    """No connection is left open after ``close``; checked on Linux."""
+    _skip_without_an_address(subject)
+    _answered(subject, _messages())  # opens what all providers share
+    before = _open_sockets()
+    _answered(subject, _messages())
+    end = time.monotonic() + _END_S
+    while (left := _open_sockets() - before) > 0 and time.monotonic() < end:  # a server in this process closes its own a moment later
+        time.sleep(0.01)
+    require(left <= 0, f"{left} sockets are open after close that were not open before: close each connection, at the latest in close")
+
+
+def check_a_stream_that_is_closed_early_ends(subject: Subject) -> None:
+    """No task of the provider goes on after a stream is closed at its first chunk, and the provider with it."""
+    _skip_without_an_address(subject)
+    left = _run(_left_by_a_closed_stream(subject))
+    require(not left, f"{', '.join(left)} goes on after its stream was closed, and the provider too: cancel it, as the model goes on and costs")
+
+
+def check_a_server_that_is_away_is_an_error(subject: Subject) -> None:
+    """``complete`` and ``stream`` raise ProviderError if nothing answers at the server's address; the core then calls another candidate."""
+    _skip_without_an_address(subject)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = rf"\g<1>127.0.0.1:{unused.getsockname()[1]}"
+    away = copy.copy(subject)
+    away.options = {name: _ADDRESS.sub(address, value) if isinstance(value, str) else value for name, value in subject.options.items()}
+    for name, call in (("complete", _complete), ("stream", _stream)):
+        failing = partial(_run, _closing(provider := away.make(), call(provider, _messages())))
+        must_raise(ProviderError, failing, f"{name} without a server at its address, within {_SECONDS:g} s,")
+
+
+def _skip_without_a_server(subject: Subject) -> None:
+    if not subject.options and any(word in field.name for field in attrs.fields(subject.target.Config) for word in _OF_A_SERVER):
+        skip("no server to call: give a test server's options, as in assert_conforms('provider', NAME, plugins, {'base_url': URL})")
+
+
+def _skip_without_an_address(subject: Subject) -> None:
+    _skip_without_a_server(subject)
+    if not any(isinstance(value, str) and _ADDRESS.search(value) for value in subject.options.values()):
+        skip("none of its options is an address such as http://127.0.0.1:8000")
+
+
+def _answered(subject: Subject, messages: list[Message]) -> tuple[Completion, list[Chunk]]:
+    provider = subject.make()
+    return _run(_closing(provider, _answers(provider, messages)))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(asyncio.wait_for(work, _SECONDS))
+
+
+def _open_sockets() -> int:
+    found = 0
+    for file in Path("/proc/self/fd").glob("*"):
+        with suppress(OSError):  # closed meanwhile
+            found += str(file.readlink()).startswith("socket:")
+    return found
+
+
+async def _left_by_a_closed_stream(subject: Subject) -> list[str]:
+    """Close a stream at its first chunk, and its provider; return the names of the package's coroutines that go on."""
+    provider = subject.make()
+    await _closing(provider, _first_chunk(provider))
+    await asyncio.sleep(_CANCEL_S)
+    frames = [getattr(task.get_coro(), "cr_frame", None) for task in asyncio.all_tasks() - {asyncio.current_task()}]
+    own = [frame.f_code for frame in frames if frame and frame.f_globals.get("__name__", "").partition(".")[0] == subject.package]
+    return [getattr(code, "co_qualname", code.co_name) for code in own]
 
 
 def _require_completion(completion: Completion, dialect: str) -> None:
@@ -90,14 +172,31 @@ def _messages() -> list[Message]:
     return [{"role": "user", "content": "What is two and two?"}]
 
 
-async def _answers(provider: Provider, messages: list[Message]) -> tuple[Completion, list[Chunk]]:
-    candidate = ModelSpec("kit")
+async def _first_chunk(provider: Provider) -> None:
+    async with aclosing(provider.stream(ModelSpec("kit"), _messages())) as stream:  # type: ignore[type-var]  # a generator
+        async for _ in stream:
+            return
+
+
+async def _closing(provider: Provider, call: Coroutine[Any, Any, T]) -> T:
     try:
-        completion, streamed = await provider.complete(candidate, messages), provider.stream(candidate, messages)
-        require_asynchronous_iterator(streamed, "stream")
-        return completion, [chunk async for chunk in streamed]
+        return await call
     finally:
         await provider.close()
+
+
+async def _answers(provider: Provider, messages: list[Message]) -> tuple[Completion, list[Chunk]]:
+    return await _complete(provider, messages), await _stream(provider, messages)
+
+
+async def _complete(provider: Provider, messages: list[Message]) -> Completion:
+    return await provider.complete(ModelSpec("kit"), messages)
+
+
+async def _stream(provider: Provider, messages: list[Message]) -> list[Chunk]:
+    streamed = provider.stream(ModelSpec("kit"), messages)
+    require_asynchronous_iterator(streamed, "stream")
+    return [chunk async for chunk in streamed]
 
 
 CHECKS = (*OPTION_CHECKS, *checks_in(__name__))

@@ -40,6 +40,12 @@ def test_each_provider_keeps_the_contract(name: str) -> None:
     assert_conforms("provider", name, get_plugin_manager())
 
 
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_each_provider_keeps_the_contract_with_its_server(name: str) -> None:
+    with StubServer({"kit": Script(text="In Paris. " * 20)}) as server:
+        assert_conforms("provider", name, get_plugin_manager(), {"base_url": f"{server.url}/v1"})
+
+
 def test_both_answer_messages_of_openais_dialect(calling) -> None:
     answer = asyncio.run(calling.complete(CANDIDATE, MESSAGES, temperature=0.0))
     assert (answer.text, answer.finish_reason, answer.message["role"]) == ("In Paris.", "stop", "assistant")
