@@ -39,7 +39,7 @@ class CandidateView:
     latency_ms: float = attrs.field(eq=known)
     utility: float = attrs.field(eq=known)
     expected_reward: float = attrs.field(eq=known)
-    contributions: Mapping[str, float]
+    contributions: Mapping[str, float] = attrs.field(hash=False)
     masked_why: str | None
 
 

@@ -83,7 +83,7 @@ class Completion:
         ValueError: A cost or latency is not a number of at least 0, or infinite.
     """
 
-    message: Message
+    message: Message = attrs.field(hash=False)
     usage: Usage = attrs.field(factory=Usage)
     finish_reason: str = "stop"
     cost_usd: float = attrs.field(default=math.nan, eq=known)

@@ -48,7 +48,7 @@ def _check_preference(decision: Decision, attribute: attrs.Attribute[Any], value
 
 @attrs.frozen
 class Decision:
-    """The candidate drawn for one request. Its hash is that of its id.
+    """The candidate drawn for one request.
 
     Attributes:
         id: The id that attempts and feedback refer to.
@@ -67,15 +67,12 @@ class Decision:
     candidate: str = attrs.field(validator=check_name_field)
     propensity: float = attrs.field(eq=known, validator=check_propensity)
     preference: Preference = attrs.field(validator=_check_preference)
-    probabilities: Mapping[str, float] = attrs.field(factory=dict)
+    probabilities: Mapping[str, float] = attrs.field(factory=dict, hash=False)
     router: str = ""
     time: float = attrs.field(default=0.0, validator=check_time)
-    notes: Mapping[str, Any] = attrs.field(factory=dict)
-    utilities: Mapping[str, float] = attrs.field(factory=dict, kw_only=True)
+    notes: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    utilities: Mapping[str, float] = attrs.field(factory=dict, hash=False, kw_only=True)
     episode: str | None = attrs.field(default=None, validator=check_name_or_none, kw_only=True)
-
-    def __hash__(self) -> int:
-        return hash(self.id)
 
     @property
     def fallback_order(self) -> list[str]:

@@ -174,7 +174,7 @@ class PoolState:
     """
 
     unavailable: frozenset[str] = attrs.field(default=frozenset(), converter=_unavailable_names)
-    wait_ms: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
-    in_flight: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
-    pressure: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
-    remaining: Mapping[str, float] = attrs.field(factory=dict, converter=_amounts, validator=_check_amounts)
+    wait_ms: Mapping[str, float] = attrs.field(factory=dict, hash=False, converter=_amounts, validator=_check_amounts)
+    in_flight: Mapping[str, float] = attrs.field(factory=dict, hash=False, converter=_amounts, validator=_check_amounts)
+    pressure: Mapping[str, float] = attrs.field(factory=dict, hash=False, converter=_amounts, validator=_check_amounts)
+    remaining: Mapping[str, float] = attrs.field(factory=dict, hash=False, converter=_amounts, validator=_check_amounts)

@@ -325,10 +325,19 @@ def test_values_with_unknown_figures_are_equal(value, copied):
     assert value != attrs.evolve(value, **{unknown: 0.5})
 
 
-def test_equal_attempts_and_decisions_have_one_place_in_a_set():
-    unknown = Decision("d", "small", math.nan, Preference(), {"small": 1.0})
-    assert len({unknown, copy.deepcopy(unknown), attrs.evolve(unknown, id="e")}) == 2
-    assert len({Attempt("d"), Attempt("d"), Attempt("d", cost_usd=1.0)}) == 2
+@pytest.mark.parametrize(
+    "value",
+    [
+        Attempt("d"),
+        Decision("d", "small", math.nan, Preference(), {"small": 1.0}, notes={"why": "cheap"}, utilities={"small": 0.5}),
+        Completion(message={"content": "Hi"}),
+        CandidateView("small", math.nan, math.nan, math.nan, math.nan, math.nan, {"quality": 0.5}, None),
+        PoolState(wait_ms={"small": 1.0}, in_flight={"small": 1.0}, pressure={"small": 1.0}, remaining={"small": 1.0}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_equal_values_have_one_place_in_a_set(value):
+    assert len({value, copy.deepcopy(value)}) == 1
 
 
 @pytest.mark.parametrize("copied", [lambda pool: pickle.loads(pickle.dumps(pool)), copy.deepcopy, copy.copy])
