@@ -207,14 +207,20 @@ def price_of_time(data: Decisions) -> tuple[float, float] | None:
     return (1 / cost, 0.0) if np.isnan(latency) else (0.5 / cost, 0.5 / latency)
 
 
-def figures(data: Decisions, router: int, price: tuple[float, float] | None) -> dict[Place, Any]:
+def best_single(data: Decisions) -> int:
+    """Return the position of the best candidate, the cheapest of a tie."""
+    singles = data.singles()
+    return min(range(len(singles)), key=lambda m: (-singles[m][1], singles[m][0]))
+
+
+def figures(data: Decisions, router: int, price: tuple[float, float] | None, best_candidate: int) -> dict[Place, Any]:
     """Return every figure of one router by its place in ``metrics.json``."""
     found: dict[Place, Any] = {(name,): value for name, value in headline(data, router, price).items()}
     sweep = [[float(values.mean()) for values in data.realised(router, point)] for point in SWEEP]
     for k, means in enumerate(sweep):
         found |= {("frontier", str(k), name): mean for name, mean in zip(("mean_quality", "mean_cost_usd", "mean_latency_ms"), means, strict=True)}
     singles = data.singles()
-    best_cost, best = min(singles, key=lambda single: (-single[1], single[0]))
+    best_cost, best = singles[best_candidate]
     reachable = [min(singles, key=lambda single: (single[0], -single[1])), *((cost, quality) for quality, cost, _ in sweep)]
     found["aiq",] = average_quality(reachable, min(singles)[0], max(singles)[0])
     for share in SHARES:
@@ -278,13 +284,13 @@ def promotion(data: Decisions, constants: Decisions | None, router: int) -> dict
     }
 
 
-def everything(data: Decisions, price: tuple[float, float] | None) -> dict[Place, Any]:
+def everything(data: Decisions, price: tuple[float, float] | None, best_candidate: int) -> dict[Place, Any]:
     """Return every figure of ``metrics.json`` except the gate's, by its place."""
     singles = data.singles()
     found: dict[Place, Any] = {("zero_router", "aiq"): average_quality(singles, min(singles)[0], max(singles)[0])}
     mean = [float(data.reward(data.realised(router, HEADLINE), HEADLINE).mean()) for router in range(len(data.names))]
     for router, name in enumerate(data.names):
-        found |= {("routers", name, *place): value for place, value in figures(data, router, price).items()}
+        found |= {("routers", name, *place): value for place, value in figures(data, router, price, best_candidate).items()}
         if router:
             found["comparisons", name, "difference"] = mean[0] - mean[router]
     return {place: None if value is None or math.isnan(value) else value for place, value in found.items()}
@@ -382,7 +388,7 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
 
     def recompute(rows: Array) -> dict[Place, Any]:
         drawn = Decisions(arrays, rows)
-        found = everything(drawn, price)
+        found = everything(drawn, price, best_candidate)
         if "gate" in document:
             constants = None if constant is None else Decisions(constant, rows)
             for router, name in enumerate(drawn.names):
@@ -391,7 +397,7 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
 
     rows = np.arange(len(arrays["queries"]))
     data = Decisions(arrays, rows)
-    price = price_of_time(data)
+    price, best_candidate = price_of_time(data), best_single(data)
     lines = differences(stated, recompute(rows)) + tested(data, document)
     rng, found = np.random.default_rng(2), []
     for unit in units(arrays) if resamples else ():

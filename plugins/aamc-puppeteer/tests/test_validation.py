@@ -24,7 +24,7 @@ WORLD = AgentWorld.of_table(
     {"mathematician": 0.1, "lawyer": 0.1},
     steps=3,
 )
-WORLD = attrs.evolve(WORLD, kinds=[attrs.evolve(kind, text=f"{kind.text} It has the number {{number}}.") for kind in WORLD.kinds])
+WORLD = attrs.evolve(WORLD, kinds=tuple(attrs.evolve(kind, text=f"{kind.text} It has the number {{number}}.") for kind in WORLD.kinds))
 
 
 class Said(NoProgress):

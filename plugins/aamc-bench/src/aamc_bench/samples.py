@@ -119,7 +119,7 @@ def _figures(comparison: Comparison, position: int, router: RealisedOutcomes, re
     best = np.max([point["mean_quality"] for point in found.frontier], axis=0)
     return {
         **found.headline,
-        "relative_quality": best / references.candidates.quality.max(axis=1),
+        "relative_quality": best / references.candidates.quality[:, references.candidates.best],
         **{f"cost_at_{share}": values for share, values in found.cost_at_quality.items()},
         **accuracy_gains(comparison, router, references.resampling),
     }
@@ -223,16 +223,16 @@ def accuracy_gains(comparison: Comparison, router: RealisedOutcomes, resampling:
     single = category_average(quality, comparison.category, resampling)
     sweep = category_average(router.outcomes.known_quality[SWEEP].T, comparison.category, resampling)
     oracle = category_average(quality.max(axis=1, keepdims=True), comparison.category, resampling)[:, 0]
-    best = single.argmax(axis=1)[:, None]
-    best_accuracy, best_cost = (np.take_along_axis(means, best, axis=1) for means in (single, resampling.means(cost_usd)))
-    cost = np.where(sweep >= best_accuracy * (1 - ROUNDING), resampling.means(router.outcomes.cost_usd[SWEEP].T), np.inf).min(axis=1)
+    best = single[0].argmax()  # on the data, as in CandidateMeans
+    best_accuracy, best_cost = single[:, best], resampling.means(cost_usd)[:, best]
+    cost = np.where(sweep >= best_accuracy[:, None] * (1 - ROUNDING), resampling.means(router.outcomes.cost_usd[SWEEP].T), np.inf).min(axis=1)
     return {
         "average_accuracy": sweep[:, 0],
         "gain_at_random": ratio(sweep[:, 0], single.mean(axis=1)) - 1,
-        "gain_at_best": ratio(sweep[:, 0], best_accuracy[:, 0]) - 1,
+        "gain_at_best": ratio(sweep[:, 0], best_accuracy) - 1,
         "gap_at_oracle": 1 - ratio(sweep[:, 0], oracle),
-        "performance_gain": ratio(sweep.max(axis=1), best_accuracy[:, 0]) - 1,
-        "cost_saving": 1 - ratio(np.where(np.isfinite(cost), cost, np.nan), best_cost[:, 0]),
+        "performance_gain": ratio(sweep.max(axis=1), best_accuracy) - 1,
+        "cost_saving": 1 - ratio(np.where(np.isfinite(cost), cost, np.nan), best_cost),
     }
 
 

@@ -248,7 +248,8 @@ class _DecidedRows:
 
     def figures(self, resampling: Resampling) -> dict[str, Floats]:
         """Return each figure on B resamples at P preferences, ``[B, P]``; relative quality is NaN if every candidate's quality is 0."""
-        quality, best = resampling.means(self.quality), resampling.means(self.singles).max(axis=1, keepdims=True)
+        quality = resampling.means(self.quality)
+        best = resampling.means(self.singles[:, [self.singles.mean(axis=0).argmax()]])  # as in CandidateMeans
         found = {
             "relative_quality": ratio(quality, best),
             "usd_per_1k": 1000 * resampling.means(self.cost_usd),

@@ -58,7 +58,7 @@ class RealisedOutcomes:
 
 @attrs.frozen(eq=False)
 class CandidateMeans:
-    """The mean cost and quality of the constant policies on B resamples, ``[B, M]`` each."""
+    """The mean cost and quality of the constant policies on the data and its resamples, B in all, ``[B, M]`` each."""
 
     cost_usd: Floats
     quality: Floats
@@ -76,6 +76,14 @@ class CandidateMeans:
     def cost_range(self) -> tuple[Floats, Floats]:
         """The mean costs of the cheapest and of the most expensive candidate, ``[B]`` each."""
         return self.cost_usd.min(axis=1), self.cost_usd.max(axis=1)
+
+    @property
+    def best(self) -> int:
+        """The position of the best candidate on the data, the cheapest of a tie.
+
+        It is the reference on every resample. The best one of each resample would often be another, by chance, so that its quality is too high.
+        """
+        return int(np.lexsort((self.cost_usd[0], -self.quality[0]))[0])
 
     def with_cheapest(self, cost_usd: Floats, quality: Floats) -> tuple[Floats, Floats]:
         """Append the cheapest candidate, the better one of a tie, to a router's ``[B, K]`` points; NaN if a point is NaN."""
@@ -198,8 +206,7 @@ def _headline(router: RealisedOutcomes, spent_usd: Floats, references: Reference
 
 def _cost_at_quality(reachable: tuple[Floats, Floats], candidates: CandidateMeans) -> Figures:
     """Return the minimum cost on the hull for each share of the best candidate's quality, relative to that candidate's cost."""
-    best = np.lexsort((candidates.cost_usd, -candidates.quality), axis=-1)[:, :1]
-    cost, quality = (np.take_along_axis(values, best, axis=1)[:, 0] for values in (candidates.cost_usd, candidates.quality))
+    cost, quality = (values[:, candidates.best] for values in (candidates.cost_usd, candidates.quality))
     targets = np.array([float(share) for share in QUALITY_SHARES])[:, None] * quality  # [shares, B]
     shares = ratio(cost_at_quality(reachable[0][None], reachable[1][None], targets), cost)
     return dict(zip(QUALITY_SHARES, shares.round(DIGITS), strict=True))
