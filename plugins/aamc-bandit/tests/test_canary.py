@@ -81,8 +81,8 @@ class Counting(OnlineRouter):
         chosen = {decision.id: decision.candidate for decision in experience.decisions}
         for feedback in experience.feedback:
             name, replaced = feedback.candidate or chosen[feedback.decision_id], experience.replaced_by(feedback)
-            earlier = 0.0 if replaced is None else replaced.quality or 0.0
-            self.praise[name] = self.praise.get(name, 0.0) + (feedback.quality or 0.0) - earlier
+            earlier = 0.0 if replaced is None else replaced.average_weight * (replaced.quality or 0.0)
+            self.praise[name] = self.praise.get(name, 0.0) + feedback.average_weight * (feedback.quality or 0.0) - earlier
 
     def save(self, folder: Path) -> None:
         write_json(folder / "praise.json", self.praise)
