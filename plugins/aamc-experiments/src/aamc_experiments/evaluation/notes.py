@@ -23,7 +23,8 @@ def data_notes(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"These are the run's {data['split']} rows, which it was trained on: the results do not carry over to other questions."
     if worst := data.get("most_missing"):
         lacking, rest = quantity(worst["missing"], "outcome"), quantity(worst["queries_without"], "query", "queries")
-        yield f"Most gaps: {worst['candidate']} lacks {lacking}; without it {rest} could be compared."
+        name, rest = worst["candidate"], f"without it {rest} could be compared"
+        yield f"Most gaps: {name} lacks {lacking}; {rest}. If these calls failed, {name} looks better than it is: record them with quality 0."
     if data.get("dropped"):
         yield f"Left out: {quantity(data['dropped'], 'row')} that the run was trained on, near-duplicates included."
 
