@@ -486,6 +486,26 @@ def test_a_model_that_fails_is_left_out_named_and_asked_again(collect: Collect, 
     assert (stub.counts("right").calls, stub.counts("wrong").calls) == (8, 9)
 
 
+def test_failures_that_count_are_outcomes_of_quality_0_until_the_model_answers(collect: Collect, stub: StubServer) -> None:
+    good = stub.scripts["right"]
+    stub.scripts["right"] = Script(text="42", fault="status", status=500, fault_calls=1)
+    status, out, _ = collect("--judge", "numeric", *ASKED, "--concurrency", "1", "--count-failures", "--json")
+    figures = json.loads(out)["candidates"]["right"]
+    assert (status, figures["n"], figures["quality"], figures["failed"]) == (1, 8, 7 / 8, 1)
+    (failed,) = [row["outcomes"]["right"] for row in rows() if row["outcomes"]["right"]["quality"] == 0]
+    assert failed["cost_usd"] == 0
+    assert failed["latency_ms"] > 0
+    stub.scripts["right"] = good
+    assert collect("--judge", "numeric", *ASKED, "--count-failures")[0] == 0
+    assert {row["outcomes"]["right"]["quality"] for row in rows()} == {1}
+
+
+def test_the_failures_of_a_model_that_is_given_up_stay_unknown(collect: Collect, stub: StubServer) -> None:
+    stub.scripts["wrong"] = Script(fault="status", status=401)
+    assert collect("--judge", "numeric", *ASKED, "--count-failures")[0] == 1
+    assert {row["outcomes"]["wrong"]["quality"] for row in rows()} == {None}
+
+
 def test_the_last_failure_is_named_and_no_pause_after_it(collect: Collect, stub: StubServer) -> None:
     stub.scripts["wrong"] = Script(text="It is 41.", fault="status", status=500, fault_calls=1)
     stub.scripts["right"] = Script(text="42", fault="status", status=429, retry_after_s=0.01, fault_share=0.5, fault_calls=1)

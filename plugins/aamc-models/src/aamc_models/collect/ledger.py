@@ -82,6 +82,7 @@ class CallLedger:
         self.path = folder / FILE
         self.entries: list[LedgerEntry] = []
         self._by_key: dict[str, LedgerEntry] = {}
+        self._failed: dict[str, LedgerEntry] = {}
         self._begun: dict[str, list[LedgerEntry]] = {}
         self._lock = threading.Lock()
         self._file = -1
@@ -126,6 +127,10 @@ class CallLedger:
         """Return the call that was answered under a key; None if there is none."""
         return self._by_key.get(key)
 
+    def find_failure(self, key: str) -> LedgerEntry | None:
+        """Return the last call that failed under a key; None if there is none."""
+        return self._failed.get(key)
+
     async def add(self, entry: LedgerEntry) -> None:
         """Add a call; it is on the disk when this returns."""
         await asyncio.get_running_loop().run_in_executor(None, self._append, entry)
@@ -153,6 +158,8 @@ class CallLedger:
         self.entries.append(entry)
         if entry.status == "ok":
             self._by_key[entry.key] = entry
+        elif entry.status == "error":
+            self._failed[entry.key] = entry
 
 
 def _entry(content: dict[str, Any]) -> LedgerEntry:

@@ -21,15 +21,20 @@ POOL_FILE = "pool.yaml"
 
 
 def outcome_rows(prompts: Sequence[Prompt], collector: Collector) -> list[dict[str, Any]]:
-    """Return a row for each prompt that was judged; a candidate whose call failed has an unknown quality."""
-    rows = []
+    """Return a row for each prompt that was judged; a candidate whose call failed has an unknown quality, or 0 where the plan counts failures."""
+    rows, plan = [], collector.plan
+    counted = [candidate for candidate in plan.candidates if plan.count_failures and candidate.name not in collector.given_up]
     for prompt in prompts:
         answers, qualities = collector.answers.get(prompt.text, {}), collector.qualities.get(prompt.text)
         if qualities is None or not answers:
             continue
         category = prompt.row.get("category")
         known = {"category": category if isinstance(category, str) else None, "reference": prompt.answers[0] if prompt.answers else None}
-        cells = {name: _cell(answers.get(name), qualities.get(name)) for name in collector.plan.pool.names}
+        cells = {name: _cell(answers.get(name), qualities.get(name)) for name in plan.pool.names}
+        for candidate in counted:
+            failure = collector.ledger.find_failure(plan.key(ANSWER, candidate, prompt.text))
+            if candidate.name not in answers and failure is not None:
+                cells[candidate.name] = {"quality": 0.0, "cost_usd": failure.charged_usd, "latency_ms": failure.latency_ms}
         rows.append({"query": prompt.text, **{key: value for key, value in known.items() if value is not None}, "outcomes": cells})
     return rows
 

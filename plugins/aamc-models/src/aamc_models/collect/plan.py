@@ -31,6 +31,7 @@ class Collection:
         max_tokens: Maximum tokens of an answer and of a verdict, without those of Anthropic's thinking, for requests without such a parameter.
         concurrency: Maximum number of calls in flight.
         budget_usd: Maximum cost of everything in the ledger; infinity for no limit.
+        count_failures: Whether a failed call is an outcome of quality 0; else it is unknown.
     """
 
     pool: Pool
@@ -40,6 +41,7 @@ class Collection:
     max_tokens: int = 4096
     concurrency: int = 4
     budget_usd: float = float("inf")
+    count_failures: bool = False
 
     @property
     def candidates(self) -> tuple[ModelSpec, ...]:

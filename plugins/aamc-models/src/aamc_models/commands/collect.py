@@ -51,6 +51,7 @@ MIN_PRICE, MAX_PRICE = 0.001, 10_000.0
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use only the first N prompts (default: all).")
 @click.option("--budget-usd", type=Number(min=0), default=NO_LIMIT, metavar="USD", help="Maximum cost, including earlier starts (default: no limit).")
 @click.option("--allow-unknown-cost", is_flag=True, help="Also call models without prices; their cost counts as 0.")
+@click.option("--count-failures", is_flag=True, help="Write a failed call with quality 0 and its charged cost (default: as unknown).")
 @click.option("--concurrency", type=click.IntRange(min=1), default=4, show_default=True, help="Maximum number of calls at once.")
 @click.option("--max-tokens", type=click.IntRange(min=1), default=4096, show_default=True, help="Maximum tokens of an answer.")
 @click.option(
@@ -119,7 +120,7 @@ def _plan(plugins: Plugins, given: Mapping[str, Any]) -> tuple[Collection, Model
     options = request_parameters(given["assignments"])
     for candidate in called:
         check_parameters(candidate.name, {**candidate.parameters, **options})
-    limits = {"max_tokens": given["max_tokens"], "concurrency": given["concurrency"], "budget_usd": given["budget_usd"]}
+    limits = {name: given[name] for name in ("max_tokens", "concurrency", "budget_usd", "count_failures")}
     return Collection(pool=asked, judge=judge, judge_model=called[-1] if judging else None, options=options, **limits), models
 
 
