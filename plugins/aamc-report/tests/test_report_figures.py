@@ -3,13 +3,14 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
 from aamc_report.labels import Label, place_labels
 from aamc_report.result_files import read_results
 from aamc_report.sections import DRAWINGS
 from aamc_report.sections.cost_quality import Series, _mixtures, draw_plane
-from aamc_report.sections.reliability import reliabilities
+from aamc_report.sections.reliability import notes, reliabilities
 from aamc_report.style import HEADLINE, looks, new_figure, on_colour, short, short_names, spans_magnitudes, styled
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -154,6 +155,22 @@ def test_a_bin_with_more_forecasts_has_a_larger_point(make_run: Any) -> None:
     sizes = [line.get_markersize() for line in diagram.lines[1:]]
     assert (np.argsort(sizes, kind="stable") == np.argsort(bins.counts[known], kind="stable")).all()
     assert (diagram.get_title(loc="left"), counts.get_title(loc="left")[:20]) == ("Forecasts of ppo", "Number of forecasts;")
+
+
+def test_a_row_of_forecasts_names_all_its_routers_and_a_note_the_routers_without_one(make_run: Any) -> None:
+    results = read_results(make_run(streams=True))
+    expected = results.decisions.expected_quality.copy()
+    expected[1:4] = expected[0]
+    chosen, quality = (array.copy() for array in (results.decisions.chosen, results.decisions.quality))
+    chosen[1:4], quality[1:4] = chosen[0], quality[0]
+    results = attrs.evolve(results, decisions=attrs.evolve(results.decisions, expected_quality=expected, chosen=chosen, quality=quality))
+    with styled():
+        figure = next(drawing for drawing in DRAWINGS if drawing.name == "reliability").draw(results)
+    titles = [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes[::2]]
+    assert titles == ["Forecasts of ppo, llm-only, slm-only and rule", "Forecasts of supervised", "Forecasts of greedy"]
+    simulation, others = notes(results)
+    assert "chosen for quality alone" in simulation
+    assert others.startswith("The figure shows 3 of 4 sets of forecasts, without those of best-single.")
 
 
 def test_costs_that_differ_much_call_for_a_logarithmic_axis() -> None:

@@ -80,7 +80,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "caption":
+        if self.open[-2:] == ["caption", "span"]:
             self.rows = self.tables.setdefault(data, {})
         elif self.open and self.open[-1] == "td":
             value, _ = self.cells[-1]

@@ -5,6 +5,7 @@ Papers: Guo et al. 2017, "On Calibration of Modern Neural Networks" (reliability
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -13,11 +14,11 @@ from aamc_experiments.evaluation import BINS, Comparison, Integers, Resampling, 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aamc_report.formats import fixed
+from aamc_report.formats import fixed, listed
 from aamc_report.page import Drawing
 from aamc_report.render import tip
 from aamc_report.results import ORACLE, Results, bounds
-from aamc_report.style import MUTED, Look, looks, new_figure, short
+from aamc_report.style import MUTED, Look, looks, new_figure, short_names
 from aamc_report.tables import Cell, Column, Table, TableRow
 from aamc_sdk.types import Floats
 
@@ -33,6 +34,7 @@ CAPTION = (
     "Routers with equal expectations share a row."
 )
 MAXIMUM_ROWS = 3
+TITLE_LETTERS = 46
 SMALLEST, LARGEST = 1.5, 7.0
 """Diameters in points of an almost empty bin and of the fullest one; between them the area is proportional to the number of forecasts."""
 
@@ -106,9 +108,27 @@ def _row(bins: Reliability, place: int) -> TableRow:
     return TableRow([f"{place / BINS:.2f} to {(place + 1) / BINS:.2f}"], [Cell(int(bins.counts[place])), *means])
 
 
+def notes(results: Results) -> list[str]:
+    """Return what the figure leaves out, in sentences."""
+    found = _ordered(results)
+    notes = []
+    if found and not results.decisions.is_table:
+        notes.append("In a simulation the forecasts are those of the model chosen for quality alone, not at the preference.")
+    if others := found[MAXIMUM_ROWS:]:
+        names = listed([router for routers, _ in others for router in routers])
+        shown = f"The figure shows {MAXIMUM_ROWS} of {len(found)} sets of forecasts, without those of {names}."
+        notes.append(f"{shown} The Brier score of every router is under Further measures.")
+    return notes
+
+
+def _ordered(results: Results) -> list[tuple[tuple[str, ...], Reliability]]:
+    """Return the distinct sets of forecasts, the headline's first."""
+    return sorted(reliabilities(results).items(), key=lambda item: results.headline not in item[0])
+
+
 def draw(results: Results) -> Figure | None:
-    """Draw a row for each distinct set of forecasts, the headline's first; None if there are no forecasts."""
-    found = sorted(reliabilities(results).items(), key=lambda item: results.headline not in item[0])[:MAXIMUM_ROWS]
+    """Draw a row for each of the first sets of forecasts, the headline's on top; None if there are no forecasts."""
+    found = _ordered(results)[:MAXIMUM_ROWS]
     if not found:
         return None
     figure = new_figure(0.4 + 2.9 * len(found))
@@ -116,7 +136,7 @@ def draw(results: Results) -> Figure | None:
     for (routers, bins), (diagram, counts) in zip(found, panels, strict=True):
         router = results.headline if results.headline in routers else routers[0]
         _draw_diagram(diagram, bins, looks(results)[router])
-        diagram.set_title(f"Forecasts of {short(router, 16)}{f' and {len(routers) - 1} more' if len(routers) > 1 else ''}")
+        diagram.set_title(textwrap.fill(f"Forecasts of {listed(short_names(routers))}", TITLE_LETTERS))
         _draw_counts(counts, bins)
         brier, ece = (fixed(3)(results.value(router, metric)) for metric in ("brier", "ece"))
         counts.set_title(f"Number of forecasts; Brier {brier}, ECE {ece}")
