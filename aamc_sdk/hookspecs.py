@@ -39,7 +39,7 @@ class Component:
     Attributes:
         name: The name that users type; for commands a path such as ``"bench bandit"``.
         target: The class as ``"package.module:Class"``; imported when the component is used.
-        summary: One sentence for ``aamc plugins``.
+        summary: One sentence for ``aamc plugins``, on one line.
         listed: Whether ``aamc plugins`` lists it. An unlisted component, for tests or under a second name, can be used by name; a listed component
             of the same name takes precedence.
     """
