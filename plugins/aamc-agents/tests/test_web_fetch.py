@@ -1,10 +1,13 @@
+import gzip
 import time
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 
 import pytest
 from aamc_agents.tool import AgentError
-from aamc_agents.web_fetch import text_of
+from aamc_agents.web_fetch import _is_public, text_of
 
 PAGE = "<html><style>p {}</style><body><h1>Pears</h1><p>12 are\n left.</p><script>alert(1)</script></body></html>"
 
@@ -15,6 +18,13 @@ ENCODED = {
     "/both": "<meta charset=iso-8859-1>Grüße".encode(),
     "/utf-16": '<meta charset="UTF-16LE">Grüße'.encode(),
     "/undeclared": "<p>Grüße <code>charset=iso-8859-1</code>".encode(),
+}
+PACKED = {
+    "/gzip": ("gzip", gzip.compress(b"plain")),
+    "/not-gzip": ("GZIP", b"plain"),
+    "/bomb": ("gzip", gzip.compress(b"x" * 50_000_000)),
+    "/twice": ("gzip, gzip", gzip.compress(gzip.compress(b"plain"))),
+    "/deflate": ("deflate", zlib.compress(b"plain")),
 }
 
 
@@ -29,6 +39,8 @@ def reply(request: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
         time.sleep(1)
     if path in ENCODED:
         return 200, {"Content-Type": "text/html" + "; charset=utf-8" * (path == "/both")}, ENCODED[path]
+    if path in PACKED:
+        return 200, {"Content-Type": "text/plain", "Content-Encoding": PACKED[path][0]}, PACKED[path][1]
     if path in WITHOUT_TEXT:
         return 200, {"Content-Type": "text/html" if path == "/silent" else "text/plain"}, WITHOUT_TEXT[path]
     if path.startswith("/charset/"):
@@ -79,9 +91,19 @@ def test_addresses_of_a_private_network_are_refused_even_for_allowed_hosts(fetch
         "224.0.0.1",
         "2130706433",
         "127.1",
+        "[64:ff9b::a9fe:a9fe]",
+        "[64:ff9b:1::a00:1]",
+        "[2002:7f00:1::]",
+        "[2001::1]",
+        "[::127.0.0.1]",
     ):
         with pytest.raises(AgentError, match="private network"):
             say("web-fetch", f"http://{host}/", allow=[host.strip("[]")])
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "2a00:1450:4001:80f::200e", "64:ff9b::808:808", "2002:808:808::1"])
+def test_public_addresses_are_not_refused(address: str) -> None:
+    assert _is_public(address)
 
 
 def test_redirects_are_followed_only_to_allowed_hosts(fetch, site: str) -> None:
@@ -136,6 +158,30 @@ def test_the_time_of_the_conversion_counts_and_does_not_block_others(fetch, monk
 
 def test_a_long_page_is_cut_off(fetch) -> None:
     assert fetch("/long", max_bytes=100) == "x" * 100
+
+
+def test_a_compressed_page_is_expanded_up_to_the_maximum_only(fetch) -> None:
+    assert fetch("/gzip") == "plain"
+    assert fetch("/gzip", max_bytes=3) == "pla"
+    tracemalloc.start()
+    try:
+        assert fetch("/bomb", max_bytes=1000) == "x" * 1000
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("path", "error"),
+    [
+        ("/twice", "is encoded as 'gzip, gzip'; only gzip can be read"),
+        ("/deflate", "is encoded as 'deflate'"),
+        ("/not-gzip", "is not gzip, as it claims"),
+    ],
+)
+def test_other_encodings_are_refused(fetch, path: str, error: str) -> None:
+    with pytest.raises(AgentError, match=error):
+        fetch(path)
 
 
 @pytest.mark.parametrize(

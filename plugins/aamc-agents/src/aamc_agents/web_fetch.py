@@ -6,6 +6,8 @@ import asyncio
 import ipaddress
 import re
 import socket
+import zlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -23,6 +25,10 @@ _META_CHARSET = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)",
 _XML_DECLARATION = re.compile(r"^\s*<\?xml\s[^>]*\?>")
 _META_BYTES = 1024
 """Bytes of a page in which it may declare its charset (HTML standard, section 4.2.5.4)."""
+_ENDS_IN_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
+"""Translation to IPv4 (NAT64, RFC 6052) and the deprecated IPv4-compatible addresses."""
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+"""Translation with a network's own layout (RFC 8215), which only the network can tell."""
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +97,7 @@ class WebFetch(Tool):
 
     async def _get(self, client: httpx.AsyncClient, url: httpx.URL) -> str | httpx.URL:
         """Return the page's text, or the target of its redirect."""
-        headers, tls = {"Host": url.netloc.decode("ascii")}, {"sni_hostname": url.host}
+        headers, tls = {"Host": url.netloc.decode("ascii"), "Accept-Encoding": "gzip"}, {"sni_hostname": url.host}
         at = url.copy_with(host=await self._address(url))
         async with client.stream("GET", at, headers=headers, extensions=tls) as response:
             if response.has_redirect_location:
@@ -101,12 +107,7 @@ class WebFetch(Tool):
             kind = response.headers.get("content-type", "text/plain").lower()
             if not kind.startswith(_TEXTS):
                 raise AgentError(f"{url} is not text but {kind!r:.60}")
-            content = b""
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) >= self.config.max_bytes:
-                    break
-            content = content[: self.config.max_bytes]
+            content = await _content(response, self.config.max_bytes)
             if "html" not in kind:
                 return _decoded(content, response.charset_encoding or "utf-8")
             declared = _META_CHARSET.search(content[:_META_BYTES])
@@ -130,9 +131,34 @@ class WebFetch(Tool):
         return addresses[0]
 
 
+async def _content(response: httpx.Response, max_bytes: int) -> bytes:
+    """Return the first bytes of a page. httpx's own decoding would expand a whole piece, and each of several encodings, without a limit."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        raise AgentError(f"{response.url} is encoded as {encoding!r:.60}; only gzip can be read")
+    gzip = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    content = b""
+    async for piece in response.aiter_raw():
+        try:
+            content += gzip.decompress(piece, max_bytes - len(content)) if encoding == "gzip" else piece
+        except zlib.error as error:
+            raise AgentError(f"{response.url} is not gzip, as it claims: {error}") from error
+        if len(content) >= max_bytes or gzip.eof:
+            break
+    return content[:max_bytes]
+
+
 def _is_public(address: str) -> bool:
-    found = ipaddress.ip_address(address)
-    return found.is_global and not found.is_multicast
+    return all(each.is_global and not each.is_multicast and each not in _LOCAL_NAT64 for each in _with_embedded(ipaddress.ip_address(address)))
+
+
+def _with_embedded(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Yield an address, and the IPv4 addresses in it to which a network may translate it."""
+    yield address
+    if isinstance(address, ipaddress.IPv6Address):
+        yield from filter(None, (address.ipv4_mapped, address.sixtofour, *(address.teredo or ())))
+        if any(address in network for network in _ENDS_IN_IPV4):
+            yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
 
 
 def _decoded(content: bytes, charset: str) -> str:
