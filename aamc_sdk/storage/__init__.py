@@ -33,7 +33,7 @@ from aamc_sdk.storage.files import (
     write_text,
     write_yaml,
 )
-from aamc_sdk.storage.folders import locked, make_folder
+from aamc_sdk.storage.folders import locked, make_folder, path_inside
 from aamc_sdk.storage.row_files import csv_rows, json_lines, parse_json, text_lines, unique_keys
 from aamc_sdk.storage.training_checkpoint import TrainingCheckpoint, load_training_checkpoint, save_training_checkpoint
 
@@ -58,6 +58,7 @@ __all__ = [
     "locked",
     "make_folder",
     "parse_json",
+    "path_inside",
     "plain",
     "read_arrays",
     "read_bytes",

@@ -25,6 +25,19 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
+def path_inside(folder: Path, *names: str) -> Path:
+    """Return the path of a file to write in a folder that may come from someone else, such as a run.
+
+    Raises:
+        OutputError: A link leads out of the folder, so that a file elsewhere would be replaced.
+    """
+    path = folder.joinpath(*names)
+    target = Path(os.path.realpath(path))
+    if not target.is_relative_to(os.path.realpath(folder)):
+        raise OutputError(f"cannot write {path}: a link leads to {target}, out of {folder}; remove the link")
+    return path
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Create a folder and lock it against other processes inside the block; remove it afterwards if it is empty.

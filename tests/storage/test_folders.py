@@ -9,7 +9,7 @@ from contextlib import suppress
 import pytest
 
 from aamc_sdk.errors import OutputError
-from aamc_sdk.storage import locked
+from aamc_sdk.storage import locked, path_inside
 
 
 def test_two_processes_cannot_write_one_folder(tmp_path) -> None:
@@ -49,3 +49,17 @@ def test_a_folder_that_cannot_be_locked_is_an_error(tmp_path, monkeypatch) -> No
     monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(OutputError, match=r"cannot lock .*Operation not supported"), locked(tmp_path / "run"):
         pytest.fail("it is not held")
+
+
+def test_a_path_inside_a_folder_must_not_lead_out_of_it_by_links(tmp_path) -> None:
+    folder, latest = tmp_path / "run", tmp_path / "latest"
+    (folder / "figures").mkdir(parents=True)
+    latest.symlink_to(folder)
+    (folder / "inner.html").symlink_to("report.html")
+    for names in (("report.html",), ("inner.html",), ("figures", "cost.png")):
+        assert path_inside(latest, *names) == latest.joinpath(*names)
+    (folder / "outer.html").symlink_to(tmp_path / "missing")
+    (folder / "elsewhere").symlink_to(tmp_path)
+    for names in (("outer.html",), ("elsewhere", "cost.png")):
+        with pytest.raises(OutputError, match=r"a link leads to .*, out of .*; remove the link"):
+            path_inside(folder, *names)

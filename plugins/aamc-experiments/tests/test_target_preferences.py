@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import attrs
 import numpy as np
 import pytest
@@ -239,6 +241,14 @@ def test_a_calibrated_preference_is_used_by_its_name(run, plugins) -> None:
     assert run.preference("0.5,0.5,0") == Preference(0.5, 0.5, 0)
     with MetaController.load(run.folder, store="memory:", plugins=plugins) as controller:
         assert controller.route("Write a Python function", preference="thrifty").preference == found.preference
+
+
+def test_a_calibration_replaces_no_file_outside_its_run(run, plugins, tmp_path) -> None:
+    copy = RunFolder.open(shutil.copytree(run.folder, tmp_path / "run", ignore=shutil.ignore_patterns("calibrations.json")))
+    (copy.folder / "calibrations.json").symlink_to(tmp_path / "outside.json")
+    with pytest.raises(OutputError, match="a link leads to"):
+        save_calibration(copy, "thrifty", calibrated(run, plugins, "quality-floor", 0.8))
+    assert not (tmp_path / "outside.json").exists()
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones(run, plugins) -> None:

@@ -30,7 +30,7 @@ from aamc_report.sections.destinations import Destinations
 from aamc_report.sections.groups import groups
 from aamc_report.tables import Cell
 
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, OutputError
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.types import text_hash
 
@@ -451,6 +451,17 @@ def test_the_same_run_gives_the_same_bytes(text: str, reported: Path, tmp_path: 
     before = picture.read_bytes()
     assert write_report(reported, tmp_path / "again.html").read_text(encoding="utf-8") == text
     assert picture.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["report.html", "figures"])
+def test_a_link_in_a_run_cannot_lead_the_report_out_of_it(make_run: Any, tmp_path: Path, name: str) -> None:
+    folder, outside = make_run(), tmp_path / "outside"
+    outside.mkdir()
+    target = outside if name == "figures" else outside / "precious"
+    (folder / name).symlink_to(target)
+    with pytest.raises(OutputError, match=r"a link leads to .*remove the link"):
+        write_report(folder)
+    assert list(outside.iterdir()) == []
 
 
 def test_a_page_elsewhere_writes_nothing_into_the_run(make_run: Any, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from aamc_experiments.training.out_of_fold import read_out_of_fold, split_reques
 from aamc_sdk.errors import AamcError, ConfigError, DataError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.storage import write_json
+from aamc_sdk.storage import path_inside, write_json
 from aamc_sdk.types import ROUNDING, Floats, Preference
 
 logger = logging.getLogger(__name__)
@@ -195,9 +195,10 @@ def save_calibration(run: RunFolder, name: str, calibration: Calibration) -> Non
 
     Raises:
         ConfigError: The name is not valid.
+        OutputError: The file cannot be written, or a link leads out of the run.
     """
     check_name(name)
-    write_json(run.folder / "calibrations.json", run.calibrations | {name: calibration.to_dict()})
+    write_json(path_inside(run.folder, "calibrations.json"), run.calibrations | {name: calibration.to_dict()})
 
 
 @attrs.frozen(eq=False)

@@ -15,7 +15,7 @@ from aamc_report.results import Results
 from aamc_report.sections import DRAWINGS, sections
 from aamc_report.sections.comparison import facts
 from aamc_report.sections.disputes import find_texts, shown_disputes
-from aamc_sdk.storage import write_bytes, write_text
+from aamc_sdk.storage import path_inside, write_bytes, write_text
 from aamc_sdk.types import Floats
 
 
@@ -32,15 +32,15 @@ def write_report(folder: Path, page: Path | None = None, *, texts: bool = True) 
 
     Raises:
         CheckpointError: The folder is not a run, or one of its files is missing or damaged.
-        OutputError: A file cannot be written.
+        OutputError: A file cannot be written, or a link leads out of the folder.
     """
     results = read_results(folder)
     pictures = [picture for drawing in DRAWINGS if (picture := drawing.picture(results)) is not None]
     wanted = {question.sha256 for question in shown_disputes(results)} if texts else set()
     found = find_texts(results.run, wanted) if wanted else {}
     for picture in pictures if page is None else ():
-        write_bytes(folder / "figures" / f"{picture.name}.png", picture.png)
-    path = folder / "report.html" if page is None else page
+        write_bytes(path_inside(folder, "figures", f"{picture.name}.png"), picture.png)
+    path = path_inside(folder, "report.html") if page is None else page
     content = Page(
         kind="AAMC routing report",
         title=title(results),
