@@ -156,6 +156,16 @@ def test_serve_router_names_a_port_that_is_taken(pool, capsys):
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another --port" in capsys.readouterr().err
 
 
+def test_serve_router_needs_a_key_to_listen_to_other_machines(pool, capsys, monkeypatch):
+    monkeypatch.delenv("AAMC_ROUTER_KEY", raising=False)
+    with pytest.raises(SystemExit) as ended:
+        main(["serve-router", "--pool", str(pool), "--set", "orchestrator.policy=policy", "--host", "0.0.0.0", "--port", "0"])
+    assert ended.value.code == 2
+    assert "without a key serve-router listens on 127.0.0.1 only, not on '0.0.0.0': set the environment variable AAMC_ROUTER_KEY" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 def test_serve_router_does_not_start_with_an_endpoint_that_is_wrong(tmp_path, capsys):
     pool = tmp_path / "pool.yaml"
     pool.write_text("candidates:\n- {name: policy, endpoint: {provider: openai, base_urls: x}}\n- {name: small}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aamc_sdk.cli import Folder, InputFile, console, listening_socket, plugins_of, printable
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
@@ -27,14 +28,19 @@ if TYPE_CHECKING:
 def serve_router(ctx: click.Context, /, run: Path | None, pool: str | None, assignments: tuple[str, ...], host: str, port: int) -> None:
     """Serve a Router-R1 policy over HTTP, such as to vLLM Semantic Router. POST /route with a query and candidates returns the model to call.
 
+    Requests must send the key in the environment variable AAMC_ROUTER_KEY, if it is set. Without one, only this machine can send requests.
+
     Example: aamc serve-router --pool pool.yaml --set orchestrator.policy=small
     """
     import uvicorn
 
     from aamc_router_r1.orchestrator import RouterR1
-    from aamc_router_r1.single.server import DecisionServer
-    from aamc_sdk.serving import ModelClient, OrchestrationOptions, TeamOptions, find_orchestrator
+    from aamc_router_r1.single.server import KEY_VARIABLE, DecisionServer
+    from aamc_sdk.serving import ModelClient, OrchestrationOptions, TeamOptions, find_orchestrator, is_loopback
 
+    key = os.environ.get(KEY_VARIABLE, "").strip()
+    if not key and not is_loopback(host):
+        raise ConfigError(f"without a key serve-router listens on 127.0.0.1 only, not on {host!r}: set the environment variable {KEY_VARIABLE}")
     listening_socket(host, port).close()  # a port in use ends this before the policy is loaded
     options = OrchestrationOptions.of((), assignments, "aamc serve-router").orchestrator
     router_r1, _ = find_orchestrator("router-r1", run, TeamOptions(), plugins_of(ctx), pool, options)
@@ -42,7 +48,7 @@ def serve_router(ctx: click.Context, /, run: Path | None, pool: str | None, assi
     policy, client = router_r1.setup.policy, router_r1.client
     if isinstance(client, ModelClient):
         client.provider(policy)  # a wrong option of its endpoint ends this before a request does
-    server = DecisionServer(router_r1.config, policy, router_r1.services.pool, client, router_r1.quality)
+    server = DecisionServer(router_r1.config, policy, router_r1.services.pool, client, router_r1.quality, key=key)
     uvicorn.run(server.app(), host=host, port=port, log_level="info")
 
 

@@ -73,6 +73,7 @@ class ServerOptions:
     router_r1_server_url: str = option("", "Address of a server with POST /route, such as aamc serve-router; '' to ask the policy itself.")
     server_api: str = option(ROUTE, "How the server is asked: POST /route, or a chat completion.", choices=(ROUTE, CHAT))
     server_model: str = option("router-r1", "The policy's name on the server, for chat completions.")
+    server_key_env: str = option("OPENAI_API_KEY", "Environment variable with the server's key; without the variable no key is sent.")
     enable_llm_routing: bool = option(True, "Whether the policy is asked; otherwise the fallback decides.")
     llm_routing_fallback: str = option("thompson", "Router that decides if the policy gives no usable answer; error: raise an error instead.")
     fallback_options: Mapping[str, Any] = option({}, "Options of the fallback.")

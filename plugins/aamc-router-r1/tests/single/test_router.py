@@ -360,6 +360,47 @@ def test_the_server_answers_as_the_semantic_router_expects(decision_server):
         assert (unknown.status_code, "big" in unknown.json()["error"]["message"]) == (422, True)
 
 
+def test_other_machines_and_other_sites_pages_cannot_ask_without_a_key(decision_server, server):
+    body = {"messages": [{"role": "user", "content": "spend money"}]}
+    for name, value in (("host", "evil.example"), ("origin", "http://evil.example"), ("origin", "null"), ("x-forwarded-for", "10.0.0.1")):
+        for path in ("/route", "/v1/chat/completions"):
+            refused = httpx.post(f"{decision_server}{path}", content=json.dumps(body), headers={"content-type": "text/plain", name: value})
+            assert (refused.status_code, "requests of this machine only" in refused.json()["error"]["message"]) == (403, True)
+    assert "policy" not in server.asked
+    assert httpx.post(f"{decision_server}/v1/chat/completions", json=body, headers={"origin": "http://localhost:3000"}).status_code == 200
+
+
+def test_a_server_with_a_key_is_asked_with_it_alone(server, monkeypatch):
+    server.turns["policy"] = [SELECTS_BIG]
+    router_r1 = make(server)
+    decisions = DecisionServer(router_r1.config, router_r1.setup.policy, router_r1.services.pool, router_r1.client, key="open sesame")
+    with Served(decisions.app()) as url:
+        for headers in ({}, {"authorization": "Bearer other"}):
+            assert httpx.post(f"{url}/route", json={"query": "Who?"}, headers=headers).status_code == 401
+        assert "policy" not in server.asked
+        sent = {"authorization": "Bearer open sesame", "host": "router.example", "origin": "http://app.example"}
+        assert httpx.post(f"{url}/route", json={"query": "Who?"}, headers=sent).status_code == 200
+        monkeypatch.setenv("AAMC_ROUTER_KEY", "open sesame")
+        models = {"small": {"description": "Cheap."}, "big": {"description": "Strong."}}
+        with controller(server, models, router_r1_server_url=url, server_key_env="AAMC_ROUTER_KEY") as built:
+            assert built.route("Who wrote Emma?").notes["llm_routing"] == "selected"
+
+
+def test_bodies_and_lists_of_candidates_have_a_maximum(server):
+    router_r1 = make(server)
+    app = DecisionServer(router_r1.config, router_r1.setup.policy, router_r1.services.pool, router_r1.client).app()
+
+    async def post(body):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+            answer = await client.post("/route", json=body)
+        return answer.status_code, answer.json()["error"]["message"]
+
+    assert asyncio.run(post({"query": 1_000_000 * "a"})) == (413, "the body is larger than 1 MB; send less")
+    many = {"query": "q", "candidates": [f"m{n}" for n in range(1001)]}
+    assert asyncio.run(post(many)) == (400, "candidates must be at most 1,000 models, not 1,001")
+    assert "policy" not in server.asked
+
+
 def test_a_policy_trained_with_stated_weights_is_asked_with_one_of_them(server):
     server.turns["policy"] = [SELECTS_BIG]
     router_r1 = make(server, training_alphas=(0.0, 0.5))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import math
 import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from aamc_gateway.access.admission import Admission, Reservation
@@ -18,6 +16,7 @@ from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, di
 from aamc_gateway.access.limit_claims import USUAL_ADVICE, Advice, Demand, Holder, LimitedClaim, budgets_of, claims_of, counters_of
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS, Limits
 from aamc_sdk.errors import ConfigError, StoreAwayError
+from aamc_sdk.serving import foreign_header, is_loopback
 from aamc_sdk.types import tenant_user
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Access:
 
     async def check_listening(self, host: str) -> None:
         """Raise ConfigError if a gateway without keys would listen beyond this machine."""
-        if not _is_loopback(host) and await self.is_open():
+        if not is_loopback(host) and await self.is_open():
             named = "where URL is the log that aamc serve --store names"
             make = f"aamc keys add NAME --admin --store URL, {named}, or by the environment variable {self._settings.admin_key_env}"
             raise ConfigError(f"without keys the gateway listens on 127.0.0.1 only, not on {host!r}: make a key first, with {make}")
@@ -271,29 +270,6 @@ def _key_in(headers: Headers) -> str:
 
 def _check_local(headers: Headers) -> None:
     """Refuse a request to a gateway without keys from another machine, or from another site's page in a browser."""
-    for name, value in headers:
-        if name not in (b"host", b"origin", b"x-forwarded-for", b"forwarded"):
-            continue
-        text = value.decode("latin-1").lower()
-        if name in (b"x-forwarded-for", b"forwarded") or not _is_loopback(_host_of(text.rpartition("://")[2])):
-            found = f"{name.decode()} {text[:100]!r}"
-            why = f"a gateway without keys answers requests of this machine only, not those with {found}; make a key with: aamc keys add NAME"
-            raise Refused(why, status=403, kind="permission")
-
-
-def _host_of(address: str) -> str:
-    """Return an address without its port."""
-    if address.startswith("["):
-        return address[1:].partition("]")[0]
-    return address.partition(":")[0]
-
-
-@lru_cache(256)  # the same few hosts are looked at for each request
-def _is_loopback(host: str) -> bool:
-    """Return whether a name or address is this machine's own."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    if found := foreign_header(headers):
+        why = f"a gateway without keys answers requests of this machine only, not those with {found}; make a key with: aamc keys add NAME"
+        raise Refused(why, status=403, kind="permission")

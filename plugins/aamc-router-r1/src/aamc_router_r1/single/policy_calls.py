@@ -151,6 +151,7 @@ def server_selector(options: RouterOptions, services: Services) -> Selector:
         "openai",
         {
             "base_url": url,
+            "api_key_env": options.server_key_env,
             "timeout_seconds": options.timeout_seconds,
             "retries": options.retries,
             "breaker_failures": options.breaker_failures,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hmac
+import json
 import logging
 import math
 from collections.abc import Mapping
@@ -10,6 +12,7 @@ from typing import Any
 from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number
 from aamc_models.dialects import answer_events, chat_head, conversation_of, usage_object, wants_usage
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -22,19 +25,43 @@ from aamc_sdk import Preference, Query
 from aamc_sdk.errors import AamcError, DataError, public_message
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, Completion, ModelCaller
 from aamc_sdk.routing import pool_from_dict
+from aamc_sdk.serving import foreign_header
 from aamc_sdk.types import Candidate, Pool, Turn
 
 logger = logging.getLogger(__name__)
 PARAMETERS = ("temperature", "top_p", "stop", "seed", "tools", "tool_choice")
 """Parameters of a chat completion that reach the policy, besides the limit of tokens."""
+KEY_VARIABLE = "AAMC_ROUTER_KEY"
+"""The environment variable of the key that requests must send."""
+_MAX_BODY = 1_000_000
+"""Maximum size of a request's body in bytes, more than the context of most models."""
+_MAX_CANDIDATES = 1000
+"""Maximum number of candidates of a request: reading 100,000 takes 16 seconds, in which the server answers nobody."""
 
 
 class DecisionServer:
-    """Asks a policy which model to call, and serves the answer over HTTP. Requests that name no candidates get those of the pool."""
+    """Asks a policy which model to call, and serves the answer over HTTP. Requests that name no candidates get those of the pool.
+
+    Args:
+        options: The options of the policy's prompt.
+        policy: The candidate that decides.
+        pool: The candidates for requests without any.
+        client: Calls the policy.
+        quality: The measured quality of candidates, which the prompt states.
+        key: The key that requests must send; ``""`` to answer requests of this machine only, without a key.
+    """
 
     def __init__(
-        self, options: RouterR1Config, policy: Candidate, pool: Pool, client: ModelCaller, quality: Mapping[str, Mapping[str, float]] | None = None
+        self,
+        options: RouterR1Config,
+        policy: Candidate,
+        pool: Pool,
+        client: ModelCaller,
+        quality: Mapping[str, Mapping[str, float]] | None = None,
+        *,
+        key: str = "",
     ) -> None:
+        self._key = key.encode()
         self._options, self._policy, self._client = options, policy, client
         self._pool = Pool(candidate for candidate in pool if options.consult_policy or candidate.name != policy.name)
         self._alphas = trained_alphas(policy, options)
@@ -47,7 +74,8 @@ class DecisionServer:
                 Route("/health", self.health, methods=["GET"]),
                 Route("/route", self.route, methods=["POST"]),
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
-            ]
+            ],
+            exception_handlers={HTTPException: _refusal},
         )
 
     async def health(self, request: Request) -> JSONResponse:
@@ -57,7 +85,7 @@ class DecisionServer:
     async def route(self, request: Request) -> JSONResponse:
         """Answer with ``selected_model``, ``thinking``, ``full_response`` and ``cost_usd``."""
         try:
-            body = await _json(request)
+            body = await self._body(request)
             query, pool, preference = _query(body), self._candidates(body.get("candidates")), body.get("preference")
             preference = None if preference is None else Preference.of(preference)
         except AamcError as error:
@@ -78,7 +106,7 @@ class DecisionServer:
     async def chat(self, request: Request) -> Response:
         """Answer a chat completion by the policy, of at most ``turn_tokens`` tokens; a streamed one is sent when the turn is whole."""
         try:
-            body = await _json(request)
+            body = await self._body(request)
             streamed = _streams(body)
             asked = request_options(self._policy, _tokens(body, self._options.turn_tokens), {name: body[name] for name in PARAMETERS if name in body})
             answer = await self._client.complete(self._policy, _messages(body), **asked)
@@ -92,11 +120,33 @@ class DecisionServer:
         events = answer_events(whole, "chat", self._policy.name, shows_usage=wants_usage(body))
         return Response(events, media_type="text/event-stream", headers={"cache-control": "no-cache"})
 
+    async def _body(self, request: Request) -> Mapping[str, Any]:
+        """Return the body of a request from a caller that may ask.
+
+        Raises:
+            DataError: The body is no JSON object.
+            HTTPException: The caller may not ask, or the body is too large.
+        """
+        if self._key:
+            sent = request.headers.get("authorization", "").partition(" ")[2].strip()
+            if not hmac.compare_digest(sent.encode(), self._key):
+                raise HTTPException(401, "this server needs its key: send it as 'Authorization: Bearer KEY'")
+        elif found := foreign_header(request.headers.raw):
+            raise HTTPException(403, f"a server without a key answers requests of this machine only, not those with {found}; set {KEY_VARIABLE}")
+        content = b""
+        async for part in request.stream():
+            content += part
+            if len(content) > _MAX_BODY:
+                raise HTTPException(413, f"the body is larger than {_MAX_BODY / 1e6:g} MB; send less")
+        return _object(content)
+
     def _candidates(self, given: Any) -> Pool:
         if given is None:
             return self._pool
         if not isinstance(given, list) or not given:
             raise DataError(f"candidates must be a list of at least one model, not {given!r:.80}")
+        if len(given) > _MAX_CANDIDATES:
+            raise DataError(f"candidates must be at most {_MAX_CANDIDATES:,} models, not {len(given):,}")
         listed = [{"name": entry} if isinstance(entry, str) else entry for entry in given]
         known = {candidate.name: candidate for candidate in self._pool}
         return Pool(known.get(spec.name, spec) for spec in map(_described, listed))
@@ -149,9 +199,9 @@ def _completion(answer: Completion, model: str) -> dict[str, Any]:
     return {**chat_head(model, "chat.completion"), "choices": [choice], "usage": usage_object("chat", answer.usage)}
 
 
-async def _json(request: Request) -> Mapping[str, Any]:
+def _object(content: bytes) -> Mapping[str, Any]:
     try:
-        body = await request.json()
+        body = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DataError(f"the body is not JSON: {error}") from error
     if not isinstance(body, Mapping):
@@ -184,6 +234,11 @@ def _failed(error: AamcError) -> JSONResponse:
     """Return the error of a policy that failed; its address is in the server's own log alone."""
     logger.warning("the policy failed: %s", error)
     return _error(public_message(error), 502)
+
+
+async def _refusal(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"error": {"message": error.detail}}, status_code=error.status_code, headers=error.headers)
 
 
 def _error(message: str, status: int, cost_usd: float | None = None) -> JSONResponse:
