@@ -20,7 +20,8 @@ from aamc_sdk.cli.options import (
     request_parameters,
     split_names,
 )
-from aamc_sdk.cli.output import INTERVALS, LineProgress, console, figure_cell, new_table, one_line, print_table, printable, progress, write_json_line
+from aamc_sdk.cli.output import INTERVALS, LineProgress, console, figure_cell, new_table, print_table, progress, write_json_line
+from aamc_sdk.cli.printable_text import one_line, printable
 
 __all__ = [
     "INTERVALS",

@@ -19,6 +19,7 @@ import click
 from aamc_sdk import __version__
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.output import write_json_line
+from aamc_sdk.cli.printable_text import printable
 from aamc_sdk.core_commands import COMMANDS
 from aamc_sdk.errors import (
     AamcError,
@@ -151,12 +152,21 @@ def _with_hyphens(name: str) -> str:
     return name.replace("_", "-")
 
 
+class _PrintableFormatter(logging.Formatter):
+    """Formats messages, some of which quote a model's server, so that they cannot steer a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 @click.group(cls=CommandTree, name="aamc", context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _with_hyphens})
 @click.version_option(__version__, prog_name="aamc")
 @click.option("--debug", is_flag=True, help="Show debug messages and the traceback of an error.")
 def aamc(debug: bool) -> None:
     """Route every request to the right model or agent."""
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_PrintableFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=[handler])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -174,7 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
         status = 1
     except (Exception, KeyboardInterrupt) as error:
         if "--debug" in given and not isinstance(error, (click.ClickException, click.Abort, KeyboardInterrupt)):
-            traceback.print_exc()
+            click.echo(printable(traceback.format_exc()), err=True)
         status = _report(error, as_json="--json" in given)
     status = status if isinstance(status, int) else 0
     if aamc.leaves_threads and arguments is None:  # else the process is the caller's
@@ -216,7 +226,7 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     else:
         message, hint = error_text(error), f"{_place(error)}a bug in the SDK or a plugin; aamc --debug ... shows the traceback"
     message = " ".join(message.split())
-    click.echo(f"aamc: {message} ({hint})" if hint else f"aamc: {message}", err=True)
+    click.echo(printable(f"aamc: {message} ({hint})" if hint else f"aamc: {message}"), err=True)
     try:
         if as_json:
             wrong, advice = (message, hint) if hint else split_advice(message)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aamc_sdk.cli.printable_text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
@@ -30,19 +32,6 @@ SECONDS_BETWEEN_LINES = 10.0
 """Minimum time between two lines of progress in a log."""
 _STDOUT = "aamc.stdout"
 """The key of the standard output in a command's context, where it is kept for its document."""
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160), *range(0xD800, 0xE000)) if chr(code) not in "\n\t"}
-
-
-def printable(text: str) -> str:
-    """Return a text that cannot steer a terminal: control characters other than line ends and tabs are replaced, and what UTF-8 cannot encode."""
-    return text.replace("\r\n", "\n").translate(_CONTROLS)
-
-
-def one_line(text: str, width: int) -> str:
-    """Return a text as one line of at most ``width`` characters that cannot steer a terminal."""
-    flat = " ".join(text[: 10 * width].split())
-    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in flat[: width + 1])
-    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
 
 
 def keep_stdout(ctx: click.Context, option: click.Parameter, as_json: bool) -> bool:
@@ -67,11 +56,14 @@ def write_document(text: str) -> None:
 
 
 def console(width: int = PIPE_WIDTH, *, stderr: bool = False) -> Console:
-    """Return a console for tables, of ``width`` columns if it is not a terminal; brackets and ``:x:`` in names are neither markup nor emoji."""
-    from rich.console import Console
+    """Return a console for tables, of ``width`` columns if it is not a terminal.
 
-    found = Console(markup=False, emoji=False, stderr=stderr)
-    return found if found.is_terminal else Console(markup=False, emoji=False, stderr=stderr, width=width)
+    Names are shown as they are, but cannot steer the terminal: brackets and ``:x:`` are neither markup nor emoji, control characters are replaced.
+    """
+    from aamc_sdk.cli.printable_console import PrintableConsole
+
+    found = PrintableConsole(markup=False, emoji=False, stderr=stderr)
+    return found if found.is_terminal else PrintableConsole(markup=False, emoji=False, stderr=stderr, width=width)
 
 
 def new_table(names: Iterable[str], numbers: Iterable[str] = (), texts: Iterable[str] = (), *, title: str = "", notes: Iterable[str] = ()) -> Table:
@@ -239,7 +231,7 @@ class LineProgress:
 
     def say(self, line: str) -> None:
         """Print a line."""
-        print(line, file=sys.stderr)  # noqa: T201  # progress goes to standard error
+        print(printable(line), file=sys.stderr)  # noqa: T201  # progress goes to standard error
 
 
 def progress() -> TerminalProgress | LineProgress:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ from tiny import Tiny
 
 from aamc_sdk import Component, MetaController, builtin, hookimpl, option
 from aamc_sdk.core_commands import COMMANDS
+from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import ExportableComponent, OnlineRouter
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Run
@@ -643,6 +645,20 @@ def test_an_unexpected_error_is_one_line_and_debug_shows_where(aamc, monkeypatch
     assert "ZeroDivisionError" in err.splitlines()[-1]
     assert "Traceback" not in err
     assert "Traceback" in aamc("--debug", *RUN)[2]
+
+
+@pytest.mark.parametrize("options", [[], ["--debug"]])
+def test_errors_and_log_lines_steer_no_terminal(aamc, monkeypatch, options) -> None:
+    def train(*arguments):
+        logging.getLogger("tiny").warning("the server says \x1b]0;owned\x07")
+        raise DataError("it refused: \x1b[2J\x9b31m")
+
+    monkeypatch.setattr("tiny.TinyRouter.train", train)
+    monkeypatch.setattr(logging.root, "handlers", [])  # those of pytest
+    _, _, err = aamc(*options, *RUN)
+    assert "tiny: the server says \ufffd]0;owned\ufffd" in err
+    assert "aamc: it refused: \ufffd[2J\ufffd31m" in err
+    assert not {"\x1b", "\x07", "\x9b"} & set(err)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="closes a descriptor in a POSIX shell")

@@ -160,6 +160,16 @@ def test_the_pseudonym_of_a_user_is_logged_where_the_key_is_given(aamc: Aamc) ->
     assert json.loads(aamc("feedback", "forget", *user, "--user-key-file", "key", *store, "--json")[1])["decisions"] == 1
 
 
+def test_names_of_candidates_steer_no_terminal(aamc: Aamc) -> None:
+    names = [f'{{name: "{name}\\e]0;owned\\a", endpoint: {{provider: echo{more}}}}}' for name, more in (("bad", ", error: overloaded"), ("good", ""))]
+    Path("evil.yaml").write_text(f"candidates: [{', '.join(names)}]")
+    status, _, err = aamc("complete", "Hello", "--pool", "evil.yaml", "--router", "first")
+    assert status == 0
+    assert "bad\ufffd]0;owned\ufffd failed" in err
+    assert "good\ufffd]0;owned\ufffd: cost" in err
+    assert "\x1b" not in err
+
+
 @pytest.mark.parametrize("stream", [[], ["--stream"]])
 def test_it_says_so_when_every_candidate_fails(aamc: Aamc, stream: list[str]) -> None:
     Path("broken.yaml").write_text("candidates: [{name: a, endpoint: {provider: echo, error: overloaded}}]")

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 import pytest
 from aamc_experiments.commands.tables import show_metrics
 from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
 
-from aamc_sdk.cli import LineProgress, figure_cell, new_table, one_line, print_table, printable, progress
+from aamc_sdk.cli import LineProgress, console, figure_cell, new_table, one_line, print_table, printable, progress
 from aamc_sdk.cli.output import show_explanation
 
 NAMED = "mine[/old]:x:"
@@ -84,6 +86,24 @@ def test_an_explanation_shows_names_and_ids_as_they_are(capsys) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].strip() == "mine[/old]:x: is chosen"
     assert lines[-2:] == ["mine[/old]:x: is best.", "decision 7mine[/old]:x:"]
+
+
+def test_names_and_words_of_others_steer_no_terminal(capsys) -> None:
+    evil = "m3\x1b[2J\x1b]0;owned\x07\u009b31m"
+    candidate = {"name": evil, "quality": 0.5, "cost_usd": None, "latency_ms": None, "utility": 0.5, "masked_why": evil}
+    show_explanation(SimpleNamespace(to_dict=lambda: {"id": evil, "candidate": evil, "candidates": [candidate], "why": evil}), as_json=False)
+    console().print(Text(evil, style="bold"), Tree(evil))
+    LineProgress().say(evil)
+    shown = "".join(capsys.readouterr())
+    assert "m3\ufffd[2J\ufffd]0;owned\ufffd\ufffd31m" in shown
+    assert not {"\x1b", "\x07", "\x9b"} & set(shown)
+
+
+def test_a_console_of_a_terminal_keeps_its_own_styles(monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdout", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    console().print("a\x1b[2Jb", style="bold", highlight=False)
+    assert terminal.getvalue() == "\x1b[1ma\ufffd[2Jb\x1b[0m\n"
 
 
 def test_a_bar_on_a_terminal_names_its_stage_as_it_is(monkeypatch) -> None:

@@ -14,7 +14,8 @@ from click.core import ParameterSource
 
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, USER_KEY_FILE, request_parameters, text_argument
-from aamc_sdk.cli.output import printable, write_json_line
+from aamc_sdk.cli.output import write_json_line
+from aamc_sdk.cli.printable_text import printable
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import public_url
 
@@ -136,10 +137,10 @@ def _show_figures(decision_id: str | None, attempts: Sequence[Attempt], log: str
     """Print the figures of every call to standard error, and the command for feedback if its log is there for a later command."""
     for attempt in attempts:
         if attempt.status != "ok":
-            click.echo(f"{attempt.candidate} failed: {' '.join((attempt.error or '').split())}", err=True)
+            click.echo(printable(f"{attempt.candidate} failed: {' '.join((attempt.error or '').split())}"), err=True)
             continue
         tokens = "unknown" if attempt.output_tokens is None else f"{attempt.output_tokens:,}"
         cost = "unknown" if math.isnan(attempt.cost_usd) else f"{attempt.cost_usd:.3g} USD"
-        click.echo(f"{attempt.candidate}: cost {cost}, latency {attempt.latency_ms:,.0f} ms, output tokens {tokens}", err=True)
+        click.echo(printable(f"{attempt.candidate}: cost {cost}, latency {attempt.latency_ms:,.0f} ms, output tokens {tokens}"), err=True)
     if log is not None:
         click.echo(f"Record feedback with: aamc feedback add {decision_id} --quality Q --store {shlex.quote(log)}", err=True)

@@ -18,7 +18,8 @@ import click
 
 from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names, text_argument
-from aamc_sdk.cli.output import console, printable, write_json_line
+from aamc_sdk.cli.output import console, write_json_line
+from aamc_sdk.cli.printable_text import printable
 from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError, quantity, read_errors
 from aamc_sdk.interfaces import public_url
 
@@ -101,7 +102,7 @@ def orchestrate(
             if graph is not None:
                 orchestration.write_graph(graph)
         except (AamcError, OSError) as error:  # the answer is printed, and no second JSON document may follow it
-            click.echo(f"aamc: {error}", err=True)
+            click.echo(printable(f"aamc: {error}"), err=True)
             ctx.exit(1)
     click.echo(f"The episode is in {path}", err=True)
     ctx.exit(1 if orchestration.answer is None else 0)
@@ -182,7 +183,7 @@ def _save_unfinished(orchestration: Orchestration, path: Path, log: Callable[[],
         _save(orchestration, path, log)
         click.echo(f"The episode so far is in {path}", err=True)
     except Exception as error:  # an orchestration of a plugin, broken off, may raise anything
-        click.echo(f"aamc: {error}", err=True)
+        click.echo(printable(f"aamc: {error}"), err=True)
 
 
 def _run(ctx: click.Context, orchestration: Orchestration, show: Callable[[Any], None]) -> None:
@@ -235,6 +236,6 @@ def _show(orchestration: Orchestration, about: Mapping[str, Any], as_json: bool)
         return
     if (overview := orchestration.overview()) is not None:
         console(stderr=True).print(overview)
-    click.echo(f"{orchestration.ending()} after {quantity(orchestration.count, 'step')}, {orchestration.cost_usd:.3g} USD", err=True)
+    click.echo(printable(f"{orchestration.ending()} after {quantity(orchestration.count, 'step')}, {orchestration.cost_usd:.3g} USD"), err=True)
     if orchestration.answer is not None:
         click.echo(printable(orchestration.answer))

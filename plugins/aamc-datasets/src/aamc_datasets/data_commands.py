@@ -19,7 +19,7 @@ from rich.table import Table
 from aamc_datasets.outcomes.outcomes_format import POOL_FILE, ROWS_FILE, write_outcomes
 from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, check_shares, compose_splits, write_labelled
 from aamc_sdk import Dataset, Outcomes, Pool
-from aamc_sdk.cli import JSON, console, new_table, plugins_of, print_table, write_json_line
+from aamc_sdk.cli import JSON, console, new_table, plugins_of, print_table, printable, write_json_line
 from aamc_sdk.config import describe_options, set_option
 from aamc_sdk.errors import ConfigError, DataError, OutputError, quantity
 from aamc_sdk.plugins import Plugins
@@ -142,7 +142,7 @@ def _writable(named: str, split: str, rows: Dataset) -> Dataset:
     known = np.flatnonzero(np.isfinite(rows.outcomes.means).any(axis=1))
     pool = Pool(rows.pool.candidates[column] for column in known)
     if unknown := [name for name in rows.pool.names if name not in pool.names]:
-        click.echo(f"left out candidates without outcomes: {', '.join(unknown)}", err=True)
+        click.echo(printable(f"left out candidates without outcomes: {', '.join(unknown)}"), err=True)
     return attrs.evolve(rows, pool=pool, outcomes=rows.outcomes.columns(known))
 
 

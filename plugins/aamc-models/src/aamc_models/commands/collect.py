@@ -21,6 +21,7 @@ from aamc_sdk.cli import (
     new_table,
     plugins_of,
     print_table,
+    printable,
     progress,
     request_parameters,
     split_names,
@@ -193,16 +194,16 @@ def _show_estimate(found: CollectionEstimate, plan: Collection, prompts: int) ->
         amounts = [] if candidate.prices is None else [candidate.prices.input, candidate.prices.output]
         for amount in amounts:
             if 0 < amount < MIN_PRICE or amount > MAX_PRICE:
-                click.echo(f"{candidate.name} costs {amount:g} USD per million tokens; is that price in another unit?", err=True)
+                click.echo(printable(f"{candidate.name} costs {amount:g} USD per million tokens; is that price in another unit?"), err=True)
     unpriced = [candidate.name for candidate in plan.candidates if candidate.prices is None]
     if unpriced:
-        click.echo(f"without the cost of {', '.join(unpriced)}, which is unknown", err=True)
+        click.echo(printable(f"without the cost of {', '.join(unpriced)}, which is unknown"), err=True)
     for candidate in plan.candidates if found.answers else ():
         reserved = plan.output_limit(ANSWER, candidate)
         calls = _calls_at_once(candidate, reserved)
         if calls is not None and calls < plan.concurrency:
             at_once = f"only {quantity(calls, 'call')} of {candidate.name} at once, as each reserves {reserved:,} tokens until it ends"
-            click.echo(f"tokens_per_minute allows {at_once}; lower --max-tokens to collect faster", err=True)
+            click.echo(printable(f"tokens_per_minute allows {at_once}; lower --max-tokens to collect faster"), err=True)
     if expected > plan.budget_usd - found.spent_usd:
         click.echo(f"the budget of {plan.budget_usd:g} USD will not suffice for all; it stops before more is spent", err=True)
 

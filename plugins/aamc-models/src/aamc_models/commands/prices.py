@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, InputFile, new_table, print_table, write_json_line
+from aamc_sdk.cli import JSON, InputFile, new_table, print_table, printable, write_json_line
 
 if TYPE_CHECKING:
     from aamc_models.prices.pool_file import Priced
@@ -51,9 +51,10 @@ def prices(pool: Path, source: Path | None, out: Path | None, replace: bool, as_
     _show(found)
     click.echo(f"Wrote {out or pool} with prices of {listed.source}.", err=True)
     if tiered := [row.candidate for row in found if row.tiered]:
-        click.echo(f"Very long prompts cost more than the listed price: {', '.join(tiered)}.", err=True)
+        click.echo(printable(f"Very long prompts cost more than the listed price: {', '.join(tiered)}."), err=True)
     if unpriced:
-        click.echo(f"Without a price, so of unknown cost: {', '.join(unpriced)}. Add prices: {{input: ..., output: ...}} to each by hand.", err=True)
+        names = printable(", ".join(unpriced))
+        click.echo(f"Without a price, so of unknown cost: {names}. Add prices: {{input: ..., output: ...}} to each by hand.", err=True)
 
 
 def _show(found: Sequence[Priced]) -> None:

@@ -1,0 +1,19 @@
+"""The console of rich, for texts that come from elsewhere: names in a pool, categories of a dataset, words of a model's server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from aamc_sdk.cli.printable_text import printable
+
+
+class PrintableConsole(Console):
+    """Prints no control characters but its own, for styles and for the cursor."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render an object, with the control characters of its texts replaced."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
