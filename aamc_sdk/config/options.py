@@ -25,6 +25,8 @@ from aamc_sdk.errors import ConfigError, PluginError, check_known, check_type, n
 T = TypeVar("T")
 _LISTS = (list, tuple, frozenset, Sequence)
 _MAPPINGS = (dict, Mapping)
+MAX_REPEATED = 100_000
+"""Maximum number of YAML nodes that aliases repeat: nine short lines of aliases to aliases can stand for a billion."""
 
 
 def option(
@@ -70,11 +72,19 @@ def option(
 
 
 class _Loader(yaml.SafeLoader):
-    """Loads YAML: ``1e-4`` is a float, and duplicate keys are refused."""
+    """Loads YAML: ``1e-4`` is a float; duplicate keys are refused, and aliases that repeat too much."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
         self._checked: set[yaml.MappingNode] = set()
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            sizes: dict[int, float] = {}
+            if _expanded_size(node, sizes) - len(sizes) > MAX_REPEATED:
+                raise ConfigError(f"its aliases repeat more than {MAX_REPEATED:,} values; write less with them")
+        return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         if node not in self._checked:  # afterwards it has the keys that are merged into it, too
@@ -94,6 +104,16 @@ class _Loader(yaml.SafeLoader):
             if key in seen:
                 raise ConfigError(f"key {key!r} is set twice, the second time in line {line}; remove one")
             seen.add(key)
+
+
+def _expanded_size(node: yaml.Node, sizes: dict[int, float]) -> float:
+    """Return the number of nodes of a tree in which each alias counts as the nodes it repeats; ``sizes`` keeps it for each node by its id."""
+    if id(node) not in sizes:
+        sizes[id(node)] = math.inf  # while it is counted: an alias within the node that it repeats
+        items = node.value if isinstance(node, yaml.CollectionNode) else ()
+        children = (child for item in items for child in (item if isinstance(item, tuple) else (item,)))  # pairs of a mapping
+        sizes[id(node)] = 1 + sum(_expanded_size(child, sizes) for child in children)
+    return sizes[id(node)]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -117,12 +137,14 @@ def parse_yaml(text: str, where: str) -> Any:
     """Parse YAML; messages name its origin, ``where``.
 
     Raises:
-        ConfigError: The text is not valid YAML; the message has the line.
+        ConfigError: The text is not valid YAML, with the line in the message, is nested too deeply, or its aliases repeat too much.
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506  # a subclass of SafeLoader
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{where} has lists or mappings that are nested too deeply") from error
     except (yaml.YAMLError, ValueError) as error:  # a date such as 2024-13-45 is a ValueError
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = "" if line is None else f" in line {line + 1}"

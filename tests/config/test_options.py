@@ -251,6 +251,23 @@ def test_yaml_merges_mappings():
         parse_yaml("a: &a {y: 1}\nb: {<<: *a, x: 1, x: 2}", "here")
 
 
+def test_yaml_bounds_what_aliases_repeat():
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
+    for last in ("candidates: *a8", "merged: {<<: [{x: *a8}, {y: *a7}]}"):
+        with pytest.raises(ConfigError, match="here: its aliases repeat more than 100,000 values"):
+            parse_yaml("\n".join(["a0: &a0 [x]", *levels, last]), "here")
+    assert len(parse_yaml("\n".join(["a0: &a0 [x]", *levels[:4]]), "here")["a4"]) == 10
+    with pytest.raises(ConfigError, match="aliases"):
+        parse_yaml("a: &a [*a]", "here")
+    assert len(parse_yaml(f"[{'x, ' * 100_001}]", "here")) == 100_001
+
+
+@pytest.mark.parametrize("text", ["[" * 5_000, "{a: " * 3_000])
+def test_yaml_that_is_nested_too_deeply_is_refused(text):
+    with pytest.raises(ConfigError, match="here has lists or mappings that are nested too deeply"):
+        parse_yaml(text, "here")
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float_survives_being_written_and_read(number):
     assert parse_yaml(repr(number), "here") == number
