@@ -37,6 +37,8 @@ VERDICT: A
 VERDICT: B
 VERDICT: TIE"""
 """The fixed rubric. A change of it changes every judgement, so verdicts of another rubric are not reused."""
+_TAG = re.compile(r"<(?=\s*/?\s*(?:request|right_answer|answer_[ab])\b)", re.IGNORECASE)
+"""The beginning of one of the rubric's tags, with which an answer could end its own and write the other answer."""
 _VERDICT = re.compile(r"verdict\W*(?:an? |answer )?(tie|a|b)\b", re.IGNORECASE)
 BEST, PAIRWISE = "best", "pairwise"
 
@@ -102,10 +104,14 @@ class RubricJudge(Judge):
 
 
 def comparison(prompt: Prompt, first: str, second: str) -> str:
-    """Return the text that asks for a comparison of two answers."""
-    reference = f"\n<right_answer>\n{prompt.answers[0]}\n</right_answer>\n" if prompt.answers else ""
+    """Return the text that asks for a comparison of two answers. The rubric's tags within the request and the answers are escaped."""
+    reference = f"\n<right_answer>\n{_escaped(prompt.answers[0])}\n</right_answer>\n" if prompt.answers else ""
     hint = " The right answer is given; wording that differs from it is no error." if prompt.answers else ""
-    return RUBRIC.format(with_reference=hint, request=prompt.text, reference=reference, first=first, second=second)
+    return RUBRIC.format(with_reference=hint, request=_escaped(prompt.text), reference=reference, first=_escaped(first), second=_escaped(second))
+
+
+def _escaped(text: str) -> str:
+    return _TAG.sub("&lt;", text)
 
 
 def points_of_a(said: str) -> float | None:
