@@ -51,6 +51,26 @@ def test_a_request_has_the_models_name_and_the_candidates_parameters_and_the_bod
     assert "x-team: blue" in server.heads[0]
 
 
+def test_headers_take_values_of_environment_variables(upstream, provider, monkeypatch) -> None:
+    monkeypatch.setenv("MY_SECRET", "abc\n")
+    server = upstream(reply())
+    made = provider(base_url=server.url, api_key_env="", headers={"X-Secret": "$MY_SECRET", "X-Other": "$MY_OTHER", "X-Price": "$5"})
+    sent(made)
+    assert "x-secret: abc" in server.heads[0].splitlines()
+    assert "x-price: $5" in server.heads[0]
+    assert "x-other" not in server.heads[0]
+    assert made.unset_keys() == ["MY_OTHER"]
+
+
+def test_a_header_without_its_variable_is_not_replaced_by_a_key(upstream, provider, monkeypatch) -> None:
+    monkeypatch.setenv("MY_KEY", "abc")
+    server = upstream(reply())
+    made = provider(base_url=server.url, api_key_env="MY_KEY", headers={"Authorization": "$MY_OTHER"})
+    sent(made)
+    assert "authorization" not in server.heads[0]
+    assert made.unset_keys() == ["MY_OTHER"]
+
+
 @pytest.mark.parametrize(
     ("scripts", "expected"),
     [

@@ -173,6 +173,7 @@ def test_an_unset_key_is_named(make: Callable[..., Any], monkeypatch: pytest.Mon
     assert made.unset_keys() == []
     monkeypatch.delenv("STUB_KEY")
     assert made.unset_keys() == ["STUB_KEY"]
+    assert make("openai/m", headers={"X-Secret": "$MY_OTHER"}).unset_keys() == ["STUB_KEY", "MY_OTHER"]
 
 
 def test_a_missing_library_is_named(provider: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import orjson
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.providers.server_quirks import quirks_of
 from aamc_models.transport.failures import RETRIED, Failure, may_be_billed, provider_error, refusal, without_key
-from aamc_models.transport.options import check_headers, check_variable
+from aamc_models.transport.options import check_headers, check_variable, header_values, header_variables
 from aamc_models.transport.retries import may_repeat, pause_s, wanted_pause_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
 from aamc_sdk.errors import PluginError, ProviderError
@@ -48,7 +48,7 @@ class LiteLLMOptions:
     model: str = option("", "The model's name for LiteLLM, such as bedrock/us.amazon.nova-lite-v1:0 (default: the candidate's name).")
     base_url: str = option("", "Address of the server (default: LiteLLM's for the model).")
     api_key_env: str = option("", "Environment variable with the API key (default: the one that LiteLLM reads for the model).")
-    headers: Mapping[str, str] = option({}, "Further headers of each request.")
+    headers: Mapping[str, str] = option({}, "Further headers of each request; a value such as $MY_SECRET is that of the environment variable.")
     settings: Mapping[str, Any] = option({}, "Further arguments of litellm.acompletion, such as aws_region_name: eu-west-1.")
     remote_files: bool = option(False, "Accept addresses of images and files in requests, which LiteLLM may fetch itself; else only their data.")
     timeout_seconds: float = option(600.0, "Maximum seconds of one attempt, until the answer's end.", above=0.0)
@@ -163,7 +163,7 @@ class LiteLLM(ChatProvider):
         server = {"api_base": config.base_url} if config.base_url else {}
         key = {"api_key": os.environ.get(config.api_key_env) or "none"} if config.api_key_env else {}
         fixed = {"model": self._model(candidate), "timeout": config.timeout_seconds, "num_retries": 0, "max_retries": 0, "drop_params": True}
-        headers = {"extra_headers": dict(config.headers)} if config.headers else {}
+        headers = {"extra_headers": header_values(config.headers)} if config.headers else {}
         own.pop("stream_options", None)
         if "messages" in own:
             own["messages"] = quirks_of((config.base_url,), (self._model(candidate),)).adapted(own["messages"])
@@ -174,9 +174,9 @@ class LiteLLM(ChatProvider):
         return self.config.model or candidate.name
 
     def unset_keys(self) -> Sequence[str]:
-        """Return the variable of the options if it is not set."""
-        name = self.config.api_key_env
-        return [name] if name and not os.environ.get(name) else []
+        """Return the variables of the options that are not set."""
+        names = (self.config.api_key_env, *header_variables(self.config.headers).values())
+        return [name for name in dict.fromkeys(names) if name and not os.environ.get(name)]
 
     def _cost(self, answer: Any) -> float:
         """Return LiteLLM's price of a streamed answer's usage; NaN for a model without one."""

@@ -30,7 +30,7 @@ from aamc_models.transport.failures import (
     redacted,
     without_key,
 )
-from aamc_models.transport.options import EndpointOptions, shown_address
+from aamc_models.transport.options import EndpointOptions, header_values, header_variables, shown_address
 from aamc_models.transport.request_body import RequestBody
 from aamc_models.transport.retries import may_repeat, pause_s
 from aamc_models.transport.sessions import HttpSessions, forget_addresses, proxy_of
@@ -73,10 +73,11 @@ class HttpProvider(WireProvider):
         deployments = self._deployments.all
         self._sessions = HttpSessions()
         self._proxies = {deployment.base_url: proxy_of(deployment.base_url) for deployment in deployments}
-        self._given = {name.lower(): value for name, value in config.headers.items()}
+        self._given = {name.lower(): value for name, value in header_values(config.headers).items()}
         self._headers = {"accept-encoding": "identity", "content-type": "application/json", **self._given}
+        named = {name.lower() for name in config.headers}
         self._key_headers = {  # headers of the options have priority
-            each: {name: value for name, value in self.key_headers(each.api_key).items() if name not in self._given} for each in deployments
+            each: {name: value for name, value in self.key_headers(each.api_key).items() if name not in named} for each in deployments
         }
         for deployment in deployments:
             if URL(deployment.base_url).user is not None and "authorization" in {**self._given, **self._key_headers[deployment]}:
@@ -114,8 +115,9 @@ class HttpProvider(WireProvider):
 
     def unset_keys(self) -> Sequence[str]:
         """Return the unset variables of its deployments; the default one counts at the default address only, as other servers may need no key."""
-        if self._given.keys() & {"authorization", "x-api-key"}:
-            return ()
+        headers = [name for header, name in header_variables(self.config.headers).items() if header.lower() not in self._given]
+        if {name.lower() for name in self.config.headers} & {"authorization", "x-api-key"}:
+            return headers
         default = attrs.fields_dict(type(self.config))
         unset = [
             deployment.api_key_env
@@ -124,7 +126,7 @@ class HttpProvider(WireProvider):
             and not deployment.api_key
             and (deployment.api_key_env != default["api_key_env"].default or deployment.base_url == default["base_url"].default)
         ]
-        return list(dict.fromkeys(unset))
+        return list(dict.fromkeys((*headers, *unset)))
 
     @property
     def apis(self) -> Collection[str]:

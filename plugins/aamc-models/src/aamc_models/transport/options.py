@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from aamc_sdk.errors import ConfigError
 
 _VARIABLE = re.compile(r"(?!(?:sk|gsk|hf|xai|pplx|AIza)[_A-Z0-9]*[a-z0-9]{8})[A-Za-z_][A-Za-z0-9_]*")
 """Names of variables; not the forms of known providers' keys."""
+_HEADER_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
 
@@ -41,7 +43,7 @@ class EndpointOptions:
     base_url: str = option("", "Address of the server.")
     model: str = option("", "The model's name on the server (default: the candidate's name).")
     api_key_env: str = option("", "Environment variable with the API key; without the variable no key is sent.")
-    headers: Mapping[str, str] = option({}, "Further headers of each request.")
+    headers: Mapping[str, str] = option({}, "Further headers of each request; a value such as $MY_SECRET is that of the environment variable.")
     deployments: Sequence[DeploymentOptions] = option([], "Deployments that share the calls by load and weight (default: one, of the options above).")
     requests_per_minute: int | None = option(None, "Maximum requests in any minute to each deployment (default: no limit).", at_least=1)
     tokens_per_minute: int | None = option(None, "Maximum tokens in any minute of each deployment (default: no limit).", at_least=1)
@@ -97,3 +99,14 @@ def check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise ConfigError(f"headers: {name!r:.80} must be the name of a header, and its value one line of text")
+
+
+def header_variables(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Map each header whose value is ``$NAME`` to the name of the environment variable."""
+    return {header: found[1] for header, value in headers.items() if (found := _HEADER_VARIABLE.fullmatch(value))}
+
+
+def header_values(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers to send, with the values of environment variables; those whose variable is not set are left out."""
+    values = {header: os.environ.get(name, "").strip() for header, name in header_variables(headers).items()}
+    return {header: value for header, value in {**headers, **values}.items() if value or header not in values}
