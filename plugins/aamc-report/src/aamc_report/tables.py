@@ -18,6 +18,7 @@ from aamc_report.formats import DASH, Format, whole
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
+    from rich.text import Text
 
 TableRecord = Mapping[str, Any]
 """A row of a JSON document: a text for each name, and ``{"value", "ci95", "best"}`` for each column, any part of which may be missing or null."""
@@ -187,18 +188,16 @@ class Table:
 
     def rich(self) -> RichTable:
         """Return the table for the console, with each interval below its number."""
-        from rich.text import Text
-
         from aamc_sdk.cli import INTERVALS, figure_cell, new_table
 
         has_intervals = any(cell.interval_with("") for row in self.rows for cell in row.cells)
         names, numbers = self.headings[: len(self.names)], self.headings[len(self.names) :]
         shown = new_table(names, numbers, title=self.caption, notes=filter(None, (INTERVALS if has_intervals else "", self.note)))
         for row in self.rows:
-            cells = [Text(name) for name in row.names]
+            cells: list[Text | str] = [*row.names]
             for cell in row.cells:
                 if isinstance(cell.value, str):
-                    cells.append(Text(cell.value))
+                    cells.append(cell.value)
                 else:
                     cells.append(figure_cell(cell.value, cell.bounds if cell.interval else None, cell.write, bold=cell.best))
             shown.add_row(*cells)
