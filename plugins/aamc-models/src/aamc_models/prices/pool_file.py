@@ -55,10 +55,10 @@ class PoolFile:
         text = content.replace("\r\n", "\n")
         self._line_end = "\n" if text == content else "\r\n"
         try:
+            self._wanted = load_yaml(path)  # first, as it bounds depth and aliases
+            pool_from_dict(self._wanted, str(path))
             self._yaml = _round_trip(text)
             self._content: Any = self._yaml.load(text)
-            self._wanted = load_yaml(path)
-            pool_from_dict(self._wanted, str(path))
         except YAMLError as error:
             raise PoolError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
         except ConfigError as error:
