@@ -39,6 +39,24 @@ def test_answers_to_one_query_become_comparisons_and_ties_none(tmp_path: Path) -
     assert comparisons(dataset) == [("a", "b"), ("c", "b")]
 
 
+def test_a_json_file_has_one_user_or_a_list_or_lines(tmp_path: Path) -> None:
+    ann, bob = user(item("q", "a", "positive")), user(item("q", "b", "negative"), name="bob")
+    path = tmp_path / "users.json"
+    reader = Interactions(InteractionsOptions(), None)  # type: ignore[arg-type]  # needs no services
+    for content, users in ((json.dumps(ann, indent=2), ["ann"]), (json.dumps([ann, bob], indent=2), ["ann", "bob"])):
+        path.write_text(content)
+        assert list(reader.read(str(path)).groups or ()) == users
+    path.write_text(f"{json.dumps(ann)}\n{json.dumps(bob)}\n")
+    assert list(reader.read(str(path)).groups or ()) == ["ann", "bob"]
+    path.write_text(json.dumps([ann, {"user_id": 5}], indent=2))
+    line = len(json.dumps([ann], indent=2).splitlines())
+    with pytest.raises(DataError, match=rf"users\.json, line {line}: "):
+        reader.read(str(path))
+    path.write_text(json.dumps(ann, indent=2)[:-2])
+    with pytest.raises(DataError, match=r"users\.json is not valid JSON"):
+        reader.read(str(path))
+
+
 def test_turns_of_interleaved_sessions_are_in_the_order_of_their_first_answers(tmp_path: Path) -> None:
     asked = [("q1", "X"), ("q2", "Y"), ("q3", "X"), ("q4", "Y"), ("q3", "X")]
     dataset = read(tmp_path, user(*(item(query, f"m{n}", n / 9, timestamp=n, session=session) for n, (query, session) in enumerate(asked))))

@@ -1,16 +1,17 @@
-"""Reads JSON lines and checks their values."""
+"""Reads JSON records and checks their values."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aamc_sdk.errors import DataError, nearest, one_of
-from aamc_sdk.storage import json_lines
+from aamc_sdk.errors import DataError, nearest, one_of, read_errors
+from aamc_sdk.storage import json_lines, parse_json
 from aamc_sdk.types import check_text
 
 T = TypeVar("T")
@@ -22,6 +23,43 @@ MAX_MS = 1e12
 """Maximum latency, likewise."""
 MAX_TOKENS = 1e9
 """Maximum tokens of an answer; a larger number is an error."""
+
+
+def json_records(file: Path) -> Iterator[tuple[int, Any]]:
+    """Yield the records of a file with their lines: JSON lines, or in a file ``*.json`` also a JSON list or a single record.
+
+    Raises:
+        DataError: The file cannot be read, or is not JSON in UTF-8.
+    """
+    if file.suffix != ".json":
+        yield from json_lines(file)
+        return
+    with read_errors(file, "give JSON in UTF-8"):
+        content = file.read_text(encoding="utf-8-sig")
+    try:
+        found = parse_json(content, str(file))
+    except DataError as error:
+        if getattr(error.__cause__, "msg", "") != "Extra data":
+            raise
+        yield from json_lines(file)  # a valid first line with others after it
+        return
+    if isinstance(found, list):
+        yield from zip(_lines_of_elements(content), found, strict=True)
+    else:
+        yield 1, found
+
+
+def _lines_of_elements(content: str) -> list[int]:
+    """Return the line at which each element of a valid JSON list begins."""
+    decoder, place = json.JSONDecoder(), content.find("[") + 1
+    lines: list[int] = []
+    while True:
+        while content[place] in " \t\r\n,":
+            place += 1
+        if content[place] == "]":
+            return lines
+        lines.append(content.count("\n", 0, place) + 1)
+        _, place = decoder.raw_decode(content, place)
 
 
 def parse_lines(file: Path, parse: Callable[[Any], T]) -> list[T]:

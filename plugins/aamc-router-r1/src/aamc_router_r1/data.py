@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
-from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number, parse_rows, require, text
+from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number, json_records, parse_rows, require, text
 from aamc_datasets.recognition import existing
 
 from aamc_router_r1.protocol import ModelNames, Segment, format_errors, information
 from aamc_router_r1.questions import golds_of
 from aamc_sdk import DatasetFormat
-from aamc_sdk.errors import ConfigError, DataError, PoolError, nearest, one_of, read_errors
-from aamc_sdk.storage import json_lines, parse_json
+from aamc_sdk.errors import ConfigError, DataError, PoolError, nearest, one_of
 from aamc_sdk.types import Dataset, Labels, Latency, ModelSpec, Pool, Prices, Query
 
 
@@ -230,35 +227,10 @@ def _refuse_unknown(row: Mapping[str, Any], known: tuple[str, ...], what: str) -
             raise DataError(f"{what} has no key {key!r}{nearest(key, known)} (its keys: {one_of(known)})")
 
 
-def _numbered(file: Path) -> Iterator[tuple[str, Any]]:
-    """Yield the records with their places: a line of JSON lines, or an element of a JSON list."""
-    if file.suffix != ".json":
-        yield from ((f"{file}, line {number}", row) for number, row in json_lines(file))
-        return
-    with read_errors(file, "give JSON in UTF-8"):
-        content = file.read_text(encoding="utf-8-sig")
-    found = parse_json(content, str(file))
-    rows, lines = (found, _lines_of_elements(content)) if isinstance(found, list) else ([found], [1])
-    yield from ((f"{file}, line {line}", row) for line, row in zip(lines, rows, strict=True))
-
-
-def _lines_of_elements(content: str) -> list[int]:
-    """Return the line at which each element of a valid JSON list begins."""
-    decoder, place = json.JSONDecoder(), content.find("[") + 1
-    lines: list[int] = []
-    while True:
-        while content[place] in " \t\r\n,":
-            place += 1
-        if content[place] == "]":
-            return lines
-        lines.append(content.count("\n", 0, place) + 1)
-        _, place = decoder.raw_decode(content, place)
-
-
 def read_records(path: str) -> list[RoutingTask]:
     """Return the tasks of a file of records: JSON lines, or one JSON list in a file ``*.json``. An error has the line."""
     file = existing(path, "file of training records")
-    return parse_rows(file, _numbered(file), parse_record)
+    return parse_rows(file, ((f"{file}, line {line}", row) for line, row in json_records(file)), parse_record)
 
 
 class RoutingRecords(DatasetFormat):

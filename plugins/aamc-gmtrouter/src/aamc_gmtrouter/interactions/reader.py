@@ -16,12 +16,12 @@ from statistics import fmean
 from typing import Any
 
 import attrs
+from aamc_datasets.json_rows import json_records
 
 from aamc_gmtrouter.history import CONTEXT, NEUTRAL, PREFERRED
 from aamc_gmtrouter.interactions.rows import RatedAnswer, UserProfile, answer_line, user_line
 from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, Turn, option
 from aamc_sdk.errors import ConfigError, DataError, quantity
-from aamc_sdk.storage import json_lines
 from aamc_sdk.types import Estimates
 
 logger = logging.getLogger(__name__)
@@ -100,10 +100,10 @@ class Interactions(DatasetFormat):
 
 def _files(path: str) -> list[Path]:
     if not path:
-        raise ConfigError("no path was given; name a .jsonl file after the format's colon, such as interactions:history.jsonl")
+        raise ConfigError("no path was given; name a file after the format's colon, such as interactions:history.jsonl")
     location = Path(path).expanduser()
     if not location.exists():
-        raise DataError(f"{path} does not exist; name a .jsonl file with interactions, or a folder of such files")
+        raise DataError(f"{path} does not exist; name a file with interactions, or a folder of such files")
     files = sorted(location.glob("*.jsonl")) if location.is_dir() else [location]
     if not files:
         raise DataError(f"{path} has no .jsonl file, as format interactions reads")
@@ -113,7 +113,7 @@ def _files(path: str) -> list[Path]:
 def _read_file(file: Path, profiles: dict[str, UserProfile]) -> list[RatedAnswer]:
     """Return a file's rated answers, and add its users' profiles."""
     answers: list[RatedAnswer] = []
-    for line, row in json_lines(file):
+    for line, row in json_records(file):
         where = f"{file}, line {line}"
         try:
             if isinstance(row, Mapping) and "judge" in row:
