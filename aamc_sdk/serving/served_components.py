@@ -338,6 +338,8 @@ def components_from_file(
     if changes:
         content = {**content, **changes}
         pool = None if "pool" in changes else pool
+    if config_format is not None and pool is None and content.get("pool") is None:
+        logger.warning("%s describes no candidates, so they are those of the built-in pool; name others with the key pool: NAME|FILE", path)
     with file_errors(path, [str(store).partition(":")[0], *(changes or {}).values()]):
         return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
 

@@ -19,10 +19,12 @@ from aamc_sdk.errors import ConfigError, PluginError, PoolError
 from aamc_sdk.hookspecs import Component
 from aamc_sdk.interfaces import Router
 from aamc_sdk.plugins import Plugins
+from aamc_sdk.serving import components_from_file
 from aamc_sdk.testing import assert_conforms
 from aamc_sdk.types import Scores
 
 AS_UPSTREAM = {"blend": "linear", "discount": 1.0, "shared_sessions": True, "failure_quality": None}
+BARE = {"type": "rl_driven"}
 RL_DRIVEN = {"exploration_rate": 0.2, "min_exploration": 0.0, "cost_awareness": False, "storage_path": "/var/lib/vsr/rl.json"}
 TECHNICAL = {
     "name": "technical",
@@ -409,16 +411,16 @@ def test_a_decision_without_any_model_is_refused(file, references) -> None:
             build(path)
 
 
-def test_a_decision_that_names_no_models_in_a_file_without_models_is_refused(file) -> None:
-    nameless = {key: value for key, value in TECHNICAL.items() if key != "modelRefs"}
-    with pytest.raises(ConfigError, match=r"config\.yaml: decisions\[technical\] names no models; add modelRefs, or our key pool"):
-        MetaController.from_file(file({"decisions": [nameless]}))
-    assert read_parts(file({"decisions": [nameless], "pool": "default"}))["pool"] == "default"
-
-
-def test_the_built_in_pool_of_a_bare_algorithm_is_reported(file, caplog) -> None:
-    read_parts(file({"algorithm": {"type": "rl_driven"}}))
-    assert "names no models, so the candidates are those of the built-in pool" in reported(caplog)
+@pytest.mark.parametrize(
+    "content", [{"algorithm": {"type": "rl_driven"}}, {"decisions": [{"name": "technical", "algorithm": {"type": "rl_driven"}}]}]
+)
+def test_the_built_in_pool_of_a_file_without_models_is_reported_unless_another_is_named(file, plugins, caplog, content) -> None:
+    built_in = "describes no candidates, so they are those of the built-in pool"
+    for changes, is_reported in (({}, True), ({"pool": {"candidates": [{"name": "mine"}]}}, False)):
+        caplog.clear()
+        found = components_from_file(file(content), plugins, changes=changes)
+        assert (built_in in reported(caplog), found.pool.names == ("mine",)) == (is_reported, not is_reported)
+    assert read_parts(file({**content, "pool": "default"}))["pool"] == "default"
 
 
 def test_the_other_meaning_of_cost_weight_is_reported(file, caplog) -> None:

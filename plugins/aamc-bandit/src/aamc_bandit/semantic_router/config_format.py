@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 _POOL_OF_DATA = "an experiment takes its candidates from its data or --pool; MetaController.from_file takes them from the file"
 _NO_CALLS = "deciding calls no model; aamc serve and aamc_bandit.arena.Arena take this option"
 _OF_ARENA = "%s: %s: aamc serve and aamc_bandit.arena.Arena take these options; deciding alone calls no model"
-_NO_MODELS = "%s names no models, so the candidates are those of the built-in pool; add modelRefs, or our key pool: NAME|FILE"
 _NO_EXPERIMENT = "it configures an experiment, and this is a controller"
 _OWN_KEYS = (*SERVING_KEYS, *EXPERIMENT_KEYS)
 
@@ -56,10 +55,6 @@ class SemanticRouterFormat(ConfigFormat):
         translation = _translate(path, content, decision)
         with file_errors(path):
             pool, ignored, prompt_prices = read_candidates(content, translation.models)
-        if pool is None and content.get("pool") is None:
-            if translation.decision:
-                raise ConfigError(f"{path}: decisions[{translation.decision}] names no models; add modelRefs, or our key pool: NAME|FILE")
-            logger.warning(_NO_MODELS, path)
         router = dict(translation.router)
         if learner(router).get("blend") == "published":
             learner(router).update({"prompt_prices": {name: price for name, (_, price) in prompt_prices.items()}} if prompt_prices else {})
