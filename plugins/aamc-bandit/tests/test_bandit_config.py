@@ -29,7 +29,7 @@ EFFECTIVE = {
     "min_samples": 0,
 }
 OF_ROUTER_R1 = {
-    "use_router_r1_rewards": True,
+    "use_router_r1_rewards": False,
     "cost_reward_alpha": 0.2,
     "format_reward_penalty": -0.75,
     "enable_llm_routing": False,
@@ -55,7 +55,8 @@ def test_every_key_except_those_of_router_r1_reaches_the_router(tmp_path, caplog
     assert isinstance(controller.router, Thompson)
     assert {key: getattr(config, key) for key in section} == section
     assert config.blend == "linear"
-    assert "algorithm.rl_driven.use_router_r1_rewards (it belongs to Router-R1: evidence holds quality only; " in caplog.text
+    assert "use_router_r1_rewards (it belongs to Router-R1: without use_router_r1_rewards: true, the reward is quality alone)" in caplog.text
+    assert "format_reward_penalty (it belongs to Router-R1: only training judges the form of a policy's answers, " in caplog.text
 
 
 def test_epsilon_greedy_is_the_router_of_that_name(tmp_path) -> None:
@@ -70,10 +71,13 @@ def test_epsilon_greedy_is_the_router_of_that_name(tmp_path) -> None:
     [
         ({"enable_personalization": "false"}, "enable_personalization: must be true or false, not 'false'"),
         ({"enable_llm_routing": "false"}, "enable_llm_routing: must be true or false"),
+        ({"use_router_r1_rewards": "false"}, "use_router_r1_rewards: must be true or false"),
         ({"exploration_rat": 0.1}, "no option 'exploration_rat'; did you mean 'exploration_rate'"),
         ({"exploration_rate": 1.5}, "at most 1"),
         ({"auto_save_interval": 30}, "auto_save_interval: must be text, not 30"),
-        ({"router_model_path": "router.pt"}, "router.pt"),
+        ({"router_model_path": "router.pt"}, "router.pt' is a torch file, .*; give the folder of a training"),
+        ({"router_model_path": "empty"}, "'empty' holds no trained policy"),
+        ({"router_model_path": "router.pt", "enable_llm_routing": False}, "router.pt' is a torch file, .*, such as RUN/routers/thompson"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path, section, message) -> None:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import yaml
+from aamc_bandit.thompson import Thompson
 from aamc_router_r1.single.router import RouterR1Router, price_reward, rewarded
 
 from aamc_sdk import MetaController, ModelSpec, Prices
@@ -40,6 +41,18 @@ def test_a_torch_file_is_no_policy(server, tmp_path):
         MetaController.from_file(write(tmp_path, enable_llm_routing=True, router_model_path="/x/best_model.pt"))
 
 
+def test_a_model_path_names_a_policy_unless_a_bandits_checkpoint_lies_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("aamc_router_r1.single.router.policy_of", lambda config, *_: ModelSpec(config.router_model_path))
+    with MetaController.from_file(write(tmp_path, router_model_path="policy", use_thompson_sampling=True, exploration_rate=0.1)) as controller:
+        assert isinstance(controller.router, RouterR1Router)
+        assert controller.router.config.router_model_path == "policy"
+        assert (controller.router.wrapped.config.exploration_rate, controller.router.wrapped.config.router_model_path) == (0.1, None)
+    with MetaController.from_file(write(tmp_path)) as controller:
+        controller.router.save(tmp_path)
+    with MetaController.from_file(write(tmp_path, router_model_path=str(tmp_path))) as controller:
+        assert isinstance(controller.router, Thompson)
+
+
 def test_rewards_replace_qualities():
     pool = pool_from_dict(
         {"candidates": [{"name": "costly", "prices": {"input": 30, "output": 30}}, {"name": "free", "prices": {"input": 0, "output": 0}}]}, "t"
@@ -56,10 +69,12 @@ def test_the_cost_reward_falls_with_the_price():
     assert price_reward(ModelSpec("m")) == 0.5
 
 
-def test_the_fallback_learns_by_rewards(server, tmp_path):
+@pytest.mark.parametrize("asks", [True, False])
+def test_the_algorithms_own_router_learns_by_rewards_whether_a_model_is_asked_or_not(server, tmp_path, asks):
     """Equal qualities: with alpha 1 the cheap model wins, as only its cost counts."""
     server.route, server.status = b"", 500
-    options = {"enable_llm_routing": True, "router_r1_server_url": server.url, "use_router_r1_rewards": True, "cost_reward_alpha": 1.0}
+    asked = {"enable_llm_routing": True, "router_r1_server_url": server.url} if asks else {"llm_routing_fallback": "error"}
+    options = {**asked, "use_router_r1_rewards": True, "cost_reward_alpha": 1.0}
     with MetaController.from_file(write(tmp_path, **options, cost_awareness=False)) as controller:
         for n in range(60):
             decision = controller.route(f"question {n}")

@@ -7,6 +7,7 @@ Input is a whole file, with ``decisions`` at the top or in ``routing``, or a bar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -24,23 +25,18 @@ OTHERS = (
 )
 """The other algorithms: those that do not learn from feedback, or are not bandits."""
 ROUTER_R1 = {
-    **dict.fromkeys(
-        ("use_router_r1_rewards", "cost_reward_alpha"),
-        "evidence holds quality only; cost enters a decision through the preference, or without one through cost_weight",
-    ),
-    "format_reward_penalty": "feedback has no format",
+    **dict.fromkeys(("use_router_r1_rewards", "cost_reward_alpha"), "without use_router_r1_rewards: true, the reward is quality alone"),
+    "format_reward_penalty": "only training judges the form of a policy's answers, with the option orchestrator.format_penalty",
     "model_cost_per_token": "the candidates' prices give the costs",
     **dict.fromkeys(("router_r1_server_url", "llm_routing_fallback"), "this router decides from feedback and asks no model"),
     **dict.fromkeys(("enable_multi_round_aggregation", "max_aggregation_rounds"), "one candidate answers in one round"),
 }
-"""Keys of ``rl_driven`` for Router-R1, which asks a model to choose, and the reasons why a bandit has no such options."""
+"""Keys of ``rl_driven`` for Router-R1, which asks a model to choose, and the reasons why they have no effect on a bandit."""
 LLM_ROUTER = "router-r1"
 """The router that asks a model, of aamc-router-r1; the algorithm's own router is its fallback."""
-OF_LLM_ROUTER = (
-    *("enable_llm_routing", "router_r1_server_url", "llm_routing_fallback", "router_model_path"),
-    *("use_router_r1_rewards", "cost_reward_alpha"),
-)
-"""Keys of ``rl_driven`` that are options of ``router-r1``."""
+OF_REWARDS = ("use_router_r1_rewards", "cost_reward_alpha")
+OF_LLM_ROUTER = ("enable_llm_routing", "router_r1_server_url", "llm_routing_fallback", "router_model_path", *OF_REWARDS)
+"""Keys of ``rl_driven`` that are options of ``router-r1``; ``OF_REWARDS`` are those of one that asks no model."""
 AS_UPSTREAM = {"blend": "linear", "discount": 1.0, "shared_sessions": True, "failure_quality": None}
 """Our options whose defaults differ from the algorithm of vLLM Semantic Router: evidence never ages, sessions are known by their ids
 alone, and failed calls teach nothing."""
@@ -169,23 +165,33 @@ def _router(algorithm: Mapping[str, Any], kind: str) -> tuple[dict[str, Any], di
         return {"name": "thompson", **AS_UPSTREAM}, arena
     options = _renamed_options(section) if kind == "thompson" else section
     name = "epsilon-greedy" if options.get("use_thompson_sampling") is False else "thompson"
-    asks = options.get("enable_llm_routing", False)
-    if not isinstance(asks, bool):
-        raise ConfigError(f"{kind}.enable_llm_routing: must be true or false, not {asks!r}")
-    if asks:
-        return _llm_router(name, options), None
-    effective = {key: value for key, value in options.items() if key not in ("enable_llm_routing", *ROUTER_R1)}
-    return {"name": name, **AS_UPSTREAM, **effective}, None
-
-
-def _llm_router(learner_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the router that asks a model, with the algorithm's own router as its fallback; a null key has its default."""
-    own = {key: options[key] for key in OF_LLM_ROUTER if options.get(key) is not None}
+    of_llm_router = _llm_router_keys(options, kind)
+    rest = {key: value for key, value in options.items() if key not in (*of_llm_router, "enable_llm_routing", *ROUTER_R1)}
+    if not of_llm_router:
+        return {"name": name, **AS_UPSTREAM, **rest}, None
+    own = {key: options[key] for key in of_llm_router if options.get(key) is not None}  # a null key has its default
+    own["enable_llm_routing"] = of_llm_router == OF_LLM_ROUTER
     fallback = own.get("llm_routing_fallback", "thompson")
     if fallback == "thompson":
-        own["llm_routing_fallback"] = learner_name
-    rest = {key: value for key, value in options.items() if key not in (*OF_LLM_ROUTER, *ROUTER_R1)}
-    return {"name": LLM_ROUTER, **own, "fallback_options": {**AS_UPSTREAM, **rest} if fallback == "thompson" else {}}
+        own["llm_routing_fallback"] = name
+    return {"name": LLM_ROUTER, **own, "fallback_options": {**AS_UPSTREAM, **rest} if fallback == "thompson" else {}}, None
+
+
+def _llm_router_keys(options: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    """Return the keys that are options of ``router-r1``; none if the algorithm's own router decides and learns alone."""
+    switches = {"enable_llm_routing": _names_policy(options.get("router_model_path")), "use_router_r1_rewards": False}
+    switches |= {key: value for key, value in options.items() if key in switches}
+    for key, value in switches.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{kind}.{key}: must be true or false, not {value!r}")
+    return OF_LLM_ROUTER if switches["enable_llm_routing"] else OF_REWARDS if switches["use_router_r1_rewards"] else ()
+
+
+def _names_policy(path: Any) -> bool:
+    """Return whether a ``router_model_path`` is that of a Router-R1 policy, as upstream, instead of a bandit's checkpoint."""
+    from aamc_bandit.thompson.router import STATE_FILE
+
+    return isinstance(path, str) and path != "" and not Path(path, STATE_FILE).exists()
 
 
 def learner(router: dict[str, Any]) -> dict[str, Any]:
@@ -277,9 +283,9 @@ def _models(decision: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
 
 def _ignored_in_algorithm(algorithm: Mapping[str, Any], kind: str, where: str) -> Iterator[IgnoredKey]:
     section = _section(algorithm, kind)
-    asks = section.get("enable_llm_routing") is True
+    effective = () if kind == "concurrent" else _llm_router_keys(section, kind)
     for key in section:
-        if kind != "concurrent" and key in ROUTER_R1 and not (asks and key in OF_LLM_ROUTER):
+        if kind != "concurrent" and key in ROUTER_R1 and key not in effective:
             yield IgnoredKey(f"{where}.{kind}.{key}", f"it belongs to Router-R1: {ROUTER_R1[key]}")
     for key in algorithm:
         if key in (*LEARNING, *OTHERS) and key != kind:
