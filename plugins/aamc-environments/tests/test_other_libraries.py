@@ -5,13 +5,15 @@ from __future__ import annotations
 import gymnasium
 import mo_gymnasium
 import numpy as np
+import pytest
 from aamc_environments.queue import standalone
 from aamc_environments.sb3 import StreamsVecEnv
 from stable_baselines3 import PPO
 
 
-def test_mo_gymnasium_gets_the_vector_reward():
-    environment = mo_gymnasium.make("aamc/MOQueue-v0", queries=50)
+@pytest.mark.parametrize("library", [gymnasium, mo_gymnasium])
+def test_gymnasium_and_mo_gymnasium_give_the_vector_reward_without_a_warning(library):
+    environment = library.make("aamc/MOQueue-v0", queries=50)
     environment.reset(seed=0)
     _, reward, _, _, info = environment.step(2)
     assert environment.unwrapped.reward_space.contains(reward)
