@@ -117,7 +117,10 @@ def default_world() -> Any:
 
 
 def config(plugins: Plugins, preset: str, components: list[tuple[str, str]], purpose: str, simulated: Mapping[str, Any]) -> str:
-    """Return a complete, commented configuration file; ``simulated`` holds a pool, and values for options that name a file by default."""
+    """Return a complete, commented configuration file; ``simulated`` holds a pool, and values for options that name a file by default.
+
+    Without a preset, an option whose default depends on it is a comment.
+    """
     lines = [f"# {purpose}", f"# {WARNING}"]
     if preset:
         lines.append(f"preset: {preset}")
@@ -128,7 +131,8 @@ def config(plugins: Plugins, preset: str, components: list[tuple[str, str]], pur
         for option in describe_options(plugins.load(kind, name)):
             value = simulated.get(option["name"], option["presets"].get(preset, option["default"]))
             lines += textwrap.wrap(option["meaning"], 110, initial_indent="  # ", subsequent_indent="  # ")
-            lines += textwrap.indent("\n".join(_yaml(option["name"], unstructure(value))), "  ").splitlines()
+            by_preset = "# " if option["presets"] and not preset else ""  # a value here would undo another file's preset
+            lines += textwrap.indent("\n".join(_yaml(option["name"], unstructure(value))), f"  {by_preset}").splitlines()
     return "\n".join(lines) + "\n"
 
 

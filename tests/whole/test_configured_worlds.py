@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from aamc_environments.queue import read_world
+from aamc_environments.queue import QueueOptions, read_world
 from aamc_experiments.commands.options import settings_from_options
 from aamc_experiments.settings import read_settings
 from aamc_experiments.setup import make_setup
 
 from aamc_sdk import get_plugin_manager
+from aamc_sdk.config import configure
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.routing import default_pool, find_pool
 
@@ -56,6 +57,13 @@ def test_the_shipped_file_describes_the_defaults():
     assert read_world(settings.environment.options["world"]) == read_world("default")
     assert read_settings(settings.to_dict()) == settings
     assert settings.with_absolute_paths(["default"]) == settings
+
+
+@pytest.mark.parametrize(("others", "by_length"), [((), True), (("rlr.yaml",), False)])
+def test_the_shipped_file_leaves_service_times_to_the_preset_of_another_file(others, by_length):
+    settings = settings_from_options({"configs": (*(SIM.with_name(name) for name in others), SIM)})
+    options = configure(QueueOptions, settings.environment.options, preset=settings.preset)
+    assert options.service_by_length is by_length
 
 
 def test_options_of_the_shipped_file_can_be_set():
