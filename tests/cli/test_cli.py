@@ -128,7 +128,7 @@ def test_a_decision_in_a_store_is_explained_with_the_latest_run_or_without_any(a
     routed = json.loads(aamc("route", "hello", "--store", "sqlite:mine.db", "--json")[1])
     assert not Path("runs/latest/log.db").exists()
     assert json.loads(aamc("explain", routed["id"], "--store", "sqlite:mine.db", "--json")[1]) == routed
-    with MetaController.build(router="random", pool=Run.open(Path("runs/latest")).pool, store="sqlite:other.db") as controller:
+    with MetaController.build(router="random", pool=Run.open(Path("runs/latest")).pool, store="sqlite:other.db", plugins=Plugins()) as controller:
         other = controller.route("hello").id
     found = json.loads(aamc("explain", other, "--store", "sqlite:other.db", "--json")[1])
     assert {row["expected_reward"] for row in found["candidates"]} == {None}  # the run's reward is not that of this decision
@@ -310,18 +310,18 @@ def test_calibrate_keeps_a_preference_that_route_and_evaluate_know(aamc) -> None
 def test_a_missed_target_is_a_failure_and_saved_only_on_request(aamc) -> None:
     aamc("run", "--router", "best-expected", *RUN[3:-2], "--routers", "seer")
     Path("runs/latest/estimator", OUT_OF_FOLD).unlink()
-    reached = json.loads(aamc("calibrate", "--quality-floor", "0.8", "--confidence", "0", "--name", "any", "--json")[1])["figures"]
-    floor = ("calibrate", "--quality-floor", str(reached["relative_quality"]), "--confidence", "0.999")
-    status, out, err = aamc(*floor, "--json")
+    reached = json.loads(aamc("calibrate", "--budget-usd-per-1k", "0.0148", "--confidence", "0", "--name", "any", "--json")[1])["figures"]
+    budget = ("calibrate", "--budget-usd-per-1k", str(reached["usd_per_1k"]), "--confidence", "0.999")  # no preference costs less
+    status, out, err = aamc(*budget, "--json")
     found = json.loads(out)
     assert (status, found["name"], found["met"]) == (1, None, False)
     assert found["confidence"] < 0.999
     assert "and 99.9% is asked for" in err
     assert list(json.loads(Path("runs/latest/calibrations.json").read_text())) == ["any"]
-    status, out, err = aamc(*floor)
+    status, out, err = aamc(*budget)
     assert status == 1
     assert "not saved" in out
-    status, out, err = aamc(*floor, "--save-missed", "--json")
+    status, out, err = aamc(*budget, "--save-missed", "--json")
     assert status == 1
     assert json.loads(out)["name"].endswith("-missed")
     assert list(json.loads(Path("runs/latest/calibrations.json").read_text())) == ["any", json.loads(out)["name"]]

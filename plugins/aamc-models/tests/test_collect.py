@@ -500,6 +500,23 @@ def test_failures_that_count_are_outcomes_of_quality_0_until_the_model_answers(c
     assert {row["outcomes"]["right"]["quality"] for row in rows()} == {1}
 
 
+def test_counted_failures_stay_counted_when_the_failed_calls_fail_again(collect: Collect, stub: StubServer) -> None:
+    """Asked for its failed prompts alone, a model soon fails five times in a row and gets no more calls."""
+    stub.scripts["right"] = Script(text="42", fault="status", status=500, fault_calls=1)
+    assert collect("--judge", "numeric", *ASKED, "--concurrency", "1")[0] == 1
+    stub.scripts["right"] = Script(fault="status", status=401)
+    assert collect("--judge", "numeric", *ASKED, "--count-failures")[0] == 1
+    assert sorted(row["outcomes"]["right"]["quality"] for row in rows()) == [0] + [1] * 7
+
+
+def test_a_prompt_on_which_every_model_fails_is_a_row(collect: Collect, stub: StubServer) -> None:
+    for name in ("right", "wrong"):
+        stub.scripts[name] = Script(text="42", fault="status", status=500, fault_calls=1)
+    assert collect("--judge", "numeric", *ASKED, "--concurrency", "1", "--count-failures")[0] == 1
+    assert [cell["quality"] for cell in rows()[0]["outcomes"].values()] == [0, 0]
+    assert len(rows()) == 8
+
+
 def test_the_failures_of_a_model_that_is_given_up_stay_unknown(collect: Collect, stub: StubServer) -> None:
     stub.scripts["wrong"] = Script(fault="status", status=401)
     assert collect("--judge", "numeric", *ASKED, "--count-failures")[0] == 1

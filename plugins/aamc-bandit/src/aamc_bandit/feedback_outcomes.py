@@ -50,10 +50,12 @@ class OutcomeOptions:
     max_source_weight: float = option(3.0, "Maximum total weight of one source's feedback on a candidate in one decision.", above=0)
     max_decision_weight: float = option(5.0, "Maximum total weight of all feedback on a candidate in one decision.", above=0)
     max_user_weight: float = option(1000.0, "Maximum total weight of feedback on one user's decisions in a day (UTC).", above=0)
-    max_tenant_weight: float = option(500.0, "Maximum total weight of feedback on one tenant's decisions in a day (UTC).", above=0)
+    max_tenant_weight: float = option(
+        500.0, "Maximum total weight of feedback on one tenant's decisions in a day (UTC), those of its users included.", above=0
+    )
 
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
+    @staticmethod
+    def names() -> tuple[str, ...]:
         """Return the names of these options."""
         return tuple(field.name for field in attrs.fields(OutcomeOptions))
 
@@ -233,7 +235,7 @@ class OutcomeLedger:
         if query.user is not None:
             limits[tenant_user(query.user, query.tenant)] = ("max_user_weight", "user")
         if query.tenant is not None:
-            limits[tenant_user("", query.tenant)] = ("max_tenant_weight", "tenant")
+            limits[tenant_user("", query.tenant)] = ("max_tenant_weight", "tenant")  # no user's name is empty
         counted = [(name, *self._day(name, int(time // DAY_SECONDS))) for name in limits]
         for name, days, day in counted:
             limit, whose = limits[name]

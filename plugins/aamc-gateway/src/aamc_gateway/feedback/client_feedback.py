@@ -41,8 +41,10 @@ FOREIGN = "of another tenant or user"
 _NAMES = ("decision_id", "id", "source", "candidate", "over")
 _MAX_WINDOW, _MAX_MS = 2_000_000, 24 * 3600 * 1000.0
 """Maximum tokens of a context window and milliseconds of a call that a client may report."""
-_PRICE_FACTOR, _LEAST_MAX_USD = 10.0, 10.0
-"""Ratio of the maximum cost that a client may report to that of a full context window, as for retries and other tiers; and its least value in USD."""
+_PRICE_FACTOR = 10.0
+"""Ratio of the maximum cost that a client may report to that of a full context window, as for retries and other tiers."""
+_ALWAYS_USD = 10.0
+"""Cost in USD that a client may report for every candidate."""
 _CALL = 0
 """The number of the call that figures are of: a decision has them once."""
 
@@ -185,7 +187,7 @@ def _check_figures(pool: Pool, call: Mapping[str, Any], chosen: str | None) -> N
     """Refuse figures beyond those of any call: the dashboard's sums, which all see, hold what one client reports."""
     priced = [each for each in pool if isinstance(each, ModelSpec) and each.prices is not None]
     named = [each for each in priced if each.name == call.get("candidate", chosen)]
-    most_usd = max([_LEAST_MAX_USD, *(_PRICE_FACTOR * _full_window_usd(each) for each in named or priced)])
+    most_usd = max([_ALWAYS_USD, *(_PRICE_FACTOR * _full_window_usd(each) for each in named or priced)])
     for name, most in {"cost_usd": most_usd, "latency_ms": _MAX_MS, "output_tokens": _MAX_WINDOW}.items():
         if isinstance(value := call.get(name), int | float) and value > most:
             raise DataError(f"{name} must be at most {most:.15g} for this decision, not {value!r:.80}; an admin key may report more")

@@ -23,20 +23,33 @@ POOL_FILE = "pool.yaml"
 def outcome_rows(prompts: Sequence[Prompt], collector: Collector) -> list[dict[str, Any]]:
     """Return a row for each prompt that was judged; a candidate whose call failed has an unknown quality, or 0 where the plan counts failures."""
     rows, plan = [], collector.plan
-    counted = [candidate for candidate in plan.candidates if plan.count_failures and candidate.name not in collector.given_up]
     for prompt in prompts:
-        answers, qualities = collector.answers.get(prompt.text, {}), collector.qualities.get(prompt.text)
-        if qualities is None or not answers:
+        answers, qualities = collector.answers.get(prompt.text, {}), collector.qualities.get(prompt.text, {})
+        failures = _counted_failures(prompt, collector)
+        if not (qualities if answers else failures):
             continue
         category = prompt.row.get("category")
         known = {"category": category if isinstance(category, str) else None, "reference": prompt.answers[0] if prompt.answers else None}
         cells = {name: _cell(answers.get(name), qualities.get(name)) for name in plan.pool.names}
-        for candidate in counted:
-            failure = collector.ledger.find_failure(plan.key(ANSWER, candidate, prompt.text))
-            if candidate.name not in answers and failure is not None:
-                cells[candidate.name] = {"quality": 0.0, "cost_usd": failure.charged_usd, "latency_ms": failure.latency_ms}
+        for failure in failures:
+            cells[failure.candidate] = {"quality": 0.0, "cost_usd": failure.charged_usd, "latency_ms": failure.latency_ms}
         rows.append({"query": prompt.text, **{key: value for key, value in known.items() if value is not None}, "outcomes": cells})
     return rows
+
+
+def _counted_failures(prompt: Prompt, collector: Collector) -> list[LedgerEntry]:
+    """Return the failed calls of a prompt that count.
+
+    Those of a model that gets no more calls do not, unless it answered another prompt later: then it was not the model that was down.
+    """
+    plan, ledger, found = collector.plan, collector.ledger, []
+    for candidate in plan.candidates if plan.count_failures else ():
+        failure = ledger.find_failure(plan.key(ANSWER, candidate, prompt.text))
+        if failure is None or candidate.name in collector.answers.get(prompt.text, {}):
+            continue
+        if candidate.name not in collector.given_up or failure.time < ledger.last_answer(candidate.name):
+            found.append(failure)
+    return found
 
 
 def _cell(entry: LedgerEntry | None, quality: float | None) -> dict[str, Any]:

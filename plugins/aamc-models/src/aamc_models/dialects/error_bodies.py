@@ -52,7 +52,7 @@ _STATUS_KINDS = {
     429: "rate_limit",
 }
 _STATUS = re.compile("[45][0-9]{2}")
-_REFUSED_CONTENT = re.compile("input was flagged|violates usage guidelines|content.?policy|request blocked", re.IGNORECASE)
+_REFUSED_CONTENT = re.compile("input was flagged|violates usage guidelines|content.?policy", re.IGNORECASE)
 """Messages with which OpenRouter and xAI refuse the content of a request by status 403, which otherwise refuses a key."""
 
 
