@@ -33,6 +33,7 @@ OPTIONS = ("batch_size", "encoder", "entropy_coef", "epochs", "learning_rate", "
         ("learning-rate", OPTIONS, "learning_rate"),
         ("lerning_rat", OPTIONS, "learning_rate"),
         ("entropy", OPTIONS, "entropy_coef"),
+        ("timeout_s", ("idle_timeout_s", "timeout_seconds"), "timeout_seconds"),
         ("llm-xlarge", ("LLM-Large", "LLM-XLarge", "SLM"), "LLM-XLarge"),
     ],
 )

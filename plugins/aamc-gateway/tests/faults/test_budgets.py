@@ -281,7 +281,7 @@ def test_files_cost_nothing_and_a_batch_fits_no_budget(serve: Any, stub: StubSer
     gateway = serve({"good": PRICES}, settings={"access": {"limits": {"usd_total": 1.0}}})
     headers = {"x-aamc-model": "good"}
     for _ in range(3):
-        answer = httpx.post(f"{gateway.url}/v1/files", content=b"x" * 100_000, headers=headers, timeout=60)
+        answer = httpx.post(f"{gateway.url}/v1/files", content=b"x" * 100_000, headers={**headers, "content-type": "text/plain"}, timeout=60)
         assert (answer.status_code, answer.headers["x-aamc-cost-usd"]) == (200, "0")
     calls = len(stub.requests)
     answer = httpx.post(f"{gateway.url}/v1/batches", json={"input_file_id": "file-1"}, headers=headers, timeout=60)

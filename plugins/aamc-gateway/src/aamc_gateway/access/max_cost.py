@@ -110,6 +110,8 @@ def max_tokens(request: ClientRequest, default_tokens: int) -> int:
 def advice_for(request: ClientRequest) -> Advice:
     """Return the advice to a client whose request does not fit a limit, by the fields that its API has."""
     limits = OUTPUT_LIMITS.get(request.api)
+    if request.answers > 1 and not limits:
+        return Advice(too_long="ask for fewer images (n)")
     too_long = f"ask for fewer tokens ({limits[0]})" if limits else "send a shorter text, or fewer or smaller files"
     if request.priced == "unknown":
         return Advice(too_long=too_long, unpriced="send the requests of a batch one by one")

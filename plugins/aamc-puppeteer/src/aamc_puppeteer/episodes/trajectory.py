@@ -208,7 +208,7 @@ def _last_line(file: BinaryIO, path: Path) -> bytes:
     """Return all that follows the last newline of a file of episodes, mostly nothing."""
     first, last = _ends(file)
     if (first and not _is_episode(first)) or not (_incomplete(last) or _is_episode(last)):
-        raise OutputError(f"{path} holds something else than episodes; choose another file")
+        raise OutputError(f"{path} holds something else than episodes of a puppeteer; choose another file, as with --trajectory")
     return last
 
 
