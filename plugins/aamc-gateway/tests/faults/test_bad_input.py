@@ -118,10 +118,11 @@ def test_a_body_beyond_the_limit_is_refused(serve: Any, stub: StubServer) -> Non
     assert stub.counts("good").calls == 0
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["keep-alive", "close"])
-def test_a_client_that_sends_all_of_a_too_large_body_first_reads_why(serve: Any, last: bool) -> None:
+@pytest.mark.parametrize(("version", "last"), [(11, False), (11, True), (10, False)], ids=["keep-alive", "close", "http/1.0"])
+def test_a_client_that_sends_all_of_a_too_large_body_first_reads_why(serve: Any, version: int, last: bool) -> None:
     gateway = serve({"good": {}}, settings={"limits": {"body_mb": 1.0}})
     connection = http.client.HTTPConnection(gateway.url.removeprefix("http://"), timeout=30)
+    connection._http_vsn, connection._http_vsn_str = version, f"HTTP/{version / 10}"  # type: ignore[attr-defined]  # nginx sends 1.0 by default
     headers = {"content-type": "application/json", **({"connection": "close"} if last else {})}  # as urllib sends it
     for _ in range(3):  # a reset would come in the middle of a body, or in place of the answer
         connection.request("POST", "/v1/chat/completions", body=b"x" * 20_000_000, headers=headers)

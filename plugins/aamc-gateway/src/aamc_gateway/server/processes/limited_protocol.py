@@ -22,7 +22,7 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     limits: ClassVar[RequestLimits]
     max_header_bytes: ClassVar[int]
-    _reading = _in_body = False
+    _reading = _begins_body = False
     _is_last = False
     _size = _header_size = 0
     _headers_timer: asyncio.TimerHandle | None = None
@@ -46,7 +46,8 @@ class _LimitedProtocol(HttpToolsProtocol):
             message = "Invalid HTTP request received."
             self.logger.warning(message)
             self.send_400_response(message)
-        if self._in_body and "send" not in vars(self.cycle):
+        if self._begins_body:
+            self._begins_body = False
             self.cycle.send = self._last_if_early(self.cycle)  # type: ignore[assignment, method-assign]
         if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
             self._start_headers_timer()
@@ -88,13 +89,13 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._header_size > self.max_header_bytes:  # they came at once, with a part of the body perhaps
             raise ValueError("the headers are too large")  # ends the parser, which calls send_400_response
         super().on_headers_complete()
-        self._in_body = True
+        self._begins_body = True
         if self.scope["http_version"] == "1.0" and self.scope["method"] != "HEAD":
             self.cycle.send = _unchunked(self.cycle)  # type: ignore[assignment, method-assign]  # uvicorn sends chunks, which came with HTTP/1.1
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
-            self._in_body = False
+            self._begins_body = False
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
