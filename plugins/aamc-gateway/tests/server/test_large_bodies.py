@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -50,12 +50,12 @@ def test_a_gateway_without_keys_has_the_limit_of_all_alone() -> None:
         bodies.hold(scope_of(""), int(1.1 * MB))
 
 
-@contextmanager
+@contextlib.contextmanager
 def unfinished(running: Running, size: int, headers: Mapping[str, str], *, chunked: bool) -> Iterator[None]:
-    """Send a request without the end of its body."""
-    head = ["POST /v1/chat/completions HTTP/1.1", "host: localhost", "transfer-encoding: chunked" if chunked else f"content-length: {size}"]
+    """Send a request without the end of its body, of which this size comes."""
+    head = ["POST /v1/chat/completions HTTP/1.1", "host: localhost", "transfer-encoding: chunked" if chunked else f"content-length: {size + 1}"]
     head += [f"{name}: {value}" for name, value in headers.items()]
-    start = "\r\n".join([*head, "", ""]) + (f"{size:x}\r\n{'x' * size}\r\n" if chunked else "x")
+    start = "\r\n".join([*head, "", ""]) + (f"{size:x}\r\n{'x' * size}\r\n" if chunked else "x" * size)
     before = running.gateway.large_bodies._sizes[""]
     with socket.create_connection(("127.0.0.1", running.port), timeout=30) as client:
         client.sendall(start.encode())
@@ -86,6 +86,20 @@ def test_a_large_body_waits_for_the_end_of_others(serve: Any, path: str, chunked
             assert running.ask(path, body, **other).status == 503
         assert running.ask(path, body, **other).status == 400
     assert running.ask(path, body, **own).status == 400
+
+
+def test_bodies_that_are_only_announced_take_no_place(serve: Any) -> None:
+    running = serve({"limits": LIMITS}, good=Script())
+    own, other = key(running, "own"), key(running, "other")
+    with contextlib.ExitStack() as clients:
+        for _ in range(2):
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=30))
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: h\r\nauthorization: {own['authorization']}\r\n"
+            client.sendall(f"{head}content-length: {int(1.9 * MB)}\r\nexpect: 100-continue\r\n\r\n".encode())
+            assert client.recv(100).startswith(b"HTTP/1.1 100")  # the body is waited for
+            client.sendall(b"x")
+        assert running.ask("/v1/chat/completions", b"x" * int(1.5 * MB), **own).status == 400  # read, and no JSON
+        assert running.ask("/v1/chat/completions", b"x" * int(1.5 * MB), **other).status == 400
 
 
 def test_the_counts_go_on_over_a_reload() -> None:

@@ -50,24 +50,28 @@ class LargeBodies:
         self._sizes = earlier._sizes
 
     def hold(self, scope: Scope, size: int) -> None:
-        """Count a request's body, which has or will have this size at least, until its release. One is always allowed.
+        """Count the bytes of a request's body that came, until its release. One body is always allowed.
 
         Raises:
             Refused: Together with the others in progress it is too large.
         """
-        held = scope.get(_HELD, 0)
-        if size <= max(held, LARGE_BODY):
+        if size > max(scope.get(_HELD, 0), LARGE_BODY):
+            self.check(scope, size)
+            self._add(scope["caller"], size - scope.get(_HELD, 0))
+            scope[_HELD] = size
+
+    def check(self, scope: Scope, size: int) -> None:
+        """Refuse as :meth:`hold` does, without counting: what is only announced must not take the place of others."""
+        if size <= LARGE_BODY:
             return
-        caller: Caller = scope["caller"]
-        limits, also = self._limits, "try again when one has ended"
+        held, caller = scope.get(_HELD, 0), scope["caller"]
+        limits, also = self._limits, f"try again in {_RETRY_S:g} seconds"
         if self._exceeds("", held, size, limits.bodies_mb):
             why = f"the large bodies in progress here would exceed {limits.bodies_mb:g} MB (gateway.limits.bodies_mb); {also}"
             raise Refused(why, status=503, kind="unavailable", retry_after_s=_RETRY_S)
         if caller.key_id and self._exceeds(caller.key_id, held, size, limits.key_bodies_mb):
             why = f"the large bodies in progress of the key {caller.name!r} would exceed {limits.key_bodies_mb:g} MB (gateway.limits.key_bodies_mb)"
             raise Refused(f"{why}; {also}", status=429, kind="rate_limit", retry_after_s=_RETRY_S)
-        self._add(caller, size - held)
-        scope[_HELD] = size
 
     def release(self, scope: Scope) -> None:
         """Count a request's body no longer, if it was large."""
@@ -102,7 +106,7 @@ async def read_body(
     if length.isdigit() and int(length) > at_most:
         raise _too_large(at_most)
     if large_bodies is not None and length.isdigit():
-        large_bodies.hold(scope, int(length))
+        large_bodies.check(scope, int(length))
     parts, size, more = [], 0, True
     try:
         with Deadline(limits.read_s):
