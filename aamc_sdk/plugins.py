@@ -379,7 +379,7 @@ def newer_core(distribution: str) -> str:
 
 
 def _version_numbers(version: str) -> list[int]:
-    return [int(part) for part in re.findall(r"\d+", version)[:3]]
+    return [int(part) for part in (*re.findall(r"\d+", version), 0, 0)[:3]]
 
 
 def known_distributions() -> dict[str, dict[str, str]]:

@@ -9,7 +9,7 @@ from offering import Offering as OfferingOne
 from aamc_sdk import Component, __version__, builtin, hookimpl
 from aamc_sdk.errors import ConfigError, PluginError, UnknownComponentError
 from aamc_sdk.interfaces import INTERFACES, ConfigFormat, NoOptions, Orchestrator, Router
-from aamc_sdk.plugins import KINDS, Plugins, get_plugin_manager
+from aamc_sdk.plugins import KINDS, Plugins, get_plugin_manager, newer_core
 from aamc_sdk.serving import components_from_file
 
 ROUTER = Component("mine", "mine_module:Router", "A router.")
@@ -396,6 +396,15 @@ def test_a_broken_plugin_for_a_newer_version_of_the_sdk_says_so(monkeypatch, req
     monkeypatch.setattr(metadata, "requires", lambda name: ["numpy>=99", requirement])
     advice = f"; new-dist requires {requirement}, and {__version__} is installed; pip install --upgrade aamc-sdk" if is_newer else ""
     assert errors(Plugins()) == [f"loading failed: ImportError: cannot import name 'Novelty' from 'aamc_sdk'{advice}"]
+
+
+@pytest.mark.parametrize(
+    ("minimum", "installed", "is_newer"), [("0.2.0", "0.2", False), ("1", "1.0.0", False), ("0.2.1", "0.2", True), ("1", "0.9.9", True)]
+)
+def test_versions_are_compared_as_if_both_had_three_numbers(monkeypatch, minimum, installed, is_newer):
+    monkeypatch.setattr(metadata, "requires", lambda name: [f"aamc-sdk>={minimum}"])
+    monkeypatch.setattr(metadata, "version", lambda name: installed)
+    assert bool(newer_core("new-dist")) is is_newer
 
 
 class Mine(Router):
