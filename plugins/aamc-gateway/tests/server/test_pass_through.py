@@ -88,6 +88,9 @@ def test_json_that_the_gateway_cannot_read_is_refused(serve: Any, stub: StubServ
         ('name="model"', "name=model"),
         ("name=model",),
         ('name="model"', 'Name="model"; filename="x"'),
+        ('name="model"; filename="x"',),
+        ('name="n"', 'name="n"'),
+        ('name="n"; filename="n"',),
         ("name*=utf-8''%6dodel",),
         ('name*0="mo"; name*1="del"',),
         ('name="prompt"\r\nContent-Disposition: form-data; name="model"',),
@@ -95,11 +98,20 @@ def test_json_that_the_gateway_cannot_read_is_refused(serve: Any, stub: StubServ
         ('name="user"', 'name="user"'),
     ],
 )
-def test_a_form_has_one_field_for_the_model(serve: Any, stub: StubServer, fields: tuple[str, ...]) -> None:
+def test_a_form_has_each_checked_field_once(serve: Any, stub: StubServer, fields: tuple[str, ...]) -> None:
     running = serve(cheap=Script(), dear=Script())
     answer = running.ask("/v1/audio/transcriptions", form(*fields), x_aamc_model="cheap", content_type="multipart/form-data; boundary=x")
     assert (answer.status, len(stub.requests)) == (400, 0)
-    assert "one field model and one field user" in answer.json["error"]["message"]
+    assert "the fields model, user and n at most once each and not as files" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("fields", [("Model",), ("model", "N"), ("model", "uSER"), ("model", "Max_Tokens"), ("model", "MODEL")])
+def test_a_field_of_a_form_has_the_spelling_of_a_checked_one(serve: Any, stub: StubServer, fields: tuple[str, ...]) -> None:
+    running = serve(cheap=Script())
+    body = form(*(f'name="{name}"' for name in fields))
+    answer = running.ask("/v1/images/edits", body, x_aamc_model="cheap", content_type="multipart/form-data; boundary=x")
+    assert (answer.status, len(stub.requests)) == (400, 0)
+    assert f"the field {fields[-1]!r} as {fields[-1].lower()}" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from aamc_gateway.access.callers import Refused
+from aamc_gateway.requests.request_reader import check_spelling
 
 _BOUNDARY = re.compile(r'boundary="?([^";,\s]+)', re.IGNORECASE)
 _HEADER = re.compile(rb"[\w-]+:[^\r\n]*")
@@ -52,12 +53,13 @@ def read_form(raw: bytes, content_type: str) -> Form:
         matches = [match for line in head if (match := _DISPOSITION.fullmatch(line))]
         if len(matches) != 1 or sum(line.lower().startswith(b"content-disposition") for line in head) != 1:
             raise _unusual()
-        name = matches[0][1].decode("ascii").lower()
-        if name in found:
-            raise _unusual()
+        name, is_file = matches[0][1].decode("ascii"), bool(matches[0][2])
+        check_spelling({name: value})
         if name in ("model", "user", "n"):
+            if name in found or is_file:
+                raise _unusual()
             found[name] = value
-        elif matches[0][2]:
+        elif is_file:
             files.append(value.stop - value.start)
     return Form(**found, files=tuple(files))
 
@@ -89,4 +91,6 @@ def _parts(raw: bytes, content_type: str) -> Iterator[tuple[list[bytes], slice]]
 
 def _unusual() -> Refused:
     example = 'Content-Disposition: form-data; name="model"'
-    return Refused(f"a form must be multipart, with one field model and one field user at most, and each part named as: {example}")
+    return Refused(
+        f"a form must be multipart, with the fields model, user and n at most once each and not as files, and each part named as: {example}"
+    )
