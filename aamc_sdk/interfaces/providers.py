@@ -91,7 +91,8 @@ class WireRequest:
         method: The HTTP method.
         is_converted: Whether the body was converted from another dialect; any other one is the client's own, and passes as untouched as possible.
         on_sent: Called with whether the server may bill the call: False at the beginning, True as soon as the request is sent, and False again if the
-            server refuses it. A provider may ignore it; the server is then assumed to bill the call from the beginning.
+            server refuses it, unless it may bill an earlier attempt of the call. A provider may ignore this; the server is then assumed to bill a
+            call that is cancelled, times out or breaks off.
     """
 
     api: str

@@ -94,6 +94,13 @@ def test_a_request_tells_when_it_is_sent_and_when_its_server_has_refused_it(upst
     assert expected == noted
 
 
+def test_a_refusal_takes_back_no_earlier_attempt_that_may_be_billed(upstream, provider) -> None:
+    noted: list[bool] = []
+    made = provider(base_url=upstream(reply({"error": "late"}, 504), reply({"error": "busy"}, 429)).url, retries=1)
+    assert failed(sent, made, attrs.evolve(CHAT, on_sent=noted.append)).kind == "rate_limit"
+    assert noted == [False, True, True, True, True]
+
+
 @pytest.mark.parametrize(("api", "added"), [("/images/generations", {}), ("completions", {"temperature": 1.0})])
 def test_a_candidates_parameters_go_only_to_apis_that_know_them(upstream, provider, api: str, added: dict[str, float]) -> None:
     server = upstream(reply())

@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import aiohttp
@@ -187,6 +188,19 @@ def test_a_client_that_leaves_before_another_attempt_pays_nothing_for_a_refused_
     leave_before_the_answer(gateway.url, lambda: stub.wait(lambda now: now.counts("good").faults == 1 and now.active == 0), stream=streamed)
     (attempt,) = entries(gateway, "attempt")
     assert (attempt["status"], attempt.get("cost_usd")) == ("cancelled", None)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_call_whose_retry_is_refused_costs_its_prompt_if_the_first_attempt_may_be_billed(serve: Any, stub: StubServer, streamed: bool) -> None:
+    stub.scripts["good"] = Script(fault="status", status=504, retry_after_s=3.0)
+    gateway = serve({"good": {"input_price": 1.0, "output_price": 0.0, "retries": 1, "max_pause_s": 60.0}})
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(ask_all, gateway.url, [chat("good", "word " * 4000, stream=streamed)])
+        assert stub.wait(lambda now: now.counts("good").faults == 1)
+        stub.scripts["good"] = Script(fault="status", status=429)
+        asked.result(60)
+    (attempt,) = entries(gateway, "attempt")
+    assert (attempt["cost_usd"], attempt["cost_source"]) == (pytest.approx(5e-3, rel=0.01), "estimated")
 
 
 def test_failed_attempts_and_fallbacks_are_all_in_the_log(serve: Any, stub: StubServer) -> None:

@@ -17,9 +17,9 @@ import orjson
 
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.providers.server_quirks import quirks_of
-from aamc_models.transport.failures import RETRIED, Failure, may_be_billed, provider_error, refusal, without_key
+from aamc_models.transport.failures import RETRIED, Failure, provider_error, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable, header_values, header_variables
-from aamc_models.transport.retries import may_repeat, pause_s, wanted_pause_s
+from aamc_models.transport.retries import SentAttempts, may_repeat, pause_s, wanted_pause_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
 from aamc_sdk.errors import PluginError, ProviderError
 from aamc_sdk.interfaces import EndpointState, WireReply, WireRequest, without_replaced_limits
@@ -93,7 +93,7 @@ class LiteLLM(ChatProvider):
 
     async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
         """Send a request and return the whole answer, with LiteLLM's figure of the cost as a header."""
-        answer = await self._call(candidate, request)
+        answer = await self._call(candidate, request, SentAttempts(request.on_sent))
         cost = getattr(answer, "_hidden_params", {}).get("response_cost")
         content = answer.model_dump(mode="json")
         headers = {"content-type": "application/json", **({} if cost is None else {COST_HEADER: str(cost)})}
@@ -101,7 +101,8 @@ class LiteLLM(ChatProvider):
 
     async def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
         """Send a request and yield the chunks of its answer as server-sent events; the usage has LiteLLM's figure of the cost."""
-        stream = await self._call(candidate, request, stream=True)
+        attempts = SentAttempts(request.on_sent)
+        stream = await self._call(candidate, request, attempts, stream=True)
         try:
             async for chunk in stream:
                 content = chunk.model_dump(mode="json", exclude_none=True)
@@ -112,12 +113,14 @@ class LiteLLM(ChatProvider):
                 yield b"data: %b\n\n" % orjson.dumps(content)
             yield b"data: [DONE]\n\n"
         except Exception as error:
-            raise self._error(candidate, error) from error
+            failure = self._error(candidate, error)
+            attempts.fail(failure)
+            raise failure from error
         finally:
             with suppress(Exception):  # the call is over, whatever its connection says
                 await stream.aclose()
 
-    async def _call(self, candidate: Candidate, request: WireRequest, *, stream: bool = False) -> Any:
+    async def _call(self, candidate: Candidate, request: WireRequest, attempts: SentAttempts, *, stream: bool = False) -> Any:
         """Return LiteLLM's answer to a request, after as many attempts as are allowed."""
         arguments = self._arguments(candidate, request)
         if self._litellm is None:
@@ -138,7 +141,7 @@ class LiteLLM(ChatProvider):
                 return await call(**arguments, **streamed)
             except Exception as error:
                 failure = self._error(candidate, error)
-                request.on_sent(may_be_billed(failure))
+                attempts.fail(failure)
                 if failure.kind == "rate_limit":
                     self._paused_until = max(self._paused_until, time.monotonic() + (failure.retry_after_s or 0.0))
                 too_long = (failure.retry_after_s or 0.0) > self.config.max_pause_s

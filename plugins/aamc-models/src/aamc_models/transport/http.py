@@ -25,7 +25,6 @@ from aamc_models.transport.failures import (
     Failure,
     asked_model,
     failure_of,
-    may_be_billed,
     provider_error,
     redacted,
     without_key,
@@ -205,6 +204,7 @@ class HttpProvider(WireProvider):
                 failure = attrs.evolve(failure, text=f"was read too slowly and {failure.text}", kind="cancelled")
             else:
                 turn.fail(failure.text)
+            body.attempts.fail(failure)
             raise self._error(body, turn.deployment, failure) from raised
         finally:
             turn.drop()
@@ -236,7 +236,7 @@ class HttpProvider(WireProvider):
                 failure = asked_model(error, body.request) if isinstance(error, Failure) else failure_of(error, config)
                 failure = redacted(failure, turn.deployment.api_key)
                 failure = failure.with_traceback(None)  # it has this frame, which has the failure: a cycle that keeps the request and its answer
-                body.request.on_sent(may_be_billed(failure))
+                body.attempts.fail(failure)
                 _end_turn(turn, failure)
             except BaseException:
                 turn.drop()

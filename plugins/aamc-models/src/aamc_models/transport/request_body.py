@@ -12,6 +12,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aamc_models.dialects.messages.claude_rules import claude_model, claude_rules
 from aamc_models.dialects.messages.thinking import accepted_parameters
 from aamc_models.transport.failures import Failure
+from aamc_models.transport.retries import SentAttempts
 from aamc_sdk import Candidate, ModelSpec
 from aamc_sdk.interfaces import WireRequest, output_limit, without_replaced_limits
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, text_bytes
@@ -55,6 +56,7 @@ class RequestBody:
 
     def __init__(self, candidate: Candidate, request: WireRequest, omitted: Collection[str] = (), *, stream: bool = False) -> None:
         self.candidate, self.request, self._omitted, self._stream = candidate, request, omitted, stream
+        self.attempts = SentAttempts(request.on_sent)
         self._data: dict[str, bytes] = {}
 
     def data(self, model: str) -> bytes | None:

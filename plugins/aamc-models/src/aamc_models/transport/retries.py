@@ -35,6 +35,18 @@ def repeats_need(permission: Callable[[], Awaitable[bool]]) -> Iterator[None]:
         _permission.reset(token)
 
 
+class SentAttempts:
+    """Tells ``on_sent`` whether a call may be billed: a server that refuses an attempt may still bill an earlier one."""
+
+    def __init__(self, on_sent: Callable[[bool], None]) -> None:
+        self._on_sent, self._may_be_billed = on_sent, False
+
+    def fail(self, failure: Failure | ProviderError) -> None:
+        """Note the end of the last attempt."""
+        self._may_be_billed = self._may_be_billed or may_be_billed(failure)
+        self._on_sent(self._may_be_billed)
+
+
 async def may_repeat(failure: Failure | ProviderError) -> bool:
     """Return whether another attempt may be made after a failure."""
     permission = _permission.get()

@@ -183,6 +183,7 @@ class _Relay:
         self._done = True
 
     def _error(self, seen: Seen) -> ProviderError:
+        self._call.note_reported_error()
         name = f"model {self._call.upstream.name!r}"
         if seen.broken:
             return ProviderError(f"{name} sent a broken event: {seen.error}", kind="protocol", public=f"{name} sent a broken event")

@@ -116,6 +116,7 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
         call.bill(usage_of(api, answer), cost_usd, size, finished=finished)
         call.figures.finish_reason = finish_reason(api, answer)
         if error is not None:
+            call.note_reported_error()
             raise broken_off_error(call.upstream.name, error, status=reply.status)
         if api in ("chat", "completions") and not answer.get("choices"):
             raise ProviderError(f"model {call.upstream.name!r} answered without a choice", kind="protocol", status=reply.status)

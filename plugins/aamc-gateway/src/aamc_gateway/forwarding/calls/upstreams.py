@@ -201,7 +201,7 @@ class Upstream:
 class UpstreamCall:
     """A call of a candidate: an asynchronous context manager. :meth:`aamc_gateway.forwarding.exchange.Exchange.ended` must follow its block.
 
-    A call that ends before its usage has come is billed for its prompt by an estimate, if its server may bill it: it was sent, and not refused.
+    A call that ends before its usage has come is billed for its estimated prompt, if its server may bill it: an attempt was sent, and not refused.
 
     Attributes:
         upstream: The candidate.
@@ -217,7 +217,8 @@ class UpstreamCall:
         self, upstream: Upstream, prepared: Prepared, asked: ClientRequest, block: Call, held: Reservation | None, estimator: UsageEstimator
     ) -> None:
         self.upstream, self.prepared, self.block, self.held = upstream, prepared, block, held
-        self._asked, self._estimator, self._may_be_billed = asked, estimator, True
+        self._asked, self._estimator = asked, estimator
+        self._may_be_billed: bool | None = None  # if unknown, the error says it: some providers never do
         self.figures = CallFigures(upstream.name, time.time(), provider=upstream.endpoint.provider, upstream_model=upstream.model)
 
     async def __aenter__(self) -> None:
@@ -227,8 +228,10 @@ class UpstreamCall:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """End the call and record it."""
         is_cancelled = error is not None and not isinstance(error, Exception)
-        if self._may_be_billed and (is_cancelled or (isinstance(error, ProviderError) and may_be_billed(error))):
-            self._bill_prompt()
+        if is_cancelled or isinstance(error, ProviderError):
+            assumed = not isinstance(error, ProviderError) or may_be_billed(error)
+            if assumed if self._may_be_billed is None else self._may_be_billed:
+                self._bill_prompt()
         if (further := self._asked.priced_requests - 1) and math.isnan(self.block.cost_usd):
             self._price_images(further)
         await self.block.__aexit__(kind, error, traceback)
@@ -240,6 +243,10 @@ class UpstreamCall:
 
     def _note_sent(self, may_be_billed: bool) -> None:
         self._may_be_billed = may_be_billed
+
+    def note_reported_error(self) -> None:
+        """Note that the answer itself reports an error, which says whether the call is billed."""
+        self._may_be_billed = None
 
     def _bill_prompt(self) -> None:
         """Estimate the prompt of a call of which nothing else is known."""
