@@ -211,6 +211,23 @@ def test_keys_pressed_after_a_vote_do_not_vote_on_the_next_match(gateway: Gatewa
     assert http(f"{gateway.url}/admin/arena").json["waiting"] == 0
 
 
+def test_votes_go_on_after_a_refresh_that_failed(serve: Serve, browser: Browser):
+    gateway = serve({"arena": {"candidates": 3}})
+    http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena"))
+
+    async def look(page: Page) -> None:
+        await page.open(f"{gateway.url}/dashboard#arena")
+        await page.until("document.querySelector('.ballot')")
+        broken = "async (path, ...rest) => path.includes('overview') ? new Response('{}') : answered(path, ...rest)"
+        await page.run(f"window.answered = window.fetch; window.fetch = {broken}; ''")
+        await page.run("document.querySelector('.answer button').click()")
+        await page.until("document.querySelector('#status').textContent.endsWith('of the last refresh.')")
+        await page.run("window.fetch = window.answered; document.querySelector('.answer button').click()")
+        await page.until("document.querySelector('main').innerText.includes('Your last vote')")
+
+    browser.browse(look)
+
+
 def test_texts_run_in_their_own_direction(serve: Serve, browser: Browser):
     gateway = serve({"arena": {}})
     http(f"{gateway.url}/v1/chat/completions", chat("aamc/arena", "מה שלומך?"))

@@ -11,8 +11,7 @@ async function vote(match, winner, again, say) {
     result = await request(`/admin/arena/${encodeURIComponent(match.id)}/vote`, { winner });
     say("Your vote is recorded.");
   } catch (error) { say(error.message); }
-  await again();
-  voting = false;
+  try { await again(); } finally { voting = false; }
   const next = document.querySelector(".ballot");
   if (next && next.dataset.id !== match.id) next.focus();
 }
