@@ -263,17 +263,34 @@ def per_category(data: Decisions, router: int) -> dict[Place, Any]:
     return found
 
 
-def promotion(data: Decisions, constants: Decisions | None, router: int) -> dict[str, Any]:
-    """Return the figures of the promotion gate."""
-    outcome = data.realised(router, HEADLINE)
-    quality, cost, reward = float(outcome[0].mean()), float(outcome[1].mean()), float(data.reward(outcome, HEADLINE).mean())
+def constant_policies(data: Decisions, constants: Decisions | None) -> tuple[list[tuple[float, float]], list[float]]:
+    """Return the mean cost and quality of each constant policy, and its mean reward."""
     if constants is None:
         columns = [tuple(data.constant(name)[:, m] for name in ("quality", "cost_usd", "latency_ms")) for m in range(len(data.models))]
     else:
         columns = [constants.realised(m, HEADLINE) for m in range(len(data.models))]
     points = [(float(costs.mean()), float(qualities.mean())) for qualities, costs, _ in columns]
+    return points, [float(data.reward(column, HEADLINE).mean()) for column in columns]
+
+
+def on_hull(points: list[tuple[float, float]]) -> list[int]:
+    """Return the positions of the points that are better than every mixture of the others, the first one of equal points."""
+
+    def is_better(m: int) -> bool:
+        cost, quality = points[m]
+        others = [point for point in points if point != points[m]]
+        return points[m] not in points[:m] and (all(c > cost for c, _ in others) or mixtures(others, cost) < quality - 1e-12)
+
+    return [m for m in range(len(points)) if is_better(m)]
+
+
+def promotion(data: Decisions, constants: Decisions | None, router: int, hull: list[int], best_reward: int) -> dict[str, Any]:
+    """Return the figures of the promotion gate; the candidates on the hull and the one with the best reward are given."""
+    outcome = data.realised(router, HEADLINE)
+    quality, cost, reward = float(outcome[0].mean()), float(outcome[1].mean()), float(data.reward(outcome, HEADLINE).mean())
+    every, rewards = constant_policies(data, constants)
+    points, best = [every[m] for m in hull], rewards[best_reward]
     constant = mixtures(points, max(cost, min(points)[0]))
-    best = max(float(data.reward(column, HEADLINE).mean()) for column in columns)
     way = None
     if "oracle" in data.names:
         way = float(data.reward(data.realised(data.names.index("oracle"), HEADLINE), HEADLINE).mean()) - best
@@ -392,12 +409,17 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
         if "gate" in document:
             constants = None if constant is None else Decisions(constant, rows)
             for router, name in enumerate(drawn.names):
-                found |= {("gate", name, key): value for key, value in promotion(drawn, constants, router).items()}
+                gate = promotion(drawn, constants, router, *references)
+                found |= {("gate", name, key): value for key, value in gate.items()}
         return found
 
     rows = np.arange(len(arrays["queries"]))
     data = Decisions(arrays, rows)
     price, best_candidate = price_of_time(data), best_single(data)
+    references: tuple[list[int], int] = [], 0
+    if "gate" in document:
+        points, rewards = constant_policies(data, None if constant is None else Decisions(constant, rows))
+        references = on_hull(points), int(np.argmax(rewards))
     lines = differences(stated, recompute(rows)) + tested(data, document)
     rng, found = np.random.default_rng(2), []
     for unit in units(arrays) if resamples else ():

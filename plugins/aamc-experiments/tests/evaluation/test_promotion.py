@@ -202,6 +202,20 @@ def test_one_that_mixes_constants_at_random_passes_as_seldom_as_the_interval_say
     assert 0 < passes / trials < 0.05  # one in forty, give or take
 
 
+@pytest.mark.parametrize("gap", ["quality_gap", "reward_gap"])
+def test_the_constant_choices_compared_with_are_those_of_the_data_on_every_resample(gap: str) -> None:
+    rng = np.random.default_rng(0)
+    trials, rows, held = 150, 100, 0
+    for _ in range(trials):  # nine candidates with a quality of 0.5, and a router that takes an answer with 0.6
+        quality = rng.random((rows, 10)) < (*[0.5] * 9, 0.6)
+        comparison = case(quality, 1, {"router": 9})
+        constants = ConstantOutcomes.of(comparison.comparison, comparison.reward)
+        nine = ConstantOutcomes(constants.names[:9], constants.quality[:, :9], constants.cost_usd[:, :9], constants.reward[:, :9])
+        low, high = promotion(comparison.comparison, nine, comparison.reward, "router", resamples=200)["routers"]["router"]["ci95"][gap]
+        held += low <= 0.1 <= high
+    assert held / trials > 0.8  # 0.86; with the best candidate of each resample 0.6
+
+
 def test_streams_are_resampled_whole_and_their_constants_play(good: Case) -> None:
     comparison = good.comparison
     played = attrs.evolve(

@@ -9,8 +9,9 @@ where its cost includes that of deciding. If the headline preference weighs late
 
     reward gap = its mean reward - the maximum mean reward of a single candidate,
 
-where its latency includes the time of deciding. A router passes if the 95% interval of each gap lies above zero. The
-hull and the best candidate are determined on every resample, so the intervals include the uncertainty of that choice.
+where its latency includes the time of deciding. A router passes if the 95% interval of each gap lies above zero. On every
+resample the candidates on the hull and the best candidate are those of the data. The best ones of a resample would often be others, by chance, so
+that the baseline would be too high twice: already the maximum on the data is.
 
 Paper: Hu et al. 2024, "RouterBench: A Benchmark for Multi-LLM Routing System" (the zero router, section 3).
 """
@@ -24,8 +25,8 @@ import attrs
 import numpy as np
 
 from aamc_experiments.evaluation.bootstrap import Figures, Resampling, known_interval, point_estimates, two_way
-from aamc_experiments.evaluation.comparison import HEADLINE, Comparison
-from aamc_experiments.evaluation.formulas.frontier import mixture_at_cost, quality_at_cost
+from aamc_experiments.evaluation.comparison import HEADLINE, Comparison, Integers
+from aamc_experiments.evaluation.formulas.frontier import hull_positions, mixture_at_cost, quality_at_cost
 from aamc_experiments.evaluation.metrics import ORACLE
 from aamc_sdk.interfaces import Reward, Router, Services
 from aamc_sdk.storage import plain
@@ -95,13 +96,15 @@ class Baselines:
         resampling: The data itself, then its resamples.
         quality: Each candidate's mean quality, ``[B, M]``.
         cost_usd: Each candidate's mean cost in USD, ``[B, M]``.
-        reward: The maximum mean reward of a single candidate, ``[B]``.
+        on_hull: The positions of the candidates on the hull of the data.
+        reward: The mean reward of the candidate that is best on the data, ``[B]``.
         oracle_reward: The oracle's mean reward, ``[B]``; NaN without an oracle.
     """
 
     resampling: Resampling
     quality: Floats
     cost_usd: Floats
+    on_hull: Integers
     reward: Floats
     oracle_reward: Floats
 
@@ -109,18 +112,20 @@ class Baselines:
     def of(cls, constants: ConstantOutcomes, oracle: Floats | None, resampling: Resampling) -> Baselines:
         """Return the means of constant policies, and of the oracle's quality, cost and reward ``[Q, 3]``."""
         unknown = np.full(len(resampling.weights), np.nan)
+        best = int(constants.reward.mean(axis=0).argmax())
         return cls(
             resampling,
             quality=resampling.means(constants.quality),
             cost_usd=resampling.means(constants.cost_usd),
-            reward=resampling.means(constants.reward).max(axis=1),
+            on_hull=np.unique(hull_positions(constants.cost_usd.mean(axis=0), constants.quality.mean(axis=0))),
+            reward=resampling.means(constants.reward[:, [best]])[:, 0],
             oracle_reward=unknown if oracle is None else resampling.means(oracle)[:, 2],
         )
 
     def figures(self, realised: Floats) -> Figures:
         """Return the figures of a router with the quality, cost and reward ``[Q, 3]``."""
         quality, cost_usd, reward = self.resampling.means(realised).T
-        constant = quality_at_cost(self.cost_usd, self.quality, cost_usd)
+        constant = quality_at_cost(self.cost_usd[:, self.on_hull], self.quality[:, self.on_hull], cost_usd)
         gap, way = reward - self.reward, self.oracle_reward - self.reward
         return {
             "mean_quality": quality,

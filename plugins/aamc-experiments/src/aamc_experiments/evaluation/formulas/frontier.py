@@ -22,13 +22,18 @@ def hull(cost: Floats, quality: Floats) -> tuple[Floats, Floats]:
 
     The last vertex is repeated.
     """
+    positions = hull_positions(cost, quality)
+    return _at(cost, positions), _at(quality, positions)
+
+
+def hull_positions(cost: Floats, quality: Floats) -> Integers:
+    """Return the positions of the vertices of :func:`hull`, ``[..., K]``."""
     corner: Integers = np.lexsort((-quality, cost), axis=-1)[..., :1]
-    vertices = [(_at(cost, corner), _at(quality, corner))]
+    corners = [corner]
     for _ in range(cost.shape[-1] - 1):
         corner = _next_corner(cost, quality, corner)
-        vertices.append((_at(cost, corner), _at(quality, corner)))
-    costs, qualities = zip(*vertices, strict=True)
-    return np.concatenate(costs, axis=-1), np.concatenate(qualities, axis=-1)
+        corners.append(corner)
+    return np.concatenate(corners, axis=-1)
 
 
 def _next_corner(cost: Floats, quality: Floats, corner: Integers) -> Integers:
@@ -82,11 +87,11 @@ def quality_at_cost(cost: Floats, quality: Floats, budget: Floats | float) -> Fl
 
 def mixture_at_cost(cost: Floats, quality: Floats, budget: float) -> Floats:
     """Return the share of each of ``[K]`` points in the mixture that has the quality :func:`quality_at_cost`, ``[K]``."""
-    x, y = hull(cost, quality)
-    before, after, share = _between(x, budget)
+    positions = hull_positions(cost, quality)
+    before, after, share = _between(cost[positions], budget)
     shares = np.zeros(len(cost))
     for vertex, part in ((before, 1 - share), (after, share)):
-        shares[((cost == x[vertex]) & (quality == y[vertex])).argmax()] += part[0]
+        shares[positions[vertex]] += part
     return shares
 
 
