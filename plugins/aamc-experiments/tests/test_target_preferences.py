@@ -171,7 +171,7 @@ def test_one_validation_row_alone_makes_nothing_sure(run, plugins, monkeypatch) 
 
 
 def one_row(comparison):
-    """Return the comparison as if all of its rows were one."""
+    """Return the comparison as if all of its rows were one question, or one stream of a simulation."""
     return attrs.evolve(comparison, stream=np.zeros(len(comparison.queries), dtype=np.intp))
 
 
@@ -184,6 +184,15 @@ def test_draws_of_the_same_questions_in_streams_make_nothing_surer(run, plugins,
     assert (found.rows, found.questions) == (20 * once.rows, once.questions)
     assert found.confidence == pytest.approx(once.confidence, abs=0.05)
     assert np.ptp(found.ci95["usd_per_1k"]) == pytest.approx(np.ptp(once.ci95["usd_per_1k"]), rel=0.15)
+
+
+@pytest.mark.parametrize(("kind", "value", "is_sure"), [("budget-usd-per-1k", 1e6, True), ("quality-floor", 0.1, True), ("p95-ms", 1e9, False)])
+def test_a_single_stream_makes_no_latency_sure_but_does_not_count_for_quality_and_cost(run, plugins, monkeypatch, kind, value, is_sure) -> None:
+    compare = Measurement.compare
+    monkeypatch.setattr(Measurement, "compare", lambda self: one_row(in_streams(compare(self), times=20)))
+    found = calibrated(run, plugins, kind, value)
+    assert found.confidence > 0.9 if is_sure else found.confidence == 0
+    assert set(found.ci95.values()) == {None}  # as in metrics.json
 
 
 def test_a_service_level_must_be_met_on_resamples_of_the_streams_too(run, plugins, monkeypatch) -> None:

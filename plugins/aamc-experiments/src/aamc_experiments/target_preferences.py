@@ -306,8 +306,12 @@ def _without_trained_rows(setup: ExperimentSetup, run: RunFolder) -> ExperimentS
 
 
 def _confidence(target: Target, over: Sequence[Mapping[str, Floats]]) -> Floats:
-    """Return the share of resamples on which each point meets the target, the minimum over the units of resampling, ``[P]``."""
-    shares = [target.met({name: values[1:] for name, values in each.items()}).mean(axis=0) for each in over]
+    """Return the share of resamples on which each point meets the target, the minimum over the units of resampling, ``[P]``.
+
+    A single stream has no resamples and does not count: its queries share waits, but neither quality nor cost. So it makes no latency certain.
+    """
+    counted = over if target.kind == P95 else [each for each in over if not np.isnan(each["usd_per_1k"][1:]).any()] or over
+    shares = [target.met({name: values[1:] for name, values in each.items()}).mean(axis=0) for each in counted]
     return np.asarray(np.min(shares, axis=0))
 
 

@@ -69,7 +69,8 @@ def calibrate(
             _show(found, name if saved else "not saved")
     if not found.met:
         missed = f"--{kind} {value:g} is met on {found.confidence:.1%} of resamples, and {target.confidence:.1%} is asked for"
-        error = TargetMissedError(f"{missed}; lower the target or --confidence, or use more questions" + ("" if saved else ", or add --save-missed"))
+        advice = "lower the target or --confidence, or use more questions, in a simulation also more streams"
+        error = TargetMissedError(f"{missed}; {advice}" + ("" if saved else ", or add --save-missed"))
         error.document = document
         raise error
     if as_json:
