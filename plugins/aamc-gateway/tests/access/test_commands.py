@@ -249,3 +249,20 @@ def test_an_import_of_keys_that_cannot_be_is_explained(capsys: pytest.CaptureFix
         assert ended.value.code == 1
         assert message in capsys.readouterr().err
     assert len(listed("sqlite:new.db")) == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"schema": 99, "keys": []}, "keys.json has schema 99, not 1: another version made it"),
+        ({}, "no file of aamc keys export"),
+        ({"schema": 1}, "no file of aamc keys export"),
+        ({"schema": 1, "keys": [], "more": 1}, "more"),
+    ],
+)
+def test_an_import_of_another_file_makes_no_store(document: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("keys.json").write_text(json.dumps(document))
+    with pytest.raises(SystemExit) as ended:
+        main(["keys", "import", "keys.json", "--store", "sqlite:new.db"])
+    assert (ended.value.code, [*Path.cwd().glob("new.db*")]) == (1, [])
+    assert message in capsys.readouterr().err

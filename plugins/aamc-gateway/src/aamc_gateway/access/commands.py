@@ -256,12 +256,12 @@ def import_(ctx: click.Context, /, file: Path, run: Path | None, store: str | No
 
     Example: aamc keys import keys.json --store postgres://me@db/routing
     """
-    from aamc_gateway.access.key_transfer import import_keys
+    from aamc_gateway.access.key_transfer import import_keys, read_export
     from aamc_sdk.cli import write_json_line
     from aamc_sdk.storage import read_json_object
 
-    document = read_json_object(file, "give a file of aamc keys export")
-    count, new = _with_shared(ctx, run, store, lambda shared: import_keys(shared, document, str(file)), existing=False)
+    exported = read_export(read_json_object(file, "give a file of aamc keys export"), str(file))
+    count, new = _with_shared(ctx, run, store, lambda shared: import_keys(shared, exported, str(file)), existing=False)
     if as_json:
         write_json_line({"schema": 1, "keys": count, "new": new})
     else:

@@ -19,6 +19,7 @@ from aamc_sdk.types import tenant_user
 if TYPE_CHECKING:
     from aamc_gateway.access.shared import SharedState
 
+_SCHEMA = 1
 _EVERY_BUDGET = Limits(usd_per_day=NO_LIMIT, usd_per_month=NO_LIMIT, usd_total=NO_LIMIT)
 """Budgets of every period, which no spending exceeds: those of tenants and users are in the gateway's configuration."""
 
@@ -33,8 +34,8 @@ class ExportedKeys:
         spent_usd: The spending of the keys, and of their tenants and users, in the present day and month and in all, by counter.
     """
 
-    schema: int = 1
-    keys: tuple[Key, ...] = ()
+    schema: int
+    keys: tuple[Key, ...]
     spent_usd: Mapping[str, float] = attrs.Factory(dict)
 
 
@@ -43,21 +44,33 @@ async def export_keys(shared: SharedState) -> dict[str, Any]:
     keys = await read_keys(shared)
     counters = list(_budgets(keys, time.time()))
     spent = dict(zip(counters, await shared.read(counters), strict=True))
-    document: dict[str, Any] = unstructure(ExportedKeys(keys=tuple(keys), spent_usd={name: usd for name, usd in spent.items() if usd > 0}))
+    document: dict[str, Any] = unstructure(
+        ExportedKeys(schema=_SCHEMA, keys=tuple(keys), spent_usd={name: usd for name, usd in spent.items() if usd > 0})
+    )
     return document
 
 
-async def import_keys(shared: SharedState, document: Mapping[str, Any], where: str) -> tuple[int, int]:
+def read_export(document: Mapping[str, Any], where: str) -> ExportedKeys:
+    """Return the keys of a JSON object that :func:`export_keys` made.
+
+    Raises:
+        DataError: It is no export, or one of another version.
+    """
+    if (schema := document.get("schema", _SCHEMA)) != _SCHEMA:
+        raise DataError(f"{where} has schema {schema!r:.80}, not {_SCHEMA}: another version made it; export the keys with this one")
+    try:
+        return configure(ExportedKeys, document, where=where)
+    except ConfigError as error:
+        raise DataError(f"this is no file of aamc keys export: {error}") from error
+
+
+async def import_keys(shared: SharedState, exported: ExportedKeys, where: str) -> tuple[int, int]:
     """Keep exported keys, and raise spending to theirs; return the number of keys, and of those that are new. A repetition changes nothing.
 
     Raises:
-        DataError: The document is no export, or a key's name is that of another active key.
+        DataError: A key's name is that of another active key.
     """
     now = time.time()
-    try:
-        exported = configure(ExportedKeys, document, where=where)
-    except ConfigError as error:
-        raise DataError(f"this is no file of aamc keys export: {error}") from error
     known = {key.id: key for key in await read_keys(shared)}
     new = [key for key in exported.keys if key.id not in known]
     names = {key.name for key in known.values() if key.state(now) == "active"}
