@@ -469,3 +469,18 @@ def test_the_spending_of_keys_tenants_and_users_stands_beside_their_budgets(stor
         assert found == {("tenant", "new"): ("new", none | {"total": 9.0}, {"day": 0.0, "month": 0.0, "total": 0.0})}
 
     run(store, test, **limits)
+
+
+def test_spending_is_without_what_is_reserved(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        _, secret = await add_key(shared, name="ci", limits=Limits(usd_total=2.0))
+        caller = await access.caller(bearer(secret))
+        (await access.admit(caller, max_cost_usd=1.0)).settle(0.25)
+        admission = await access.admit(caller, max_cost_usd=1.0)
+        rows = {row["name"]: row["spent_usd"] for row in await access.spending()}
+        assert rows["ci"]["total"] == 0.25
+        admission.settle(0.5)
+        rows = {row["name"]: row["spent_usd"] for row in await access.spending()}
+        assert rows["ci"]["total"] == 0.75
+
+    run(store, test)

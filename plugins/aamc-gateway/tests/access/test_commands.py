@@ -83,7 +83,7 @@ def test_small_and_large_spending_can_be_read(monkeypatch: pytest.MonkeyPatch) -
         return [0.0, 0.00001234, 1234.567][: len(counters)]
 
     keys("add", "ci", "--usd-per-day", "2", "--usd-per-month", "20", "--usd-total", "2000")
-    monkeypatch.setattr(SharedState, "read", spent)
+    monkeypatch.setattr(SharedState, "read_charged", spent)
     shown = keys("list").split()
     assert [each for each in ("0,", "1.23e-05,", "1234.57") if each in shown] == ["0,", "1.23e-05,", "1234.57"]
 

@@ -187,6 +187,19 @@ def test_a_charge_without_a_claim_counts_once_the_lease_is_renewed_or_at_the_end
 
 
 @every_backend
+def test_the_charged_amounts_are_without_those_that_reservations_hold(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        token, claims = "", [claim(2.0, 0.5)]
+        for _ in range(2):
+            token, _ = await shared.reserve(claims)
+        shared.settle(token, claims, [0.25])
+        assert list(await shared.read(["c", "d"])) == [0.75, 0.0]
+        assert list(await shared.read_charged(["c", "d"])) == [0.25, 0.0]
+
+    run(store, test)
+
+
+@every_backend
 def test_all_claims_are_held_or_none(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         found = await reserved(shared, claim(10, 1, counter="wide"), claim(0.5, 1, counter="narrow"))

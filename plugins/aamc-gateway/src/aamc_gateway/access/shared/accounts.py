@@ -41,10 +41,10 @@ class Accounts:
         self.ended: set[str] = set()
         self.complete = False
 
-    def used(self, counter: str) -> float:
-        """Return the charged and held amount of a counter."""
+    def used(self, counter: str, *, held: bool = True) -> float:
+        """Return the charged amount of a counter, and what reservations hold."""
         found = self._counters.get(counter)
-        return 0.0 if found is None else found.charged + found.held
+        return 0.0 if found is None else found.charged + found.held * held
 
     def reserve(self, operation: Reserve) -> float | Exceeded:
         """Hold the amounts of all claims, or of none."""

@@ -126,9 +126,15 @@ class Settle:
 
 @attrs.frozen
 class Read:
-    """Return the charged and held amount of each counter."""
+    """Return the amount of each counter.
+
+    Attributes:
+        counters: The counters.
+        held: Whether the amounts of open reservations count too.
+    """
 
     counters: Sequence[str]
+    held: bool = True
 
 
 Operation = Get | Put | Delete | Scan | Reserve | Settle | Read

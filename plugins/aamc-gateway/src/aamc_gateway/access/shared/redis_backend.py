@@ -99,7 +99,7 @@ class RedisBackend(Backend):
             case Scan():
                 return run(SCAN, operation.group)
             case Read():
-                return run(READ, json.dumps(list(operation.counters)))
+                return run(READ, json.dumps(list(operation.counters)), int(operation.held))
             case Reserve():
                 claims = [(c.counter, c.limit, c.amount, c.least, _finite(c.expires), c.before, c.weight) for c in operation.claims]
                 return run(RESERVE, self._worker, self._lease_s, operation.token, json.dumps(claims), json.dumps(list(operation.enough)))

@@ -114,11 +114,13 @@ READ = (
     _FUNCTIONS
     + """
 local found = {}
-for i, name in ipairs(cjson.decode(ARGV[2])) do found[i] = string.format('%.17g', used(name)) end
+for i, name in ipairs(cjson.decode(ARGV[2])) do
+    found[i] = ARGV[3] == '1' and string.format('%.17g', used(name)) or redis.call('HGET', p .. 'counter:' .. name, 'charged') or '0'
+end
 return found
 """
 )
-"""Return the charged and held amounts. Arguments: prefix, counters."""
+"""Return the charged amounts, and the held ones too if the last argument is 1. Arguments: prefix, counters, 1 or 0."""
 
 PUT = """
 local p, key, group, size, most = ARGV[1], ARGV[2], ARGV[5], #ARGV[3], tonumber(ARGV[6])

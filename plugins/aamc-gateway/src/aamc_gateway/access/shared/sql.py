@@ -130,7 +130,7 @@ class SqlBackend(Backend):
 
     def _count(self, accounts: Accounts, operation: Reserve | Settle | Read, now: float) -> Any:
         if isinstance(operation, Read):
-            return [accounts.used(name) for name in operation.counters]
+            return [accounts.used(name, held=operation.held) for name in operation.counters]
         if isinstance(operation, Settle):
             return accounts.settle(operation)
         found = accounts.reserve(operation)

@@ -130,6 +130,11 @@ class SharedState:
         found: Sequence[float] = await self.apply(Read(counters))
         return found
 
+    async def read_charged(self, counters: Sequence[str]) -> Sequence[float]:
+        """Return the charged amount of each counter, without what reservations hold."""
+        found: Sequence[float] = await self.apply(Read(counters, held=False))
+        return found
+
     async def count(self, key: str, amount: float, limit: float, window_s: float) -> bool:
         """Add an amount to a counter of a window of time, unless it would pass a limit; return whether it was added."""
         now = time.time()
