@@ -132,3 +132,24 @@ def test_images_and_transcriptions_cost_the_tokens_that_they_report(serve: Any, 
     assert (answer.status, attempt.cost_source) == (200, source)
     cost_usd = (usage["input_tokens"] + 2 * usage["output_tokens"]) / 1e6
     assert [attempt.cost_usd, float(answer.headers["x-aamc-cost-usd"])] == pytest.approx([cost_usd] * 2)
+
+
+@pytest.mark.parametrize(
+    ("path", "cost_usd"),
+    [
+        ("/v1/audio/speech", 0.04),
+        ("/v1/responses/compact", 0.04),
+        ("/v1/files", 0.0),
+        ("/v1/uploads", 0.0),
+        ("/v1/moderations", 0.0),
+        ("/v1/conversations", 0.0),
+        ("/v1/responses/input_tokens", 0.0),
+        ("/v1/responses/resp_1/cancel", 0.0),
+        ("/v1/batches/batch_1/cancel", 0.0),
+        ("/v1/messages/batches/batch_1/cancel", 0.0),
+    ],
+)
+def test_the_price_of_a_request_is_not_that_of_the_free_paths(serve: Any, path: str, cost_usd: float) -> None:
+    with upstream_of({"ok": True}, []) as fields:
+        answer = serve(fields={"good": {"request_price": 0.04, **fields}}, good=Script()).ask(path, {"model": "good", "input": "hi"})
+    assert (answer.status, float(answer.headers["x-aamc-cost-usd"])) == (200, cost_usd)
