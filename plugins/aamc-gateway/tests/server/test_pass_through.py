@@ -13,6 +13,7 @@ import pytest
 from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.access.settings import Limits
 from aamc_gateway.requests.forms import read_form
+from aamc_gateway.server.http import pass_through
 from aamc_models.testing import Script, StubServer
 from server.conftest import key
 
@@ -51,6 +52,14 @@ def test_a_body_without_a_content_type_is_a_json_object(serve: Any, stub: StubSe
     running = serve(cheap=Script())
     statuses = [running.ask("/v1/audio/x", body, x_aamc_model="cheap").status for body in (b"RIFF", b"[1]", b'{"a": 1}', None)]
     assert (statuses, [each.raw for each in stub.requests]) == ([400, 400, 200, 200], [b'{"a":1}', b""])
+
+
+def test_a_body_that_names_its_model_is_written_by_the_provider_alone(serve: Any, stub: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = serve(cheap=Script())
+    monkeypatch.setattr(pass_through, "orjson", None)
+    body = b'{"model": "dear", "aamc": {"user": "u"}, "prompt": "x", "model": "cheap"}'
+    assert running.ask("/v1/images/generations", body, content_type="application/json").status == 200
+    assert stub.requests[-1].raw == b'{"model":"cheap","prompt":"x"}'
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-7", "text/plain"])

@@ -91,7 +91,8 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         raise Refused(why, status=403, kind="permission")
     user = gateway.reader.user(body or {"user": _value(raw, form.user)}, caller)
     if document is not None:  # the server gets what was checked: in the bytes that came, a field may be there twice
-        raw = orjson.dumps(body)
+        if "model" not in body:  # else the provider writes the body, with the model's own name
+            raw = orjson.dumps(body)
         headers.pop("content-type", None)  # that of JSON in UTF-8 is the default
     request = ClientRequest(
         dialect="messages" if scope["path"].startswith("/v1/messages") else "chat",
