@@ -230,12 +230,12 @@ def write_errors(path: object, advice: str) -> Iterator[None]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the only known name that begins with ``name``, or the closest, whatever the case, else ``""``."""
+    """Return ``"; did you mean 'x'?"`` for the known name closest to ``name``, first one that begins with it, whatever the case, else ``""``."""
     # One wrong letter of three leaves a similarity of 0.67, one of four 0.75; unrelated longer words reach 0.67, such as promote and route
     is_short = len(name) <= 3
     names = {each.casefold(): each for each in known if not is_short or len(each) <= len(name) + 1}
-    begun = [each for each in names if not is_short and each.startswith(name.casefold())]
-    matches = begun if len(begun) == 1 else difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.65 if is_short else 0.7)
+    matches = difflib.get_close_matches(name.casefold(), names, cutoff=0.65 if is_short else 0.7)
+    matches.sort(key=lambda each: not each.startswith(name.casefold()))
     return f"; did you mean {names[matches[0]]!r}?" if matches else ""
 
 

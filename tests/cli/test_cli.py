@@ -655,7 +655,11 @@ def test_errors_and_log_lines_steer_no_terminal(aamc, monkeypatch, options) -> N
 
     monkeypatch.setattr("tiny.TinyRouter.train", train)
     monkeypatch.setattr(logging.root, "handlers", [])  # those of pytest
-    _, _, err = aamc(*options, *RUN)
+    level = logging.root.level
+    try:
+        _, _, err = aamc(*options, *RUN)
+    finally:
+        logging.root.setLevel(level)  # which --debug lowers
     assert "tiny: the server says \ufffd]0;owned\ufffd" in err
     assert "aamc: it refused: \ufffd[2J\ufffd31m" in err
     assert not {"\x1b", "\x07", "\x9b"} & set(err)

@@ -297,7 +297,7 @@ def test_lora_trains_adapters_in_bf16_and_writes_whole_models(model: Path, tmp_p
     [
         ({"replies": "no.jsonl"}, "no.jsonl does not exist"),
         ({"training_alphas": "[2.0]"}, "numbers from 0 to 1"),
-        ({"model": "/nowhere/model"}, "is not a causal language model"),
+        ({"model": "/nowhere/model"}, "there is no folder /nowhere/model"),
         ({"batch_size": 3, "processes": 3}, "warm_start_batch_size, 32 demonstrations, must be a multiple of processes, 3"),
     ],
 )
