@@ -79,11 +79,12 @@ def test_spending_under_the_gateway_s_default_limits_is_listed() -> None:
 
 
 def test_small_and_large_spending_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def spent(shared: SharedState, counters: Sequence[str]) -> Sequence[float]:
+    async def spent(shared: SharedState, counters: Sequence[str], *, held: bool) -> Sequence[float]:
+        assert not held
         return [0.0, 0.00001234, 1234.567][: len(counters)]
 
     keys("add", "ci", "--usd-per-day", "2", "--usd-per-month", "20", "--usd-total", "2000")
-    monkeypatch.setattr(SharedState, "read_charged", spent)
+    monkeypatch.setattr(SharedState, "read", spent)
     shown = keys("list").split()
     assert [each for each in ("0,", "1.23e-05,", "1234.57") if each in shown] == ["0,", "1.23e-05,", "1234.57"]
 

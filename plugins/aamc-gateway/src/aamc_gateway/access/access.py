@@ -214,7 +214,7 @@ class Access:
         tenants = {caller.tenant for caller in callers} | (settings.tenants.keys() - {"*"})
         callers += [Caller(tenant=tenant, user=user) for tenant in tenants for user in (None, *(settings.users.keys() - {"*"}))]
         found = {holder.scope: (holder, caller) for caller in callers for holder in self._holders(caller, caller.user)}
-        used = iter(await self._shared.read_charged([counter for holder, _ in found.values() for counter in counters_of(holder, now)]))
+        used = iter(await self._shared.read([counter for holder, _ in found.values() for counter in counters_of(holder, now)], held=False))
         rows = []
         for holder, caller in found.values():
             budgets = dict(budgets_of(holder.limits))

@@ -300,7 +300,7 @@ async def _documents(shared: SharedState) -> list[dict[str, Any]]:
 
     found, now, keys = [], time.time(), await read_keys(shared)
     holders = [Holder("key", key.id, key.name, key.limits or NO_LIMITS) for key in keys]  # the gateway's default limits are unknown here
-    used = iter(await shared.read_charged([name for holder in holders for name in counters_of(holder, now)]))
+    used = iter(await shared.read([name for holder in holders for name in counters_of(holder, now)], held=False))
     for key, holder in zip(keys, holders, strict=True):
         spent = {period: usd for period, budget in budgets_of(holder.limits) if (usd := next(used)) or budget is not None}
         shown = {name: getattr(key, name) for name in ("id", "name", "created", "tenant", "user", "admin", "expires", "revoked")}

@@ -43,7 +43,7 @@ async def export_keys(shared: SharedState) -> dict[str, Any]:
     """Return all keys and their spending as a JSON object."""
     keys = await read_keys(shared)
     counters = list(_budgets(keys, time.time()))
-    spent = dict(zip(counters, await shared.read_charged(counters), strict=True))
+    spent = dict(zip(counters, await shared.read(counters, held=False), strict=True))
     document: dict[str, Any] = unstructure(
         ExportedKeys(schema=_SCHEMA, keys=tuple(keys), spent_usd={name: usd for name, usd in spent.items() if usd > 0})
     )
@@ -79,7 +79,7 @@ async def import_keys(shared: SharedState, exported: ExportedKeys, where: str) -
     for key in new:
         await write_key(shared, key)
     budgets = _budgets(exported.keys, now)
-    present = await shared.read_charged(list(budgets))
+    present = await shared.read(list(budgets), held=False)
     missing = [max(0.0, exported.spent_usd.get(name, 0.0) - usd) for name, usd in zip(budgets, present, strict=True)]
     claims = list(budgets.values())
     token, _ = await shared.reserve(claims)

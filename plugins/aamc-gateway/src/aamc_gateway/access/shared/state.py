@@ -125,14 +125,9 @@ class SharedState:
             for counter in counters:
                 self._uncharged[counter] += amount
 
-    async def read(self, counters: Sequence[str]) -> Sequence[float]:
-        """Return the charged and held amount of each counter."""
-        found: Sequence[float] = await self.apply(Read(counters))
-        return found
-
-    async def read_charged(self, counters: Sequence[str]) -> Sequence[float]:
-        """Return the charged amount of each counter, without what reservations hold."""
-        found: Sequence[float] = await self.apply(Read(counters, held=False))
+    async def read(self, counters: Sequence[str], *, held: bool = True) -> Sequence[float]:
+        """Return the charged amount of each counter, and what reservations hold unless ``held`` is False."""
+        found: Sequence[float] = await self.apply(Read(counters, held))
         return found
 
     async def count(self, key: str, amount: float, limit: float, window_s: float) -> bool:
