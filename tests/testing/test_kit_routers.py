@@ -54,7 +54,10 @@ class FairRouter(OnlineRouter):
                 replaced = experience.replaced_by(feedback)
                 for one, sign in ((feedback, 1), (replaced, -1)):
                     if one is not None:
-                        self.add(one.candidate, sign * one.average_weight * one.quality, sign * one.average_weight)
+                        self.add(one.candidate, sign * self.weight(one) * one.quality, sign * self.weight(one))
+
+    def weight(self, feedback):
+        return feedback.average_weight
 
     def add(self, name, quality, count):
         total, number = self.judged.get(name, (0.0, 0))
@@ -458,16 +461,8 @@ class Unweighing(FairRouter):
     def weight(self, feedback):
         return 1.0
 
-    def learn(self, experience):
-        for feedback in experience.feedback:
-            if feedback.quality is not None:
-                replaced = experience.replaced_by(feedback)
-                for one, sign in ((feedback, 1), (replaced, -1)):
-                    if one is not None:
-                        self.add(one.candidate, sign * self.weight(one) * one.quality, sign * self.weight(one))
 
-
-class Confident(Unweighing):
+class Confident(FairRouter):
     """Ignores the confidence, not the weight."""
 
     def weight(self, feedback):
