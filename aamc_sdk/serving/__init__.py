@@ -2,7 +2,6 @@
 
 from aamc_sdk.serving.learner.component_state import restore, state_name, state_of
 from aamc_sdk.serving.learner.learner import Learner
-from aamc_sdk.serving.local_requests import foreign_header, is_loopback
 from aamc_sdk.serving.models.call import Call, counted_calls, price, settled_attempts
 from aamc_sdk.serving.models.model_client import ModelClient, conversation
 from aamc_sdk.serving.orchestration.orchestration import (
@@ -48,8 +47,6 @@ __all__ = [
     "estimates_fingerprint",
     "find_checkpoint",
     "find_orchestrator",
-    "foreign_header",
-    "is_loopback",
     "load_checkpoints",
     "make_components",
     "make_services",

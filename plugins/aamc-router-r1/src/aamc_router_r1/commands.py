@@ -33,10 +33,11 @@ def serve_router(ctx: click.Context, /, run: Path | None, pool: str | None, assi
     Example: aamc serve-router --pool pool.yaml --set orchestrator.policy=small
     """
     import uvicorn
+    from aamc_models import is_loopback
 
     from aamc_router_r1.orchestrator import RouterR1
     from aamc_router_r1.single.server import KEY_VARIABLE, DecisionServer
-    from aamc_sdk.serving import ModelClient, OrchestrationOptions, TeamOptions, find_orchestrator, is_loopback
+    from aamc_sdk.serving import ModelClient, OrchestrationOptions, TeamOptions, find_orchestrator
 
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key and not is_loopback(host):

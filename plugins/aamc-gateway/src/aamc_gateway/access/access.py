@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from aamc_models import foreign_header, is_loopback
+
 from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of, read_keys
 from aamc_gateway.access.limit_claims import USUAL_ADVICE, Advice, Demand, Holder, LimitedClaim, budgets_of, claims_of, counters_of
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS, Limits
 from aamc_sdk.errors import ConfigError, StoreAwayError
-from aamc_sdk.serving import foreign_header, is_loopback
 from aamc_sdk.types import tenant_user
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_datasets.json_rows import MAX_MS, MAX_USD, bounded_number
+from aamc_models import foreign_header
 from aamc_models.dialects import answer_events, chat_head, conversation_of, usage_object, wants_usage
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,7 +26,6 @@ from aamc_sdk import Preference, Query
 from aamc_sdk.errors import AamcError, DataError, public_message
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, Completion, ModelCaller
 from aamc_sdk.routing import pool_from_dict
-from aamc_sdk.serving import foreign_header
 from aamc_sdk.types import Candidate, Pool, Turn
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,5 @@
 import pytest
-
-from aamc_sdk.serving import foreign_header, is_loopback
+from aamc_models import foreign_header, is_loopback
 
 
 @pytest.mark.parametrize("host", ["localhost", "app.localhost", "127.0.0.1", "127.1.2.3", "::1"])
