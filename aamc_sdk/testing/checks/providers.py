@@ -13,6 +13,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import aclosing, nullcontext, suppress
 from functools import partial
 from pathlib import Path
+from types import CoroutineType
 from typing import Any, TypeVar
 
 import attrs
@@ -140,9 +141,13 @@ async def _left_by_a_closed_stream(subject: Subject) -> list[str]:
     provider = subject.make()
     await _closing(provider, _first_chunk(provider))
     await asyncio.sleep(_CANCEL_S)
-    frames = [getattr(task.get_coro(), "cr_frame", None) for task in asyncio.all_tasks() - {asyncio.current_task()}]
-    own = [frame.f_code for frame in frames if frame and frame.f_globals.get("__name__", "").partition(".")[0] == subject.package]
-    return [getattr(code, "co_qualname", code.co_name) for code in own]
+    coroutines = [task.get_coro() for task in asyncio.all_tasks() - {asyncio.current_task()}]
+    return [coroutine.__qualname__ for coroutine in coroutines if isinstance(coroutine, CoroutineType) and _package(coroutine) == subject.package]
+
+
+def _package(coroutine: CoroutineType[Any, Any, Any]) -> str:
+    frame = coroutine.cr_frame
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] if frame else ""
 
 
 def _require_completion(completion: Completion, dialect: str) -> None:
