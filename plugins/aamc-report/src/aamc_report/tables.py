@@ -152,23 +152,24 @@ class Table:
 
     def markdown(self) -> str:
         """Return the table in GitHub's Markdown."""
-        lines = [f"**{_markdown(self.caption)}**", "", _markdown_row(map(_markdown, self.headings))]
+        caption, note = self.caption.translate(_MARKDOWN), self.note.translate(_MARKDOWN)
+        lines = [f"**{caption}**", "", _markdown_row(heading.translate(_MARKDOWN) for heading in self.headings)]
         lines.append("|" + "---|" * len(self.names) + "---:|" * len(self.columns))
-        lines += [_markdown_row(self._texts(row, _markdown, "**{}**")) for row in self.rows]
-        return "\n".join((*lines, *(("", _markdown(self.note)) if self.note else ()), ""))
+        lines += [_markdown_row(self._texts(row, _MARKDOWN, "**{}**")) for row in self.rows]
+        return "\n".join((*lines, *(("", note) if note else ()), ""))
 
     def latex(self) -> str:
         r"""Return the table as a LaTeX ``table``, for the package ``booktabs``."""
-        caption = ". ".join(filter(None, (self.caption, self.note)))
-        rows = [" & ".join(self._texts(row, _latex, r"\textbf{{{}}}")) for row in self.rows]
+        caption = ". ".join(filter(None, (self.caption, self.note))).translate(_LATEX)
+        rows = [" & ".join(self._texts(row, _LATEX, r"\textbf{{{}}}")) for row in self.rows]
         lines = [
             r"% needs \usepackage{booktabs}",
             r"\begin{table}",
             r"\centering",
-            rf"\caption{{{_latex(caption)}}}",
+            rf"\caption{{{caption}}}",
             rf"\begin{{tabular}}{{{'l' * len(self.names)}{'r' * len(self.columns)}}}",
             r"\toprule",
-            rf"{' & '.join(map(_latex, self.headings))} \\",
+            rf"{' & '.join(heading.translate(_LATEX) for heading in self.headings)} \\",
             r"\midrule",
             *(rf"{row} \\" for row in rows),
             r"\bottomrule",
@@ -203,11 +204,11 @@ class Table:
             shown.add_row(*cells)
         return shown
 
-    def _texts(self, row: TableRow, escape: Callable[[str], str], bold: str) -> list[str]:
+    def _texts(self, row: TableRow, escapes: Mapping[int, str], bold: str) -> list[str]:
         """Return a row's names and cells, escaped; the best numbers in bold."""
-        texts = [escape(name) for name in row.names]
+        texts = [name.translate(escapes) for name in row.names]
         for cell in row.cells:
-            text, interval = escape(cell.text), escape(cell.interval_with(" to "))
+            text, interval = (part.translate(escapes) for part in (cell.text, cell.interval_with(" to ")))
             text = bold.format(text) if cell.best else text
             texts.append(f"{text} ({interval})" if interval else text)
         return texts
@@ -227,13 +228,5 @@ def _bare(number: float | str) -> str:
     return "" if math.isnan(number) else repr(number)
 
 
-def _markdown(text: str) -> str:
-    return text.translate(_MARKDOWN)
-
-
 def _markdown_row(texts: Iterable[str]) -> str:
     return f"| {' | '.join(texts)} |"
-
-
-def _latex(text: str) -> str:
-    return text.translate(_LATEX)
