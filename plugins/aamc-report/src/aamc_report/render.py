@@ -44,9 +44,11 @@ def to_svg(figure: Figure, name: str, title: str) -> str:
         identity = element.attrib.pop("id", "")
         element.attrib = {_local(key): _adapt(value, name) for key, value in element.attrib.items()}
         if "d" in element.attrib:
-            element.set("d", _FINE.sub(_rounded, element.attrib["d"]))
+            element.set("d", _FINE.sub(lambda found: f"{float(found[0]):.2f}", element.attrib["d"]))
         if identity.startswith(_TIP):
-            _add_title(element, identity.removeprefix(_TIP))
+            title_element = ElementTree.Element("title")
+            title_element.text = identity.removeprefix(_TIP)
+            element.insert(0, title_element)
         elif identity:
             element.set("id", f"{name}-{identity}")
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": title, "aria-describedby": f"{name}-caption"}
@@ -64,13 +66,3 @@ def _adapt(value: str, name: str) -> str:
     for colour, variable in THEME.items():
         value = value.replace(colour, variable)
     return value
-
-
-def _rounded(coordinate: re.Match[str]) -> str:
-    return f"{float(coordinate[0]):.2f}"
-
-
-def _add_title(element: ElementTree.Element, text: str) -> None:
-    title = ElementTree.Element("title")
-    title.text = text
-    element.insert(0, title)
