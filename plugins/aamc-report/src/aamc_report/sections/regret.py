@@ -57,13 +57,15 @@ def regret_tables(results: Results) -> list[Table]:
     found = regrets(results.decisions)
     if not found:
         return []
-    return [_by_router(results, found), _by_category(results, found)]
-
-
-def _by_router(results: Results, found: Mapping[str, Floats]) -> Table:
-    rows = [TableRow([router], _cells(regret, results), router == results.headline) for router, regret in found.items()]
+    by_router = [TableRow([router], _cells(regret, results), router == results.headline) for router, regret in found.items()]
     caption = "Regret of a query: the oracle's reward minus the router's, at the preference. In small type: 95% intervals."
-    return Table(caption, ["Router"], COLUMNS, rows)
+    values = np.column_stack(list(found.values()))
+    by_category = group_rows(groups(results), lambda group: group.means(values, results.resamplings), fixed(3))
+    means = f"Mean regret by the category of the query.{omission_note(results)}"
+    return [
+        Table(caption, ["Router"], COLUMNS, by_router),
+        Table(means, ["Category"], [Column("Queries"), *map(Column, found)], by_category),
+    ]
 
 
 def _cells(regret: Floats, results: Results) -> list[Cell]:
@@ -74,13 +76,6 @@ def _cells(regret: Floats, results: Results) -> list[Cell]:
     intervals = [two_way([known_interval(each.percentile(regret, q)) for each in resamplings]) for q in (0.5, 0.95)]
     quantiles = [Cell(float(np.quantile(regret, q)), fixed(3), bounds(ends)) for q, ends in zip((0.5, 0.95), intervals, strict=True)]
     return [Cell(mean, fixed(3), mean_interval), *quantiles, Cell(none, percent, none_interval)]
-
-
-def _by_category(results: Results, found: Mapping[str, Floats]) -> Table:
-    values = np.column_stack(list(found.values()))
-    rows = group_rows(groups(results), lambda group: group.means(values, results.resamplings), fixed(3))
-    caption = f"Mean regret by the category of the query.{omission_note(results)}"
-    return Table(caption, ["Category"], [Column("Queries"), *map(Column, found)], rows)
 
 
 def draw(results: Results) -> Figure | None:
