@@ -45,7 +45,10 @@ def draw(results: Results) -> Figure | None:
         figure.colorbar(mesh, ax=axes, format=lambda value, _: f"{value:.0%}")
     else:
         _write_rates(axes, rates, shades(scale(rates)))
-    _name_axes(axes, results)
+    slant = 0 if len(results.routers) <= 6 else 38 if len(results.routers) <= MAXIMUM_NUMBERS else 90
+    as_table(axes, short_names(list(results.routers), 16), results.shown_categories.items(), slant)
+    for label, router in zip(axes.get_xticklabels(), results.routers, strict=True):
+        label.set_fontweight("bold" if router == results.headline else "normal")
     return figure
 
 
@@ -54,13 +57,6 @@ def _write_rates(axes: Axes, rates: Floats, colours: Floats) -> None:
     for (row, column), rate in np.ndenumerate(rates):
         text, colour = (f"{100 * rate:.0f}", on_colour(colours[row, column])) if np.isfinite(rate) else (DASH, MUTED)
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=7.5, color=colour)
-
-
-def _name_axes(axes: Axes, results: Results) -> None:
-    slant = 0 if len(results.routers) <= 6 else 38 if len(results.routers) <= MAXIMUM_NUMBERS else 90
-    as_table(axes, short_names(list(results.routers), 16), results.shown_categories.items(), slant)
-    for label, router in zip(axes.get_xticklabels(), results.routers, strict=True):
-        label.set_fontweight("bold" if router == results.headline else "normal")
 
 
 DRAWING = Drawing("categories", "Success by category", CAPTION, draw)
