@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ def read_results(folder: Path) -> Results:
     routers = content["routers"]
     decisions = _read_decisions(run.folder / "decisions.npz", routers)
     headline, (curves, limits) = run.router_name, _read_trainings(run.folder)
+    with entry_errors("comparisons"):
+        paired = {(str(test["a"]), str(test["b"])): Difference.of(test) for test in content.get("comparisons") or []}
     return Results(
         run=run,
         data=content["data"],
@@ -43,14 +45,9 @@ def read_results(folder: Path) -> Results:
         curves=curves,
         limits=limits,
         configuration=(run.folder / "run.yaml").read_text(encoding="utf-8"),
-        paired=_read_paired(content.get("comparisons") or []),
+        paired=paired,
         gate=None if content.get("gate") is None else _read_gate(content["gate"]),
     )
-
-
-def _read_paired(tests: Sequence[Mapping[str, Any]]) -> Mapping[tuple[str, str], Difference]:
-    with entry_errors("comparisons"):
-        return {(str(test["a"]), str(test["b"])): Difference.of(test) for test in tests}
 
 
 def _read_gate(found: Mapping[str, Any]) -> Gate:
