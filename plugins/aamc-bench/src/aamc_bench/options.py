@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import click
 
-from aamc_sdk.cli import JSON, OUT, PREFERENCE, RESUME, add_options
-from aamc_sdk.errors import ConfigError, unknown_name
+from aamc_sdk.cli import JSON, OUT, PREFERENCE, RESUME, add_options, split_names
+from aamc_sdk.errors import ConfigError, check_known
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,17 +56,15 @@ def checked_seeds(ctx: click.Context, param: click.Parameter, seeds: list[int] |
     return seeds
 
 
-def known_names(kind: str, names: Iterable[str], known: Collection[str]) -> list[str]:
-    """Return names after a check.
+def chosen_names(kind: str, given: str | None, option: str, known: Collection[str], example: str = "") -> list[str]:
+    """Return the names in the value ``A,B`` of an option, all known ones by default.
 
     Raises:
         ConfigError: One is unknown; the message calls it a ``kind``.
     """
-    found = list(names)
-    for name in found:
-        if name not in known:
-            raise ConfigError(unknown_name(f"there is no {kind}", name, known, "there are"))
-    return found
+    names = list(known) if given is None else split_names(given, option, example or ",".join(known))
+    check_known(names, known, f"there is no {kind}", ConfigError, "there are")
+    return names
 
 
 WORKERS = click.option("--workers", type=click.IntRange(min=1), help="Jobs at a time (default: one for each core).")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,7 @@ from aamc_bench.bandit.tables import BUDGETS, PUBLISHED, UNIFORM, StreamResults,
 from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, finished, job_key, labels, settings_on
 from aamc_bench.experiment_runs import chosen_routers, settings_of
 from aamc_bench.grid import JOBS, GridJob
-from aamc_bench.options import known_names
-from aamc_sdk.cli import split_names
-from aamc_sdk.config import Choice
+from aamc_bench.options import chosen_names
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.storage import read_arrays
@@ -71,21 +69,25 @@ class BanditBenchmark(DatasetsBenchmark):
         Raises:
             ConfigError: There is no such router, scenario, traffic or kind of estimates.
         """
-        names = _installed() if routers is None else known_names("router", split_names(routers), LEARNERS)
+        names = _installed() if routers is None else chosen_names("router", routers, "--routers", LEARNERS)
         measured = self.measured(datasets)
         size = SIZES["quick" if given.get("preset") in (None, "quick") else "full"]
         components = list(dict.fromkeys(LEARNERS[name][0] for name in names))
         given["estimator"] = given.get("estimator") or ESTIMATOR
         settings = settings_of(components, assignments, SEVERAL_RUNS, dataset=measured[0], **given)
         assert settings.routers is not None
-        choices = {name: _choice(name, settings.routers[LEARNERS[name][0]]) for name in names}
-        kinds = _chosen("kind of estimates", estimates, KNOWLEDGE, "--estimates")
+        choices = {}
+        for name in names:
+            component, options = LEARNERS[name]
+            router = settings.routers[component]
+            choices[name] = attrs.evolve(router, options={**router.options, **options})
+        kinds = chosen_names("kind of estimates", estimates, "--estimates", KNOWLEDGE)
         return {
             "datasets": measured,
             "seeds": list(seeds or size["seeds"]),
             "streams": streams or size["streams"],
             "steps": steps or size["steps"],
-            "scenarios": _chosen("scenario", scenarios, SCENARIOS, "--scenarios"),
+            "scenarios": chosen_names("scenario", scenarios, "--scenarios", SCENARIOS),
             "estimates": kinds if settings.estimator is not None else [LABELS],
             **_budget_options(traffic, list(budgets or size["budgets"]), size["budget_streams"] if streams is None else streams),
             "settings": attrs.evolve(settings, router=choices[names[0]], routers=choices).to_dict(),
@@ -163,14 +165,6 @@ def _installed() -> list[str]:
 def _budget_options(traffic: str | None, budgets: list[float], streams: int) -> dict[str, Any]:
     """Return the options of the budgets' job; no traffic without ``paced``, or if the user asks for none."""
     offered = "paced" in get_plugin_manager().names("router")
-    names = [] if traffic == NONE or not offered else _chosen("traffic", traffic, TRAFFIC, "--traffic")
+    names = [] if traffic == NONE or not offered else chosen_names("traffic", traffic, "--traffic", TRAFFIC)
     rivals = [PARETO] if find_spec("pareto_bandit") is not None else []
     return {"traffic": names, "budgets": budgets, "budget_streams": streams, "paced": [*OWN_ROUTERS, *rivals, UNPACED]}
-
-
-def _chosen(kind: str, names: str | None, known: Collection[str], option: str) -> list[str]:
-    return list(known) if names is None else known_names(kind, split_names(names, option, ",".join(known)), known)
-
-
-def _choice(name: str, router: Choice) -> Choice:
-    return attrs.evolve(router, options={**router.options, **LEARNERS[name][1]})

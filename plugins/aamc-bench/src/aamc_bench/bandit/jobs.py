@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import attrs
 import numpy as np
@@ -25,13 +25,6 @@ from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import decide
 from aamc_sdk.storage import write_arrays
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Floats
-
-
-@runtime_checkable
-class Clocked(Protocol):
-    """A router that reads a clock, which a simulation replaces."""
-
-    clock: Callable[[], float]
 
 
 def replay(make: Callable[[], Router], stream: Stream, seed: int, name: str) -> NDArray[np.intp]:
@@ -51,7 +44,7 @@ def replay(make: Callable[[], Router], stream: Stream, seed: int, name: str) -> 
     for step, request in enumerate(stream.requests):
         if step == stream.restart:
             router = _restarted(router, make)
-        if stream.times is not None and isinstance(router, Clocked):
+        if stream.times is not None and hasattr(router, "clock"):  # a simulation replaces it
             router.clock = partial(float, stream.times[step])
         if isinstance(router, OnlineRouter):
             for past in due[step]:

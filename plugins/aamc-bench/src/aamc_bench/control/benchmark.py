@@ -15,10 +15,9 @@ from aamc_report.tables import Column, Table
 from aamc_bench.benchmark import Benchmark, Stage
 from aamc_bench.control.jobs import EVALUATION, QUERIES, REWARDS_FILE, ScenarioWorld
 from aamc_bench.grid import JOBS, GridJob
-from aamc_bench.options import known_names
+from aamc_bench.options import chosen_names
 from aamc_bench.samples import student_interval
 from aamc_sdk import Preference
-from aamc_sdk.cli import split_names
 from aamc_sdk.config import configure, set_option
 from aamc_sdk.errors import ConfigError, PoolError
 from aamc_sdk.plugins import get_plugin_manager
@@ -78,10 +77,9 @@ class ControlBenchmark(Benchmark):
         """
         chosen = _options_by_section(assignments)
         router = {**chosen.get("router", {}), **({} if steps is None else {"total_timesteps": steps})}
+        names = chosen_names("scenario", scenarios, "--scenario", SCENARIOS, "scarce-server,forecast")
         if scenarios is None:
-            names = [name for name in SCENARIOS if name != "default"]
-        else:
-            names = known_names("scenario", split_names(scenarios, "--scenario", "scarce-server,forecast"), SCENARIOS)
+            names.remove("default")
         plugins = get_plugin_manager()
         configure(plugins.load("router", "ppo").Config, router, preset=preset or "full", where="router")
         found = None if pool is None else pool_to_dict(find_pool(pool, plugins))
@@ -157,10 +155,11 @@ class ControlBenchmark(Benchmark):
                 "scenario": scenario["name"],
                 "policy": name,
                 "reward": {"value": mean["mean_reward"], "ci95": mean["ci95"]},
-                "closed": None if scenario["gap_closed"] is None else _cell(scenario["gap_closed"][name]),
+                "closed": None if closed is None else {"value": closed[name]["mean"], "ci95": closed[name]["ci95"]},
                 **{key: {"value": self._streams[scenario["name"]][key]} for key in ("bound", "warm_up", "steps")},
             }
             for scenario in scenarios
+            for closed in (scenario["gap_closed"],)
             for name, mean in scenario["policies"].items()
         ]
         factors = {scenario["name"]: ["none" if factor is None else f"{factor:g}" for factor in scenario["trust"].values()] for scenario in scenarios}
@@ -227,7 +226,3 @@ def _linearised(gain: Floats, gap: Floats) -> Floats:
     """Return values ``[n]`` whose mean is mean(gain) / mean(gap), and whose spread gives the ratio's error (delta method)."""
     ratio = gain.mean() / gap.mean()
     return np.asarray(ratio + (gain - ratio * gap) / gap.mean())
-
-
-def _cell(closed: Mapping[str, Any]) -> dict[str, Any]:
-    return {"value": closed["mean"], "ci95": closed["ci95"]}

@@ -16,7 +16,7 @@ from aamc_report.tables import TableRecord
 from aamc_bench.benchmark import Benchmark, Stage
 from aamc_bench.experiment_runs import chosen_routers, settings_of, try_to_begin
 from aamc_bench.grid import JOBS, GridJob
-from aamc_bench.options import known_names
+from aamc_bench.options import chosen_names
 from aamc_bench.robustness.jobs import AWAY, CHOICES, CLEAN, ESTIMATES, HOME, SAMPLE, categories_of, check_trained_here
 from aamc_bench.robustness.tables import console_tables, figures_of, noise_records, shift_records, tables_of, unchanged_choices
 from aamc_bench.robustness.text_noise import KINDS
@@ -64,7 +64,7 @@ class RobustnessBenchmark(Benchmark):
             ConfigError: A kind of noise is unknown, a run is given with training options, or shift cannot train it again.
             CheckpointError: There is no such run, or it does not hold one of the routers.
         """
-        chosen = list(ALL) if kinds is None else known_names("kind of noise", split_names(kinds, "--kinds", f"{ESTIMATES},{SHIFT}"), ALL)
+        chosen = chosen_names("kind of noise", kinds, "--kinds", ALL, f"{ESTIMATES},{SHIFT}")
         options = {"kinds": chosen, "levels": list(noise_levels or LEVELS), "episodes": n_episodes or EPISODES, "groups": groups or GROUPS}
         named = None if routers is None else split_names(routers)
         if run is not None:
