@@ -42,7 +42,7 @@ class StreamResults:
     def of(cls, files: Sequence[Mapping[str, Any]]) -> StreamResults:
         """Combine the seeds up to the end of the shortest one's streams."""
         points = min(files, key=lambda file: file["points"][-1])["points"]
-        return cls(points, {name: by_unit([_interpolated(file, name, points) for file in files]) for name in FIGURES})
+        return cls(points, {name: by_unit([_interpolated(file, name, points) for file in files], streams=2) for name in FIGURES})
 
     def records(self, scenario: int, routers: Sequence[str]) -> list[TableRecord]:
         """Return a record for each router of a scenario."""
@@ -73,12 +73,12 @@ def _interpolated(file: Mapping[str, Any], name: str, points: Floats) -> Floats:
     return np.apply_along_axis(lambda curve: np.interp(points, own, curve), -1, values)
 
 
-def by_unit(each: Sequence[Floats]) -> Floats:
-    """Return the means over the streams of each seed's ``[scenarios, R + 1, streams, P]``; the streams themselves if there is only one seed.
+def by_unit(each: Sequence[Floats], streams: int) -> Floats:
+    """Return the means of each seed's values over the axis of the streams, ``[U, ...]``; the streams themselves if there is only one seed.
 
-    Seeds are the units of intervals, ``[U, scenarios, R + 1, P]``: the streams of one seed share its estimator and rows.
+    Seeds are the units of intervals: the streams of one seed share its estimator and rows.
     """
-    return np.stack([one.mean(axis=2) for one in each]) if len(each) > 1 else np.moveaxis(each[0], 2, 0)
+    return np.stack([one.mean(axis=streams) for one in each]) if len(each) > 1 else np.moveaxis(each[0], streams, 0)
 
 
 def _clear_best(regret: Floats, rivals: Sequence[int]) -> int | None:
@@ -173,9 +173,8 @@ def budget_records(options: Mapping[str, Any], place: Mapping[str, Any], files: 
     found: list[TableRecord] = []
     for t, traffic in enumerate(options["traffic"]):
         for b, budget in enumerate(options["budgets"]):
-            own: dict[str, list[Floats]] = {name: [file[name][t, b][None, :, :, None] for file in files] for name in BUDGET_FIGURES}
-            units = {name: by_unit(each)[:, 0, :, 0] for name, each in own.items()}
-            worst = np.max([each.max(axis=2)[0, :, 0] for each in own["overspend"]], axis=0)
+            units = {name: by_unit([file[name][t, b] for file in files], streams=1) for name in BUDGET_FIGURES}
+            worst = np.max([file["overspend"][t, b].max(axis=1) for file in files], axis=0)
             for r, router in enumerate(routers):
                 record: dict[str, Any] = {**place, "traffic": traffic, "budget": f"{budget:g}", "router": router}
                 record |= {name: student(values[:, r]) for name, values in units.items()}
