@@ -134,20 +134,15 @@ def content_of(folder: Path) -> dict[str, Any]:
     constant = comparison.constant_choices()
     models = {name: model for model, names in constant.items() for name in names}
     labels |= {name: f"{labels[name]} ({models[name]})" for name in CONSTANT if name in models and name != run.router_name}
-    shown = [name for name in labels if name in metrics["routers"]]
-    records = [
-        {"strategy": labels[name], "router": name, "in_paper": name == run.router_name or name in STRATEGIES, **_figures(metrics["routers"][name])}
-        for name in shown
-    ]
+    records = []
+    for name, own in ((name, metrics["routers"][name]) for name in labels if name in metrics["routers"]):
+        figures = {panel.key: {"value": own[panel.key], "ci95": own["ci95"][panel.key]} for panel in PANELS}
+        records.append({"strategy": labels[name], "router": name, "in_paper": name == run.router_name or name in STRATEGIES, **figures})
     threshold, resamplings = run.settings.evaluation.success_threshold, comparison.resamplings(run.settings.evaluation.resamples, run.settings.seed)
     found = savings(comparison, run.router_name, threshold, resamplings) | {"success_rate": records[0]["success_rate"]}
     claims = [{"claim": text, "paper": {"value": minimum}, "ours": found[key]} for key, (text, minimum) in CLAIMS.items() if key in found]
     same = [[labels.get(name, name) for name in names] for names in constant.values() if len(names) > 1]
     return {"data": metrics["data"], "records": records, "claims": claims, "same": same}
-
-
-def _figures(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    return {panel.key: {"value": metrics[panel.key], "ci95": metrics["ci95"][panel.key]} for panel in PANELS}
 
 
 def savings(comparison: Comparison, router: str, success_threshold: float, resamplings: Sequence[Resampling]) -> dict[str, Any]:
