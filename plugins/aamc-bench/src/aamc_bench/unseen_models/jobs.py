@@ -69,11 +69,7 @@ def with_few_outcomes(dataset: Dataset, newcomers: Sequence[str], count: int, se
 def completed(dataset: Dataset, request: RoutingRequest) -> Dataset:
     """Return a table whose missing cells have a request's expectations, for routers that are trained on complete rows."""
     assert dataset.outcomes is not None
-    pairs = (
-        (dataset.outcomes.known_quality, request.expected.known_quality),
-        (dataset.outcomes.cost_usd, request.expected.cost_usd),
-        (dataset.outcomes.latency_ms, request.expected.latency_ms),
-    )
+    pairs = ((getattr(dataset.outcomes, name), getattr(request.expected, name)) for name in ("known_quality", "cost_usd", "latency_ms"))
     return attrs.evolve(dataset, outcomes=Outcomes(*(np.where(np.isnan(known), expected, known) for known, expected in pairs)))
 
 
