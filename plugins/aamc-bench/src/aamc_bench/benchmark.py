@@ -187,10 +187,18 @@ class Benchmark(ABC):
         results: dict[str, Any] = {}
         errors: list[AamcError] = []
         for stage in self.stages(options, results):
-            found, error = _do(stage, folder, workers)
-            results |= found
-            if error is not None:
+            try:
+                with progress() as shown:
+                    found = run_grid(stage.jobs, folder, 1 if stage.one_at_a_time else workers, shown)
+            except JobsFailed as error:
+                if not error.results:
+                    raise
+                found = dict(error.results)
                 errors.append(error)
+            else:
+                if left_out := left_out_of(found, folder):
+                    errors.append(RoutersLeftOut(left_out))
+            results |= found
         return results, min(errors, key=lambda error: not isinstance(error, JobsFailed), default=None)
 
     def document(self, options: Mapping[str, Any], results: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -220,16 +228,3 @@ def show_tables(tables: Mapping[str, Table]) -> None:
 def distinct(records: Sequence[TableRecord], key: str) -> list[Any]:
     """Return the values of a key in records, each once, in their order."""
     return list(dict.fromkeys(record[key] for record in records))
-
-
-def _do(stage: Stage, folder: Path, workers: int | None) -> tuple[dict[str, Any], AamcError | None]:
-    """Do a stage; return its results, and the error to end with if some of its jobs, or routers of a job, failed."""
-    try:
-        with progress() as shown:
-            results = run_grid(stage.jobs, folder, 1 if stage.one_at_a_time else workers, shown)
-    except JobsFailed as error:
-        if not error.results:
-            raise
-        return dict(error.results), error
-    left_out = left_out_of(results, folder)
-    return results, RoutersLeftOut(left_out) if left_out else None
