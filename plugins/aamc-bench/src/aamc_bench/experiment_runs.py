@@ -102,8 +102,13 @@ def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), instead
         UnknownComponentError: No plugin offers a router or estimator of that name.
         ConfigError: An assignment is for ``router``, though there are several, or for a setting in ``instead``.
     """
+    elsewhere = {"router": "--routers", "routers": "--routers", **(instead or {})}
     for assignment in assignments:
-        _check(assignment, {"router": "--routers", "routers": "--routers", **(instead or {})}, routers[0])
+        key = assignment.partition("=")[0].strip()
+        if key.startswith("router."):
+            raise ConfigError(f"--set {assignment}: there are several routers; name one, as in routers.{routers[0]}.{assignment[7:]}")
+        if key in elsewhere:
+            raise ConfigError(f"--set {assignment} would have no effect; use {elsewhere[key]}")
     named = {"estimator": ESTIMATOR} | {key: value for key, value in given.items() if value is not None}
     settings = settings_from_options({"assignments": tuple(assignments), "routers": ",".join(routers), **named})
     assert settings.routers is not None  # named above
@@ -113,15 +118,6 @@ def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), instead
     if settings.estimator is not None:
         plugins.find("estimator", settings.estimator.name)
     return attrs.evolve(settings, router=settings.routers[routers[0]]).with_absolute_paths(plugins.names("model_pool"))
-
-
-def _check(assignment: str, instead: Mapping[str, str], router: str) -> None:
-    """Raise if an assignment would have no effect."""
-    key = assignment.partition("=")[0].strip()
-    if key.startswith("router."):
-        raise ConfigError(f"--set {assignment}: there are several routers; name one, as in routers.{router}.{assignment[7:]}")
-    if key in instead:
-        raise ConfigError(f"--set {assignment} would have no effect; use {instead[key]}")
 
 
 def try_to_begin(settings: Mapping[str, Any]) -> ExperimentSetup:
