@@ -95,8 +95,11 @@ class ScalabilityBenchmark(Benchmark):
         smallest = min((candidates for _, candidates in times), default=0)
         records = []
         for row in sorted(trained, key=lambda row: row["candidates"]):  # a stable sort keeps the routers' order
-            own, base = (times.get((row["router"], candidates), {}) for candidates in (row["candidates"], smallest))
-            records.append({**row, **own, **_ratios(own, base)})
+            record, base = {**row, **times.get((row["router"], row["candidates"]), {})}, times.get((row["router"], smallest), {})
+            for kind in ("single", "batch"):
+                if f"{kind}_ms" in record and base:
+                    record[f"{kind}_ratio"] = {"value": record[f"{kind}_ms"]["value"] / base[f"{kind}_ms"]["value"]}
+            records.append(record)
         return {"batch": BATCH, "records": records}
 
     def tables(self, document: Mapping[str, Any]) -> dict[str, Table]:
@@ -112,13 +115,6 @@ class ScalabilityBenchmark(Benchmark):
     def figures(self, document: Mapping[str, Any]) -> Mapping[str, Callable[[], Figure]]:
         """Return the figure of times and utilities."""
         return {"scalability": lambda: draw(document)}
-
-
-def _ratios(own: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ratios of a decision's times to those in the smallest pool; empty if either was not timed."""
-    if not own or not base:
-        return {}
-    return {f"{kind}_ratio": {"value": own[f"{kind}_ms"]["value"] / base[f"{kind}_ms"]["value"]} for kind in ("single", "batch")}
 
 
 def draw(document: Mapping[str, Any]) -> Figure:
