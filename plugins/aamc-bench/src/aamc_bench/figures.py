@@ -12,7 +12,7 @@ from aamc_report.results import bounds, number
 from aamc_report.style import Look, name_rows, new_figure, short, styled
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import Transform, offset_copy
+from matplotlib.transforms import offset_copy
 
 from aamc_sdk.storage import replacing, write_bytes
 
@@ -40,20 +40,17 @@ def draw_lines(axes: Axes, x: Sequence[float], lines: Mapping[str, Mapping[float
     """
     page = axes.get_figure(root=True)
     axes.margins(x=0.1)
-    for n, (name, figures) in enumerate(lines.items()):
+    for n, (name, by_x) in enumerate(lines.items()):
+        look, figures = looks[name], [by_x.get(at) or {} for at in x]
+        width, front = (2.0, 3) if look.emphasised else (1.2, 2)
+        style: dict[str, Any] = {"color": look.colour, "zorder": front}
+        values = [number(figure.get("value")) for figure in figures]
+        (line,) = axes.plot(x, values, marker=look.marker, markersize=3.5, linewidth=width, label=short(name), **style)
+        bars = np.array([(at, *bounds(figure.get("ci95"))) for at, figure in zip(x, figures, strict=True)])
+        intervals = axes.vlines(*bars[np.isfinite(bars).all(axis=1)].T, linewidth=0.9, **style)
         place = offset_copy(axes.transData, page, x=LINE_OFFSET * (n - (len(lines) - 1) / 2), units="points")
-        _draw_line(axes, name, looks[name], {at: figures.get(at) or {} for at in x}, place)
-
-
-def _draw_line(axes: Axes, name: str, look: Look, figures: Mapping[float, Interval], place: Transform) -> None:
-    width, front = (2.0, 3) if look.emphasised else (1.2, 2)
-    style: dict[str, Any] = {"color": look.colour, "zorder": front}
-    values = [number(figure.get("value")) for figure in figures.values()]
-    (line,) = axes.plot(list(figures), values, marker=look.marker, markersize=3.5, linewidth=width, label=short(name), **style)
-    bars = np.array([(at, *bounds(figure.get("ci95"))) for at, figure in figures.items()])
-    intervals = axes.vlines(*bars[np.isfinite(bars).all(axis=1)].T, linewidth=0.9, **style)
-    for drawn in (line, intervals):
-        drawn.set_transform(place)  # after plotting, so that the axes' limits are those of the data
+        for drawn in (line, intervals):
+            drawn.set_transform(place)  # after plotting, so that the axes' limits are those of the data
 
 
 def draw_intervals(axes: Axes, values: Mapping[str, Interval], looks: Mapping[str, Look]) -> None:
