@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
@@ -48,9 +47,11 @@ def draw(results: Results) -> Figure:
     left = np.zeros(len(results.routers))
     for (model, colour), name in zip(colours.items(), short_names(list(colours)), strict=True):
         bars = axes.barh(np.arange(len(left)), shares[model], left=left, height=0.7, color=colour, edgecolor=PAPER, linewidth=0.6, label=name)
-        for bar, router, share in zip(bars, results.routers, shares[model], strict=True):
+        letters = on_colour(np.array(to_rgb(colour)))
+        for row, (bar, router, share) in enumerate(zip(bars, results.routers, shares[model], strict=True)):
             tip(bar, f"{router}: {percent(share)} {model}")
-        _write_shares(axes, shares[model], left, colour)
+            if share >= 0.06:
+                axes.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=7, color=letters)
         left += shares[model]
     without_scale(axes, 1)
     name_rows(axes, list(results.routers), results.headline)
@@ -70,12 +71,6 @@ def _shares(results: Results) -> tuple[Mapping[str, Floats], Mapping[str, str]]:
         shares[REST] = 1 - table[:, shown].sum(axis=1)
         named[REST] = MUTED
     return shares, named
-
-
-def _write_shares(axes: Axes, shares: Floats, left: Floats, colour: str) -> None:
-    for row, (share, start) in enumerate(zip(shares, left, strict=True)):
-        if share >= 0.06:
-            axes.text(start + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=7, color=on_colour(np.array(to_rgb(colour))))
 
 
 DRAWING = Drawing("models", "Distribution over models", CAPTION, draw)
