@@ -5,7 +5,7 @@ A failure has a cause where the quality of every candidate is known: on a table,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -154,10 +154,13 @@ def draw(results: Results) -> Figure:
     figure = new_figure(1.9 + 0.25 * len(found.groups))
     shares, failures = figure.subplots(1, 2, sharey=True, width_ratios=(len(found.models) + 2, 6))
     _draw_shares(shares, found)
-    for cause, left, widths in _stacked(headline_causes(results), found.groups):
+    sizes, left = np.array([max(group.size, 1) for group in found.groups]), np.zeros(len(found.groups))
+    for cause, rows in headline_causes(results).items():
+        widths = np.array([(rows & group.rows).sum() for group in found.groups]) / sizes
         bars = failures.barh(np.arange(len(widths)) + 0.5, widths, left=left, height=0.66, color=COLOURS[cause], label=cause.title)
         for bar, group, width in zip(bars, found.groups, widths, strict=True):
             tip(bar, f"{group.name}: {percent(width)} {cause.title.lower()}")
+        left += widths
     _finish(failures)
     return figure
 
@@ -171,16 +174,6 @@ def _draw_shares(axes: Axes, found: Destinations) -> None:
             colour = on_colour(np.asarray(shades(share)))
             axes.text(column + 0.5, row + 0.5, f"{100 * share:.0f}", ha="center", va="center", fontsize=7.5, color=colour)
     as_table(axes, short_names(found.models, 18), [(group.name, group.size) for group in found.groups], slant=38)
-
-
-def _stacked(causes: Mapping[Cause, Rows], groups: Sequence[QueryGroup]) -> Iterator[tuple[Cause, Floats, Floats]]:
-    """Yield the starts and the widths of each cause's bars, ``[G]`` each."""
-    sizes = np.array([max(group.size, 1) for group in groups])
-    left = np.zeros(len(groups))
-    for cause, rows in causes.items():
-        widths = np.array([(rows & group.rows).sum() for group in groups]) / sizes
-        yield cause, left, widths
-        left = left + widths
 
 
 def _finish(axes: Axes) -> None:
