@@ -219,10 +219,10 @@ def _place(error: BaseException, subject: object) -> str:
     raised: BaseException | None = error
     while package and raised is not None:
         lines = reversed(list(walk_stack(raised.frame))) if isinstance(raised, HangError) else walk_tb(raised.__traceback__)
-        own = [(frame, line) for frame, line in lines if _is_of(package, frame.f_globals.get("__name__", ""))]
+        modules = [(frame.f_globals.get("__name__", ""), f"{Path(frame.f_code.co_filename).name}:{line}") for frame, line in lines]
+        own = [place for name, place in modules if name.partition(".")[0] == package and not name.startswith("aamc_sdk.testing.")]
         if own:
-            frame, line = own[-1]
-            return f" ({Path(frame.f_code.co_filename).name}:{line})"
+            return f" ({own[-1]})"
         raised = raised.__cause__
     return ""
 
@@ -231,10 +231,6 @@ def _assertion(error: AssertionError) -> str:
     """Return an assertion without a message as its line of source: ``AssertionError: assert x > 0``."""
     line = extract_tb(error.__traceback__)[-1].line
     return f"AssertionError: {line}" if line else "AssertionError"
-
-
-def _is_of(package: str, module: str) -> bool:
-    return module.partition(".")[0] == package and not module.startswith("aamc_sdk.testing.")
 
 
 def _init_hint(error: BaseException) -> str:

@@ -70,8 +70,8 @@ def make_dataset(size: int, first: int = 0) -> Dataset:
     complexity = (numbers * 0.37) % 1.0
     tool_use = (numbers % 4 == 0).astype(float)
     queries = [
-        Query(_text(str(name), int(n)), needs=frozenset({"tools"} if tool else ()), output_tokens=64 + int(n) % 64)
-        for name, n, tool in zip(category, numbers, tool_use, strict=True)
+        Query(_TEMPLATES[name].format(n=n) + ", please" * (n % 5), needs=frozenset({"tools"} if tool else ()), output_tokens=64 + n % 64)
+        for name, n, tool in zip(category.tolist(), numbers.tolist(), tool_use, strict=True)
     ]
     labels = Labels(complexity=complexity, category=category, tool_use=tool_use)
     references = [str(n) for n in numbers]
@@ -99,10 +99,6 @@ def with_gaps(dataset: Dataset) -> Dataset:
     for values in figures.values():
         values[rows, rows // 5 % len(POOL)] = np.nan
     return attrs.evolve(dataset, outcomes=Outcomes(**figures))
-
-
-def _text(category: str, n: int) -> str:
-    return _TEMPLATES[category].format(n=n) + ", please" * (n % 5)
 
 
 def _outcomes(queries: Sequence[Query], complexity: Floats, numbers: NDArray[np.int_]) -> Outcomes:

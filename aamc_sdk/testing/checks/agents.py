@@ -80,19 +80,15 @@ def check_steps_lead_to_an_answer(subject: Subject) -> None:
     steps = _steps(orchestrator, Budget(steps=4))
     require(steps, "run must yield at least one aamc_sdk.interfaces.Step")
     for step in steps:
-        _require_step(step)
+        require_type(step.content, str, "a step's content must be a text")
+        require_type(step.decision, Decision | None, "a step's decision must be an aamc_sdk.types.Decision or None")
+        known = is_amount(step.cost_usd) and math.isfinite(step.cost_usd)
+        require(known, f"a step's cost must be USD of at least 0, not {step.cost_usd!r}; where it is unknown, give 0")
+        counted = isinstance(step.tokens, Integral) and is_amount(step.tokens)
+        require(counted, f"a step's tokens must be a whole number of at least 0, not {step.tokens!r}; where unknown, give 0")
+        require(isinstance(step.final, bool), f"a step's final must be True or False, not {step.final!r}")
     require_reported(orchestrator, sum(step.cost_usd for step in steps), "a step's cost_usd")
     require([step.final for step in steps] == [False] * (len(steps) - 1) + [True], "the last step must be final, and no other")
-
-
-def _require_step(step: Step) -> None:
-    require_type(step.content, str, "a step's content must be a text")
-    require_type(step.decision, Decision | None, "a step's decision must be an aamc_sdk.types.Decision or None")
-    known = is_amount(step.cost_usd) and math.isfinite(step.cost_usd)
-    require(known, f"a step's cost must be USD of at least 0, not {step.cost_usd!r}; where it is unknown, give 0")
-    counted = isinstance(step.tokens, Integral) and is_amount(step.tokens)
-    require(counted, f"a step's tokens must be a whole number of at least 0, not {step.tokens!r}; where unknown, give 0")
-    require(isinstance(step.final, bool), f"a step's final must be True or False, not {step.final!r}")
 
 
 def check_the_budget_is_kept(subject: Subject) -> None:

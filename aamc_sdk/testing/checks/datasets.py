@@ -23,10 +23,13 @@ def check_what_is_read_is_consistent(subject: Subject) -> None:
     splits = read if isinstance(read, Mapping) else {"all": read}
     unknown = sorted(set(read) - set(_SPLITS)) if isinstance(read, Mapping) else []
     require(not unknown, f"the splits of a dataset are {', '.join(_SPLITS)}, not {', '.join(map(repr, unknown))}")
+    asked: dict[str, str] = {}
     for split, dataset in splits.items():
         require_type(dataset, Dataset, "read must return aamc_sdk.Dataset" + (f" for split {split!r}" if isinstance(read, Mapping) else ""))
         require_consistent(dataset, split)
-    _require_apart(splits)
+        for text in (normalized_text(query.text) for query in dataset.queries):
+            other = asked.setdefault(text, split)
+            require(other == split, f"splits {other!r} and {split!r} share the question {text!r:.60}, so the test is not of unseen questions")
 
 
 def check_reading_twice_gives_the_same(subject: Subject) -> None:
@@ -39,14 +42,6 @@ def check_reading_twice_gives_the_same(subject: Subject) -> None:
     for before, after in ((first[name], second[name]) for name in first):
         found = [*changed(before.queries, after.queries, "queries"), *changed(before.outcomes, after.outcomes, "outcomes")]
         require(not found, f"two reads with the same seed differ in {', '.join(found)}: draw from services.seed only")
-
-
-def _require_apart(splits: Mapping[str, Dataset]) -> None:
-    asked: dict[str, str] = {}
-    for split, dataset in splits.items():
-        for text in (normalized_text(query.text) for query in dataset.queries):
-            other = asked.setdefault(text, split)
-            require(other == split, f"splits {other!r} and {split!r} share the question {text!r:.60}, so the test is not of unseen questions")
 
 
 def require_consistent(dataset: Dataset, split: str = "dataset") -> None:

@@ -102,7 +102,8 @@ def check_shapes_of_a_step(subject: Subject) -> None:
     require(streams.num_envs == _STREAMS, f"num_envs must be {_STREAMS}, not {streams.num_envs}")
     observation, _ = streams.reset(seed=0)
     for _ in range(_STEPS):
-        _require_observation(subject, streams, observation)
+        require(observation.dtype == np.float32, f"observations must be float32, not {observation.dtype}")
+        require(equal(observation, encode(streams.request(), subject.reward).flat(), 1e-4), "observations must be features.encode(request()).flat()")
         preferences = streams.request().preferences.copy()
         observation, reward, terminated, truncated, info = streams.step(_allowed(streams))
         for name, array in {"reward": reward, "terminated": terminated, "truncated": truncated}.items():
@@ -112,12 +113,6 @@ def check_shapes_of_a_step(subject: Subject) -> None:
         _require_info(info, len(subject.train_set))
         expected = (subject.reward.weights(preferences) * info["vector_reward"]).sum(axis=1)
         require(equal(reward, expected, 1e-5), "reward must be info['vector_reward'] weighted by the services' reward and the request's preferences")
-
-
-def _require_observation(subject: Subject, streams: Any, observation: Floats) -> None:
-    expected = encode(streams.request(), subject.reward).flat()
-    require(observation.dtype == np.float32, f"observations must be float32, not {observation.dtype}")
-    require(equal(observation, expected, 1e-4), "observations must be features.encode(request()).flat()")
 
 
 def _require_info(info: dict[str, Any], rows: int) -> None:
