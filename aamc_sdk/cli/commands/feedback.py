@@ -292,16 +292,11 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Addition
             try:
                 entries.append((number, addition_of(line)))
             except DataError as error:
-                yield entries, DataError(_binary_advice(line) or f"line {number}: {error}")
+                noun, store = _binary(line) or ("", "")
+                advice = f"only JSON Lines can be imported; write them with aamc feedback export LINES --store {store}, and import LINES"
+                yield entries, DataError(f"{noun}: {advice}" if noun else f"line {number}: {error}")
                 return
         yield entries, None
-
-
-def _binary_advice(start: bytes) -> str:
-    """Return the error for a file that holds a log in another format, ``""`` for any other."""
-    if (found := _binary(start)) is None:
-        return ""
-    return f"{found[0]}: only JSON Lines can be imported; write them with aamc feedback export LINES --store {found[1]}, and import LINES"
 
 
 @feedback.command()
