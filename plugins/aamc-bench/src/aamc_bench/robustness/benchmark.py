@@ -70,10 +70,15 @@ class RobustnessBenchmark(Benchmark):
         if run is not None:
             if assignments or any(value is not None for value in given.values()):
                 raise ConfigError(f"{run} is measured as it was trained; leave out the options of training")
-            held = _routers_of(RunFolder.open(run), named)
+            opened = RunFolder.open(run)
+            held = opened.router_names
+            missing = [name for name in named or () if name not in held]
+            if missing or not held:
+                raise CheckpointError(f"{opened.folder} holds no router {one_of(missing)} (it holds: {one_of(held)})")
+            measured = list(named or held)
             if SHIFT in chosen:
-                check_trained_here(RunFolder.open(run).settings, held)
-            return options | {"run": str(run.resolve()), "routers": held, "settings": None}
+                check_trained_here(opened.settings, measured)
+            return options | {"run": str(run.resolve()), "routers": measured, "settings": None}
         names = chosen_routers(routers, ROUTERS)
         return options | {"run": None, "routers": names, "settings": settings_of(names, assignments, INSTEAD, **given).to_dict()}
 
@@ -133,14 +138,6 @@ class RobustnessBenchmark(Benchmark):
         if SHIFT not in document["options"]["kinds"] or document["shift"]:
             return ()
         return ["Shift was not measured: the data names fewer categories than there are groups"]
-
-
-def _routers_of(run: RunFolder, named: Sequence[str] | None) -> list[str]:
-    held = run.router_names
-    missing = [name for name in named or () if name not in held]
-    if missing or not held:
-        raise CheckpointError(f"{run.folder} holds no router {one_of(missing)} (it holds: {one_of(held)})")
-    return list(named or held)
 
 
 def noises(options: Mapping[str, Any]) -> list[tuple[str, float]]:
