@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from aamc_experiments.data import split_rows
+from outcomes import whole
 
 from aamc_sdk.config import configure
 from aamc_sdk.interfaces import Services
@@ -41,9 +40,7 @@ BY_USER = {"without users": {"enable_personalization": False}, "linear": {"blend
 
 def load(step: str) -> Dataset:
     """Return LLMRouter's rows for a step."""
-    target = Plugins().load("dataset", "llmrouter")
-    read = target(configure(target.Config, {}), None).read(str(Path(os.environ["AAMC_DATA"]) / "llmrouter"))
-    assert isinstance(read, Dataset)
+    read = whole("llmrouter")
     sides = split_rows([normalized_text(query.text) for query in read.queries], seed=0)
     return read.take(sides["train"] if step == "choose" else np.concatenate((sides["validation"], sides["test"])))
 

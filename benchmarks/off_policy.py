@@ -17,15 +17,13 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import attrs
 import numpy as np
 from aamc_experiments.off_policy import Choices, estimate, refusal
+from outcomes import whole
 
-from aamc_sdk import Services, get_plugin_manager
-from aamc_sdk.routing import LinearReward, default_pool
 from aamc_sdk.types import Floats
 
 LOGGING = ("uniform", "epsilon 0.3", "epsilon 0.05")
@@ -46,9 +44,9 @@ class Case:
 
 def table() -> Floats:
     """Return LLMRouter's qualities with a tenth candidate, ``[Q, 10]``."""
-    services = Services(pool=default_pool(), reward=LinearReward(), make=lambda *_: None)
-    dataset = get_plugin_manager().make("dataset", "llmrouter", services).read(str(Path(os.environ["AAMC_DATA"]) / "llmrouter"))
-    quality: Floats = dataset.outcomes.known_quality
+    outcomes = whole("llmrouter").outcomes
+    assert outcomes is not None
+    quality = outcomes.known_quality
     return np.column_stack((quality, np.median(quality, axis=1)))
 
 
