@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -57,11 +57,7 @@ class Speed(NamedTuple):
 
 
 class Watch:
-    """Measures wall-clock and processor time from its making on.
-
-    Args:
-        server_cpu: Returns the processor time of the server in seconds.
-    """
+    """Measures wall-clock and processor time from its making on; ``server_cpu`` returns the processor time of the server in seconds."""
 
     def __init__(self, server_cpu: Callable[[], float]) -> None:
         self._server_cpu = server_cpu
@@ -129,15 +125,9 @@ def decided(count: int) -> list[Record]:
 def measure(
     url: str, records: Sequence[Record], threads: int, at_once: int, keep: Callable[[Store], Sequence[Any]], server_cpu: Callable[[], float]
 ) -> Measured:
-    """Log decisions with feedback in a new log, which is deleted afterwards.
+    """Log decisions with feedback in a new log, which is deleted afterwards; each thread logs ``at_once`` of them at a time.
 
-    Args:
-        url: The server.
-        records: The decisions.
-        threads: Number of threads.
-        at_once: Decisions that each thread logs at once.
-        keep: Returns the entries of the log that a bare client has to write.
-        server_cpu: Returns the processor time of the server in seconds.
+    ``keep`` returns the entries of the log that a bare client has to write, ``server_cpu`` the processor time of the server in seconds.
     """
     with new_log(url) as store:
         groups: list[int] = []
@@ -166,13 +156,7 @@ def new_log(url: str) -> Iterator[Any]:
 
 
 def bytes_of(url: str, records: Sequence[Record], used: Callable[[Any], float]) -> dict[str, int]:
-    """Return the bytes of a decision, and of one with feedback.
-
-    Args:
-        url: The server.
-        records: The decisions.
-        used: Returns the bytes that a store takes.
-    """
+    """Return the bytes of a decision, and of one with feedback; ``used`` returns those that a store takes."""
     with new_log(url) as store:
         empty = used(store)
         for start in range(0, len(records), 500):
@@ -239,28 +223,39 @@ def bare_postgres(url: str, measured: Measured, how: str, server_cpu: Callable[[
     return speed
 
 
-def postgres(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]:
-    """Measure the store and the bare client in turns."""
+def in_turns(
+    url: str,
+    records: Sequence[Record],
+    rounds: int,
+    keep: Callable[[Store], Sequence[Any]],
+    server_cpu: Callable[[], float],
+    bare: Mapping[str, Callable[[Measured], Speed]],
+) -> dict[str, Any]:
+    """Measure the store and each bare client in turns, and return their figures by workload."""
     figures: dict[str, Any] = {}
+    for name, (threads, at_once) in WORKLOADS.items():
+        store, found, groups = list[Speed](), {how: list[Speed]() for how in bare}, 0.0
+        for _ in range(rounds):
+            measured = measure(url, records, threads, at_once, keep, server_cpu)
+            store.append(measured.speed)
+            groups = statistics.mean(measured.groups)
+            for how, write in bare.items():
+                found[how].append(write(measured))
+        per_second, cpu_us = (statistics.median(figure) for figure in zip(*store, strict=True))
+        about = {"per_second": round(per_second), "cpu_us": round(cpu_us, 1), "group": round(groups, 1)}
+        figures[name] = about | {how: compared(store, speeds) for how, speeds in found.items()}
+    return figures
+
+
+def postgres(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]:
+    """Measure the log on PostgreSQL."""
     with psycopg.connect(url) as connection:
         settings = {name: connection.execute(f"SHOW {name}").fetchone()[0] for name in ("server_version", "fsync", "synchronous_commit")}  # type: ignore[index]
         (postmaster,) = connection.execute("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)::int").fetchone()  # type: ignore[misc]
     server_cpu = partial(postgres_cpu, postmaster)
-    for name, (threads, at_once) in WORKLOADS.items():
-        store, bare, groups = list[Speed](), {"insert": list[Speed](), "copy": list[Speed]()}, 0.0
-        for _ in range(rounds):
-            measured = measure(url, records, threads, at_once, kept_in_postgres, server_cpu)
-            store.append(measured.speed)
-            groups = statistics.mean(measured.groups)
-            for how, found in bare.items():
-                found.append(bare_postgres(url, measured, how, server_cpu))
-        figures[name] = {**of_store(store, groups), **{how: compared(store, found) for how, found in bare.items()}}
+    bare = {how: partial(bare_postgres, url, how=how, server_cpu=server_cpu) for how in ("insert", "copy")}
+    figures = in_turns(url, records, rounds, kept_in_postgres, server_cpu, bare)
     return {"settings": settings, "bytes": bytes_of(url, records, lambda store: store.health()["size_bytes"]), **figures}
-
-
-def of_store(store: Sequence[Speed], groups: float) -> dict[str, float]:
-    per_second, cpu_us = (statistics.median(figure) for figure in zip(*store, strict=True))
-    return {"per_second": round(per_second), "cpu_us": round(cpu_us, 1), "group": round(groups, 1)}
 
 
 def kept_in_redis(store: Any) -> Sequence[Any]:
@@ -296,21 +291,13 @@ def bare_redis(url: str, measured: Measured) -> Speed:
 
 
 def on_redis(url: str, records: Sequence[Record], rounds: int) -> dict[str, Any]:
-    """Measure the store and the bare client in turns."""
-    figures: dict[str, Any] = {}
+    """Measure the log on Redis."""
     with redis.Redis.from_url(url) as client:
         sizes = {
             "memory": bytes_of(url, records, lambda _: client.info("memory")["used_memory"]),
             "disk": bytes_of(url, records, lambda _: rewritten(client)),
         }
-        for name, (threads, at_once) in WORKLOADS.items():
-            store, bare, groups = list[Speed](), list[Speed](), 0.0
-            for _ in range(rounds):
-                measured = measure(url, records, threads, at_once, kept_in_redis, partial(redis_cpu, client))
-                store.append(measured.speed)
-                groups = statistics.mean(measured.groups)
-                bare.append(bare_redis(url, measured))
-            figures[name] = {**of_store(store, groups), "bare": compared(store, bare)}
+        figures = in_turns(url, records, rounds, kept_in_redis, partial(redis_cpu, client), {"bare": partial(bare_redis, url)})
         settings = {name: client.config_get(name)[name] for name in ("appendonly", "appendfsync")}
     return {"settings": settings, "bytes": sizes, **figures}
 
