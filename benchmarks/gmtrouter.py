@@ -26,10 +26,7 @@ from speed.clock import cpu_s
 sys.path.append(str(Path(__file__).parents[1] / "plugins/aamc-gmtrouter/tests"))
 from taste_world import TasteWorld, WorldSettings, WorldTrial  # it is next to the tests that use it too
 
-SETTINGS = {
-    "w=0": {},
-    "w=0.5": {"query_weight": 0.5},
-}
+SETTINGS = {"w=0": {}, "w=0.5": {"query_weight": 0.5}}
 SUPPORT = ("0", "1", "3", "10")
 OTHERS: dict[str, dict[str, Any]] = {
     "d=16, 12 models, w=0.5": {"dimensions": 16, "models": 12, "query_weight": 0.5},
@@ -49,7 +46,7 @@ def interval(values: list[float]) -> dict[str, float]:
 def world_areas(settings: dict[str, Any], worlds: int, with_graph: int, folder: Path) -> dict[str, Any]:
     """Return areas under the ROC curve over worlds, by router and number of ratings; the first worlds also train the graph network."""
     rows: dict[str, list[list[float]]] = {"gmtrouter": [], "user-ridge": [], "posterior": []}
-    above, near, opposite, shuffled, used, gains, seconds = [], [], [], [], 0, [], ([], [])
+    opposite, shuffled, used, gains, seconds = [], [], 0, [], ([], [])
     for seed in range(worlds):
         began = time.process_time()
         trial = WorldTrial(
@@ -60,8 +57,6 @@ def world_areas(settings: dict[str, Any], worlds: int, with_graph: int, folder: 
         areas["posterior"] = trial.posterior_areas()
         for name in rows:
             rows[name].append(areas[name])
-        above.append(np.subtract(areas["gmtrouter"], areas["user-ridge"]).tolist())
-        near.append(np.subtract(areas["gmtrouter"], areas["posterior"]).tolist())
         opposite.append(trial.areas(trial.world.opposite)["gmtrouter"][3])
         order = np.random.default_rng(seed).permutation(len(users))
         donor = {users[place]: users[other] for place, other in zip(order, np.roll(order, 1), strict=True)}
@@ -70,7 +65,8 @@ def world_areas(settings: dict[str, Any], worlds: int, with_graph: int, folder: 
         if seed < with_graph:
             gains.append({name: trial.metrics[name] for name in ("graph_gain", "graph_gain_error")})
     named = {name: cells(found) for name, found in rows.items()}
-    differences = {"above_ridge": cells(above), "minus_posterior": cells(near)}
+    others = {"above_ridge": "user-ridge", "minus_posterior": "posterior"}
+    differences = {name: cells(np.subtract(rows["gmtrouter"], rows[other]).tolist()) for name, other in others.items()}
     checks: dict[str, Any] = {
         "opposite": interval(opposite),
         "shuffled": interval(shuffled),
