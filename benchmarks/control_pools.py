@@ -62,7 +62,6 @@ def measure(size: int, number: int, further: list[str]) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(range(2, 9)))
     parser.add_argument("--pools", type=int, default=2, help="pools of each size")

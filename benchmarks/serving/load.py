@@ -38,17 +38,9 @@ end
 def buffered(
     url: str, body: str, headers: dict[str, str], *, at_once: int, seconds: float, varied: bool, core: int, folder: Path
 ) -> dict[str, float]:
-    """Send requests for some time; return ``requests``, ``seconds``, ``errors``, ``p50_ms`` and ``p99_ms``.
+    """Send requests over ``at_once`` connections for some time; return ``requests``, ``seconds``, ``errors``, ``p50_ms`` and ``p99_ms``.
 
-    Args:
-        url: The full URL.
-        body: The request; ``NUMBER`` in it becomes each request's number if ``varied``.
-        headers: Further headers.
-        at_once: Connections.
-        seconds: For how long.
-        varied: Whether each request differs.
-        core: The core of the load.
-        folder: Where wrk's script is put.
+    ``NUMBER`` in the body becomes each request's number if ``varied``. The folder gets wrk's script.
     """
     wrk = shutil.which("wrk")
     if wrk is None:

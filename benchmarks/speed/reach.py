@@ -51,12 +51,7 @@ class _Reached(Exception):  # no error: it ends a training that has got where it
 
 
 class Course:
-    """The progress of a training over steps and CPU time, without the time of measuring it.
-
-    Args:
-        world: Where it practises.
-        enough: What share of the way is far enough.
-    """
+    """The progress of a training in a world over steps and CPU time, without the time of measuring it; ``enough`` is the share of the way to go."""
 
     def __init__(self, world: QueueEnvironment, enough: float = WAY) -> None:
         self._world = world
