@@ -24,8 +24,6 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "evaluation": ("evaluation:measure",),
 }
 """The functions that measure each part."""
-FULL = ("full", "paper")
-"""The presets that do not shorten long work."""
 COLUMNS = (
     Column("measured", key="value", write=significant(3)),
     Column("compared", key="other", write=significant(3)),
@@ -55,7 +53,7 @@ class SpeedBenchmark(Benchmark):
         return {"parts": list(dict.fromkeys(named)), "preset": preset or "quick"}
 
     def jobs(self, options: Mapping[str, Any]) -> list[GridJob]:
-        full = options["preset"] in FULL
+        full = options["preset"] == "full"
         functions = [function for part in options["parts"] for function in PARTS[part]]
         return [GridJob(function.replace(":", "-"), f"speed.{function}", {"full": full}) for function in functions]
 
