@@ -363,17 +363,11 @@ def tested(data: Decisions, document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def compared_intervals(stated: dict[Place, tuple[Any, Any]], resampled: dict[Place, Array], noise: float) -> list[str]:
-    """Return the intervals that do not agree with those of other resamples, whose widths have a relative error of ``noise``."""
-    return [
-        f"{'/'.join(place)} has the interval {interval}, but another one with other resamples"
-        for place, (_, interval) in stated.items()
-        if not agree(place, interval, resampled[place], noise)
-    ]
-
-
 def agree(place: Place, interval: list[float] | None, drawn: Array, noise: float = 0.0) -> bool:
-    """Return whether each bound agrees within five standard errors with that of figures on other resamples; null stands for infinity."""
+    """Return whether each bound agrees within five standard errors with that of figures on other resamples; null stands for infinity.
+
+    ``noise`` is the relative error of the resamples' widths.
+    """
     known = np.sort(drawn[~np.isnan(drawn)])
     if interval is None:
         return place[-1] == "n" or place[0] == "zero_router" or len(known) < 0.99 * len(drawn) or bool(np.isinf(known).mean() > 0.9)
@@ -429,9 +423,10 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
         if len(members) < 2:  # no interval follows from a single unit
             draws = [{} for _ in draws]
         found.append({place: np.array([math.nan if draw.get(place) is None else draw[place] for draw in draws]) for place in stated})
-    if found:
-        resampled = {place: two_way([each[place] for each in found]) for place in stated}
-        lines += compared_intervals(stated, resampled, 0.05 if len(found) > 1 else 0.0)  # the widths over three units make up one
+    noise = 0.05 if len(found) > 1 else 0.0  # the widths over three units make up one
+    for place, (_, interval) in stated.items() if found else ():
+        if not agree(place, interval, two_way([each[place] for each in found]), noise):
+            lines.append(f"{'/'.join(place)} has the interval {interval}, but another one with other resamples")
     return lines
 
 
