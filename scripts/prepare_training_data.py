@@ -65,13 +65,12 @@ def optimal(outcomes: Dataset | None, pool: Pool) -> Mapping[str, str]:
     """Return the cheapest model that answers each measured question right."""
     if outcomes is None or outcomes.outcomes is None or outcomes.outcomes.quality is None:
         return {}
-    names = [name for name in outcomes.pool.names if name in pool.names] if outcomes.pool is not None else list(pool.names)
     costs = {spec.name: spec.prices.output for spec in pool if isinstance(spec, ModelSpec) and spec.prices is not None}
-    columns = {name: place for place, name in enumerate(outcomes.pool.names if outcomes.pool is not None else pool.names)}
+    measured = pool if outcomes.pool is None else outcomes.pool
+    columns = {name: place for place, name in enumerate(measured.names) if name in pool.names}
     best = {}
     for query, quality in zip(outcomes.queries, outcomes.outcomes.quality, strict=True):
-        right = [name for name in names if quality[columns[name]] >= RIGHT]
-        if right:
+        if right := [name for name, place in columns.items() if quality[place] >= RIGHT]:
             best[query.text.strip()] = min(right, key=costs.__getitem__)
     return best
 
