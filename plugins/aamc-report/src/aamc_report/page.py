@@ -28,14 +28,7 @@ class Picture:
 
 @attrs.frozen
 class Drawing(Generic[T]):
-    """A figure to draw.
-
-    Attributes:
-        name: The name of its file.
-        title: Its title on the page.
-        caption: Its caption there.
-        draw: Draws it from its data; returns None if there is nothing to draw.
-    """
+    """A figure to draw, with the name of its file; ``draw`` draws it from its data, and returns None if there is nothing to draw."""
 
     name: str
     title: str
@@ -55,14 +48,7 @@ class Drawing(Generic[T]):
 
 @attrs.frozen
 class DisputedQuestion:
-    """A question and the candidates that routers chose for it.
-
-    Attributes:
-        sha256: The SHA-256 of its text.
-        category: The category, or nothing.
-        answers: The chosen candidates, the most frequent first.
-        text: The text; None if it is unknown.
-    """
+    """A question and the candidates that routers chose for it, the most frequent first; None as its text if only its SHA-256 is known."""
 
     sha256: str
     category: str
@@ -74,15 +60,7 @@ class DisputedQuestion:
 class Section:
     """A part of a page with a heading; the page shows the attributes in this order.
 
-    Attributes:
-        name: The anchor of links.
-        title: The heading.
-        lead: A sentence below the heading, or nothing.
-        pictures: Figures.
-        numbers: Tables of the figures' data, folded in.
-        tables: Further tables.
-        questions: Questions and their answers.
-        notes: Sentences.
+    ``name`` is the anchor of links, ``lead`` a sentence below the heading, and ``numbers`` are tables of the pictures' data, folded in.
     """
 
     name: str
@@ -102,15 +80,9 @@ class Section:
 
 @attrs.frozen(kw_only=True)
 class Page:
-    """A page.
+    """A page, without facts that are unknown (None or empty) and sections that are empty.
 
-    Attributes:
-        kind: The kind of page, in small type above the title.
-        title: The title.
-        summary: A summary, or nothing.
-        facts: Names and values; unknown values are left out.
-        sections: The sections; empty ones are left out.
-        configuration: Texts to fold in at the end, by their titles.
+    ``kind`` stands in small type above the title; ``configuration`` holds texts to fold in at the end, by their titles.
     """
 
     kind: str

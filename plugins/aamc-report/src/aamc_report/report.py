@@ -20,15 +20,12 @@ from aamc_sdk.types import Floats
 
 
 def write_report(folder: Path, page: Path | None = None, *, texts: bool = True) -> Path:
-    """Write the page of a run and ``figures/*.png``, each file whole or not at all.
+    """Write the page of a run and ``figures/*.png``, each file whole or not at all, and return the page's path.
 
     Args:
         folder: The run's folder.
         page: The page's path, which alone is written then; ``report.html`` and the figures in the folder when None.
         texts: Whether the page shows texts of questions, which are read from the run's data again.
-
-    Returns:
-        The page's path.
 
     Raises:
         CheckpointError: The folder is not a run, or one of its files is missing or damaged.

@@ -30,14 +30,7 @@ METRICS = ("mean_quality", "mean_cost_usd")
 
 @attrs.frozen
 class Pair:
-    """A run and the first run, with which it is compared.
-
-    Attributes:
-        run: The run's name.
-        other: The first run's name.
-        differences: The differences by metric; empty if the runs cannot be paired.
-        why_not: The reason why they cannot, or nothing.
-    """
+    """The names of a run and of the first run, with their differences by metric, or the reason why they cannot be paired."""
 
     run: str
     other: str
@@ -46,11 +39,7 @@ class Pair:
 
 
 def pairs(runs: Mapping[str, Results]) -> Sequence[Pair]:
-    """Compare each run's own router with that of the first run.
-
-    Returns:
-        A pair for each later run. The p values are corrected for all of them.
-    """
+    """Compare each later run's own router with that of the first run; the p values are corrected for all pairs."""
     (name, first), *_ = runs.items()
     others = dict(islice(runs.items(), 1, None))
     reasons = {other: why_not_paired(first, results) for other, results in others.items()}

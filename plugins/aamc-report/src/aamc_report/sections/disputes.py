@@ -36,11 +36,8 @@ def disputes(comparison: Comparison, headline: int, maximum: int) -> list[Disput
     """Return the questions on which routers disagree most at the headline's preference.
 
     Disagreement is the probability that two routers, drawn with replacement, choose differently. Equally disputed questions are
-    ordered by the difference of the choices' qualities, the largest first.
-
-    Returns:
-        Only questions on which routers disagree, each text once. Routers that choose the same candidate for all questions, at
-        random, or knowing the outcome do not count, though their choice is shown.
+    ordered by the difference of the choices' qualities, the largest first, and each text comes once. Routers that choose the same candidate for all
+    questions, at random, or knowing the outcome do not count, though their choice is shown.
     """
     chosen = comparison.chosen[:, HEADLINE]
     parties = [r for r, name in enumerate(comparison.routers.tolist()) if name not in WITHOUT_OPINION and len(np.unique(chosen[r])) > 1]
@@ -105,8 +102,7 @@ def _excerpt(text: str) -> str:
 def find_texts(run: RunFolder, wanted: Collection[str]) -> Mapping[str, str]:
     """Read a run's data again and return the texts of some questions, by the SHA-256 of each; a run's folder holds only hashes.
 
-    Returns:
-        The texts that are found: none if the data is gone or no plugin reads it, fewer if it has changed.
+    None is found if the data is gone or no plugin reads it, fewer if it has changed.
     """
     found: dict[str, str] = {}
     with suppress(AamcError, OSError):  # a report is complete without texts

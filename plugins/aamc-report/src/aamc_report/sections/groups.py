@@ -20,12 +20,7 @@ ALL_QUERIES = "All queries"
 
 @attrs.frozen(eq=False)
 class QueryGroup:
-    """The queries of a category, or all.
-
-    Attributes:
-        name: The group's name.
-        rows: The queries in the group, ``[Q]``.
-    """
+    """The queries of a category, or all: the group's name, and whether each query is in it, ``[Q]``."""
 
     name: str
     rows: NDArray[np.bool_]
