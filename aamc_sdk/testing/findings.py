@@ -30,11 +30,7 @@ CHECK_SECONDS = 600.0
 
 
 class HangError(Exception):
-    """Raised when a check does not end in time.
-
-    Attributes:
-        frame: The frame that its thread was in.
-    """
+    """Raised when a check does not end in time, with the frame that its thread was in."""
 
     def __init__(self, message: str, frame: FrameType | None) -> None:
         super().__init__(message)

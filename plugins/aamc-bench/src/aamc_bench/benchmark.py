@@ -94,12 +94,7 @@ WIDTH = 240
 
 @attrs.frozen
 class Stage:
-    """Jobs that may run in parallel.
-
-    Attributes:
-        jobs: The jobs.
-        one_at_a_time: Whether each job runs alone, so that its times can be compared.
-    """
+    """Jobs that may run in parallel, unless each runs alone so that their times can be compared."""
 
     jobs: Sequence[GridJob]
     one_at_a_time: bool = False

@@ -19,11 +19,7 @@ SEVERAL_RUNS = {"seed": "--seeds", **dict.fromkeys(("dataset", "dataset.name", "
 
 
 class DatasetsBenchmark(Benchmark):
-    """A benchmark whose options have ``datasets``, ``seeds``, and the ``settings`` that all runs share.
-
-    Attributes:
-        function: The jobs' function.
-    """
+    """A benchmark whose options have ``datasets``, ``seeds``, and the ``settings`` that all runs share; its jobs call ``function``."""
 
     function: ClassVar[str]
 

@@ -58,11 +58,7 @@ class GridJob:
 
 
 class JobsFailed(AamcError):
-    """Raised at the end of a grid if jobs failed; the other jobs are done.
-
-    Attributes:
-        results: The results of the other jobs, by key.
-    """
+    """Raised at the end of a grid if jobs failed; ``results`` are those of the other jobs, by key."""
 
     def __init__(self, results: Mapping[str, Any], failures: Mapping[str, str], folder: Path) -> None:
         (key, why), *_ = failures.items()

@@ -158,11 +158,8 @@ def figure(values: Floats, units: int | None = None) -> dict[str, Any]:
     """Return ``{"value", "ci95"}`` of a value and its resamples ``[1 + B]``.
 
     The interval is None if the metric applies to too few resamples. A cost is infinite if a resample does not reach the quality,
-    so the interval's upper bound may be infinite: null in JSON.
-
-    Args:
-        values: The value and its resamples.
-        units: For a share, the number of independent units: a share of 0 or 1, which all resamples repeat, then has the exact interval.
+    so the interval's upper bound may be infinite: null in JSON. For a share, ``units`` is the number of independent units: a share of 0 or 1, which
+    all resamples repeat, then has the exact interval.
     """
     if units is not None:
         bounds = share_interval(values[1:], float(values[0]), units)

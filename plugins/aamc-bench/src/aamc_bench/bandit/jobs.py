@@ -28,13 +28,9 @@ from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Floats
 
 
 def replay(make: Callable[[], Router], stream: Stream, seed: int, name: str) -> NDArray[np.intp]:
-    """Return the column of the candidate that a router chose in each decision, ``[T]``.
+    """Return the column of the candidate that a router chose in each decision, ``[T]``; ``make`` returns a fresh router.
 
-    Args:
-        make: Returns a fresh router.
-        stream: The stream.
-        seed: The seed of the draws.
-        name: The prefix of the decisions' ids; a router with the same scores draws the same candidates in every scenario.
+    The decisions' ids begin with ``name``: a router with the same scores draws the same candidates in every scenario.
     """
     router, columns = make(), {candidate: m for m, candidate in enumerate(stream.request.pool.names)}
     due: defaultdict[int, list[int]] = defaultdict(list)

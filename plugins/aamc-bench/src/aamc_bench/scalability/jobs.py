@@ -45,11 +45,7 @@ ODDS_SPREAD, CATEGORY_SPREAD = 0.3, 0.2
 def grow(pool: Pool, world: SimulatedWorld, size: int, seed: int) -> tuple[Pool, SimulatedWorld]:
     """Return a pool of some size and the world with its candidates' skills; a larger pool contains every smaller one.
 
-    Args:
-        pool: Candidates with prices, latencies and skills in the world. A smaller pool's candidates are spread over its prices.
-        world: The skills.
-        size: The number of candidates, at least 2.
-        seed: The seed of the variations.
+    The candidates of a pool that is smaller than the given one are spread over its prices.
 
     Raises:
         PoolError: The size is too small, or a candidate lacks prices, latency or skill.
@@ -122,11 +118,7 @@ RUN = "run"
 
 
 def train(folder: Path, progress: Progress, settings: Mapping[str, Any], size: int) -> list[dict[str, Any]]:
-    """Train routers in a pool of some size, grown from the pool of the settings, and compare them there at the headline's preference.
-
-    Returns:
-        For each router its name, the size, and its :func:`utilities`.
-    """
+    """Train routers in a pool of some size, grown from the pool of the settings; return the name, the size and the :func:`utilities` of each."""
     experiment = _experiment(folder, progress, settings, size)
     with locked(experiment.run.folder):
         setup = experiment.begin()
@@ -158,10 +150,9 @@ def _experiment(folder: Path, progress: Progress, settings: Mapping[str, Any], s
 
 
 def utilities(comparison: Comparison, reward: Reward, resamplings: Sequence[Resampling]) -> dict[str, dict[str, Any]]:
-    """Return each router's mean utility at the headline's preference, and its share of the way from random to oracle.
+    """Return by router ``utility``, its mean at the headline's preference, and ``share``.
 
-    Returns:
-        By router ``utility`` and ``share``, (utility - random's) / (oracle's - random's); null if these two are equal.
+    ``share`` is (utility - random's) / (oracle's - random's); null if these two are equal.
     """
     names = comparison.routers.tolist()
     weights = comparison.preferences[HEADLINE][None]

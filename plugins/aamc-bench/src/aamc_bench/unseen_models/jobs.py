@@ -105,13 +105,7 @@ def measure(folder: Path, progress: Progress, settings: Mapping[str, Any], newco
 class NewcomerExperiment:
     """Training and comparison with one choice of newcomers.
 
-    Attributes:
-        settings: The run's settings.
-        plugins: Where components come from.
-        progress: Where to report.
-        full: The data with all outcomes; its reward measures all levels, so that their utilities are in one unit.
-        newcomers: The newcomers' names.
-        folder: The job's folder.
+    ``full`` is the data with all outcomes; its reward measures all levels, so that their utilities are in one unit.
     """
 
     settings: Settings
