@@ -36,12 +36,8 @@ AGREEMENT = 0.5
 def stream(seed: int, feedback: int, share: float, difference: float, drift: bool = False) -> list[JudgedDecision]:
     """Return the decisions with feedback of one trial.
 
-    Args:
-        seed: The seed of all randomness.
-        feedback: The number of judged decisions.
-        share: The probability that the challenger serves.
-        difference: Its success probability minus that of the stable router, where their choices differ.
-        drift: Whether success falls from 0.9 to 0.3 during the trial, while the share grows from 0.1 to 0.5.
+    ``share`` is the probability that the challenger serves, ``difference`` its success probability minus that of the stable router, where their
+    choices differ. With ``drift``, success falls from 0.9 to 0.3 during the trial, while the share grows from 0.1 to 0.5.
     """
     generator = np.random.default_rng(seed)
     progress = np.linspace(0, 1, feedback)

@@ -101,13 +101,7 @@ def compared(store: Sequence[Speed], bare: Sequence[Speed]) -> dict[str, float]:
 
 @attrs.frozen
 class Measured:
-    """The measurement of a store.
-
-    Attributes:
-        speed: Its speed.
-        groups: The number of entries in each of its transactions.
-        kept: The entries for the bare client to write, in log order.
-    """
+    """A store's speed, the number of entries in each of its transactions, and the entries for the bare client to write, in log order."""
 
     speed: Speed
     groups: Sequence[int]

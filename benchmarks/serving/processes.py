@@ -50,16 +50,7 @@ def resident_mb(pid: int) -> float:
 
 @attrs.define
 class Server:
-    """A server's process.
-
-    Attributes:
-        name: Its name in the figures.
-        url: Its base URL, without ``/v1``.
-        process: The process.
-        start_s: Wall-clock time until it was ready.
-        headers: Headers of requests.
-        model: The model to ask for.
-    """
+    """A server's process, with its base URL without ``/v1``, the wall-clock time until it was ready, and the headers and the model of requests."""
 
     name: str
     url: str

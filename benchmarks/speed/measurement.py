@@ -9,16 +9,9 @@ import attrs
 
 @attrs.frozen(kw_only=True)
 class Measurement:
-    """A measured value.
+    """A measured value, or None and the reason why, compared with another one of the same unit.
 
-    Attributes:
-        what: The subject of the measurement.
-        unit: The unit of both values.
-        value: The value, None if it could not be measured.
-        beside: The subject of the comparison.
-        other: The comparison's value.
-        goal: The goal for the value or the ratio, in words.
-        why: The reason for a missing value.
+    ``what`` and ``beside`` are the subjects of the two; ``goal`` is the goal for the value or the ratio, in words.
     """
 
     what: str

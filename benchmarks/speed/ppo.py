@@ -71,12 +71,8 @@ def operations(config: PPOConfig, query: int, candidates: int) -> float:
     """Return the floating-point operations of the necessary products of training, for each decision: see :func:`aamc_ppo.ppo.utility`.
 
     A product of B x I and I x O matrices takes 2 I O operations a row. Going back it takes as many for the weights, and as
-    many for the inputs where these depend on parameters. A rollout goes forward once, an epoch forward and back.
-
-    Args:
-        config: The options.
-        query: Query features Q.
-        candidates: M.
+    many for the inputs where these depend on parameters. A rollout goes forward once, an epoch forward and back. ``query`` is Q, the number of
+    query features.
     """
     heads = 3 * (config.embedding + PAIR_WIDTH)
     first = query * config.hidden + (query + 3 + 2 * PAIR_WIDTH) * config.hidden  # into both hidden layers: nothing to go back to
