@@ -61,13 +61,14 @@ def place_labels(axes: Axes, labels: Sequence[Label], avoid: Floats) -> None:
     The axes must be complete except for the labels.
     """
     axes.figure.canvas.draw()  # fixes the layout and with it the positions of points
-    centres = axes.transData.transform(avoid)
+    centres, frame = axes.transData.transform(avoid), axes.bbox.extents
     taken = np.concatenate((centres - CLEARANCE, centres + CLEARANCE), axis=1)
     places, written = _places(), np.empty((0, 4))
     for label in labels:
         boxes, leaders = _boxes(axes, label, places), _leaders(axes, label, places)
         crossed = np.array([len(leader) > 0 and bool(_overlaps(leader, written).any()) for leader in leaders])
-        free = np.flatnonzero(_inside(boxes, axes) & ~_overlaps(boxes, taken).any(axis=1) & ~crossed)
+        inside = ((boxes[:, :2] >= frame[:2]) & (boxes[:, 2:] <= frame[2:])).all(axis=1)
+        free = np.flatnonzero(inside & ~_overlaps(boxes, taken).any(axis=1) & ~crossed)
         if len(free):
             written = np.concatenate((written, boxes[free[:1]]))
             taken = np.concatenate((taken, boxes[free[:1]], leaders[free[0]]))
@@ -90,11 +91,6 @@ def _leaders(axes: Axes, label: Label, places: Sequence[_Place]) -> list[Floats]
     along = axes.transData.transform((label.x, label.y)) + np.linspace(0, 1, LEADER_POINTS)[:, None, None] * offsets  # [points, places, 2]
     boxes = np.concatenate((along, along + 1), axis=2)
     return [boxes[:, n] if place.distance >= LEADER else np.empty((0, 4)) for n, place in enumerate(places)]
-
-
-def _inside(boxes: Floats, axes: Axes) -> NDArray[np.bool_]:
-    frame = axes.bbox.extents
-    return np.asarray((boxes[:, :2] >= frame[:2]).all(axis=1) & (boxes[:, 2:] <= frame[2:]).all(axis=1))
 
 
 def _overlaps(boxes: Floats, others: Floats) -> NDArray[np.bool_]:
