@@ -145,7 +145,10 @@ class ShiftExperiment(Experiment):
 
 def without(setup: ExperimentSetup, categories: Sequence[str]) -> ExperimentSetup:
     """Return a setup without some categories in its training and validation rows, and with only these in its test rows."""
-    splits = {name: _of_categories(split, categories, held_out=name == "test") for name, split in setup.splits.items()}
+    splits = {}
+    for name, split in setup.splits.items():
+        assert split.labels.category is not None  # otherwise there is no group
+        splits[name] = split.take(np.flatnonzero(np.isin(split.labels.category, categories) == (name == "test")))
     setup.env.prepare(splits)
     return attrs.evolve(setup, splits=splits)
 
@@ -163,12 +166,6 @@ def categories_of(dataset: Dataset) -> list[str]:
     """Return the categories of a dataset's rows, in alphabetical order."""
     labels = dataset.labels.category
     return [] if labels is None else sorted(set(labels.tolist()) - {""})
-
-
-def _of_categories(split: Dataset, categories: Sequence[str], held_out: bool) -> Dataset:
-    """Return a split's rows of some categories, or of all others."""
-    assert split.labels.category is not None  # otherwise there is no group
-    return split.take(np.flatnonzero(np.isin(split.labels.category, categories) == held_out))
 
 
 def check_trained_here(settings: Settings, routers: Sequence[str]) -> None:
