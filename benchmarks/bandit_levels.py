@@ -54,7 +54,8 @@ def earned(dataset: Dataset, options: Mapping[str, Any], seed: int, users: int, 
     target = Plugins().load("router", "thompson")
     router = target(configure(target.Config, {"discount": 1.0, **options}), Services(pool=dataset.pool, reward=LinearReward(), make=lambda *_: None))
     names, known = np.unique(dataset.labels.category, return_inverse=True)
-    total = 0.0
+    assert dataset.outcomes is not None
+    total, outcomes = 0.0, dataset.outcomes.known_quality
     for step, row in enumerate(rows):
         user = 0 if row_users is None else int(row_users[step])
         queries = [Query(dataset.queries[row].text, user=None if row_users is None else f"user {user}")]
@@ -63,16 +64,11 @@ def earned(dataset: Dataset, options: Mapping[str, Any], seed: int, users: int, 
         request = build_request(queries, dataset.pool, QUALITY_ONLY, estimates=estimates)
         (decision,) = decide(router.score(request), request, [f"{seed}/{step}"], router="thompson", sample=True, seed=seed)
         m = dataset.pool.index(decision.candidate)
-        quality = float(np.clip(outcome(dataset, row, m) + tastes[user, m], 0, 1))
+        quality = float(np.clip(outcomes[row, m] + tastes[user, m], 0, 1))
         feedback = [Feedback(decision_id=decision.id, quality=quality)]
         router.learn(Experience(step, queries, estimates, [decision], feedback, made=1))
         total += quality
     return total / len(rows)
-
-
-def outcome(dataset: Dataset, row: int, candidate: int) -> float:
-    assert dataset.outcomes is not None
-    return float(dataset.outcomes.known_quality[row, candidate])
 
 
 def table(dataset: Dataset, compared: Mapping[str, Mapping[str, Any]], seeds: range, users: int, taste: float) -> dict[str, list[float]]:
