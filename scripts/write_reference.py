@@ -102,18 +102,16 @@ An unknown option or a value of the wrong type is an error. The settings of `aam
 def files(plugins: Plugins) -> Iterator[tuple[Path, str]]:
     """Yield every generated file's path and content."""
     for name, (preset, components, purpose) in CONFIGS.items():
-        simulated = {"pool": pool_to_dict(default_pool()), "world": default_world()} if name == "sim.yaml" else {}
+        simulated = {}
+        if name == "sim.yaml":
+            world = resources.files("aamc_environments").joinpath("default_world.yaml").read_text(encoding="utf-8")
+            simulated = {"pool": pool_to_dict(default_pool()), "world": parse_yaml(world, "default_world.yaml")}
         yield ROOT / "configs" / name, config(plugins, preset, components, purpose, simulated)
     yield REFERENCE / "command-line.md", help_pages(plugins)
     yield REFERENCE / "options.md", option_tables(plugins)
     for name, page in python_reference.pages():
         title, rest = page.split("\n", 1)
         yield REFERENCE / "python" / name, f"{title}\n\n<!-- {WARNING} -->\n{rest}"
-
-
-def default_world() -> Any:
-    """Return the content of the default world's file."""
-    return parse_yaml(resources.files("aamc_environments").joinpath("default_world.yaml").read_text(encoding="utf-8"), "default_world.yaml")
 
 
 def config(plugins: Plugins, preset: str, components: list[tuple[str, str]], purpose: str, simulated: Mapping[str, Any]) -> str:
@@ -212,20 +210,17 @@ def _row(option: dict[str, Any]) -> str:
 def main() -> None:
     """Write the files and remove pages of former modules, or check all of them."""
     generated = dict(files(get_plugin_manager()))
-    stale = []
-    for path in sorted(set((REFERENCE / "python").glob("*.md")) - set(generated)):
-        if "--check" in sys.argv:
-            stale.append(str(path.relative_to(ROOT)))
-        else:
-            path.unlink()
+    former = sorted(set((REFERENCE / "python").glob("*.md")) - set(generated))
+    if "--check" in sys.argv:
+        different = [path for path, content in generated.items() if not path.exists() or path.read_text(encoding="utf-8") != content]
+        if stale := [str(path.relative_to(ROOT)) for path in (*former, *different)]:
+            sys.exit(f"out of date: {', '.join(stale)}; run python scripts/write_reference.py")
+        return
+    for path in former:
+        path.unlink()
     for path, content in generated.items():
-        if "--check" not in sys.argv:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
-        elif not path.exists() or path.read_text(encoding="utf-8") != content:
-            stale.append(str(path.relative_to(ROOT)))
-    if stale:
-        sys.exit(f"out of date: {', '.join(stale)}; run python scripts/write_reference.py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
 
 
 if __name__ == "__main__":
