@@ -103,9 +103,7 @@ class Stage:
 class Benchmark(ABC):
     """A benchmark; subclasses define its options, its jobs, and the document, tables and figures of their results.
 
-    Attributes:
-        command: The command's path, such as ``"bench compare"``.
-        document_name: The name of the JSON document's file.
+    ``command`` is the command's path, such as ``"bench compare"``, and ``document_name`` the name of the JSON document's file.
     """
 
     command: ClassVar[str]
@@ -113,10 +111,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def options(self, **given: Any) -> dict[str, Any]:
-        """Return everything that the result follows from, in JSON types.
-
-        Args:
-            given: The options of the command line, None or empty if not given; these get their defaults.
+        """Return everything that the result follows from, in JSON types; options of the command line that are None or empty get their defaults.
 
         Raises:
             ConfigError: An option has a wrong value.

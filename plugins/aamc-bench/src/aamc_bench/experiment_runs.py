@@ -92,11 +92,8 @@ ESTIMATOR = "tce"
 def settings_of(routers: Sequence[str], assignments: Sequence[str] = (), instead: Mapping[str, str] | None = None, **given: Any) -> Settings:
     """Return a run's settings from the command line's options; the first router is the run's own.
 
-    Args:
-        routers: The routers' names.
-        assignments: The values of ``--set``, such as ``"routers.ppo.learning_rate=1e-4"``.
-        instead: Settings that ``--set`` must not change, and the options to use instead.
-        given: Other options of ``aamc run``, None if not given.
+    ``assignments`` are the values of ``--set``, and ``instead`` holds settings that they must not change, with the options to use instead. Other
+    options of ``aamc run`` are None if not given.
 
     Raises:
         UnknownComponentError: No plugin offers a router or estimator of that name.

@@ -40,11 +40,9 @@ ESTIMATE_ERROR = 0.1
 
 @attrs.frozen
 class ScenarioWorld:
-    """A scenario's environment, with queries of its own distribution and the reward fitted to them.
+    """A scenario's environment with true expectations, queries of its own distribution and the reward fitted to them.
 
-    Attributes:
-        environment: The environment, with true expectations.
-        estimate_error: Standard deviation of the error of ``greedy``'s estimates.
+    ``estimate_error`` is the standard deviation of the error of ``greedy``'s estimates.
     """
 
     environment: QueueEnvironment
