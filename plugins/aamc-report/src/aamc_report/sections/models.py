@@ -41,36 +41,34 @@ def most_chosen(results: Results, counts: Floats) -> list[int]:
 
 def draw(results: Results) -> Figure:
     """Draw each router's shares as stacked bars."""
-    shares, colours = _shares(results)
-    figure = new_figure(0.9 + 0.26 * len(results.routers) + 0.18 * (len(colours) // 4))
+    models = _shares(results)
+    figure = new_figure(0.9 + 0.26 * len(results.routers) + 0.18 * (len(models) // 4))
     axes = figure.subplots()
     left = np.zeros(len(results.routers))
-    for (model, colour), name in zip(colours.items(), short_names(list(colours)), strict=True):
-        bars = axes.barh(np.arange(len(left)), shares[model], left=left, height=0.7, color=colour, edgecolor=PAPER, linewidth=0.6, label=name)
+    for (model, (shares, colour)), name in zip(models.items(), short_names(list(models)), strict=True):
+        bars = axes.barh(np.arange(len(left)), shares, left=left, height=0.7, color=colour, edgecolor=PAPER, linewidth=0.6, label=name)
         letters = on_colour(np.array(to_rgb(colour)))
-        for row, (bar, router, share) in enumerate(zip(bars, results.routers, shares[model], strict=True)):
+        for row, (bar, router, share) in enumerate(zip(bars, results.routers, shares, strict=True)):
             tip(bar, f"{router}: {percent(share)} {model}")
             if share >= 0.06:
                 axes.text(left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center", fontsize=7, color=letters)
-        left += shares[model]
+        left += shares
     without_scale(axes, 1)
     name_rows(axes, list(results.routers), results.headline)
     figure.legend(loc="outside upper left", ncols=4, fontsize=7.5, handlelength=1, handleheight=1)
     return figure
 
 
-def _shares(results: Results) -> tuple[Mapping[str, Floats], Mapping[str, str]]:
+def _shares(results: Results) -> Mapping[str, tuple[Floats, str]]:
     """Return the shares ``[R]`` and the colour of each model, from the cheapest to the most expensive, rarely chosen ones as one."""
     models = results.decisions.candidates.tolist()
     table = np.array([[results.model_share(router, model)[0] for model in models] for router in results.routers])
     shown = most_chosen(results, table.sum(axis=0))
     colours = mpl.colormaps["viridis"](np.linspace(0.08, 0.95, len(shown)))
-    shares = {models[m]: table[:, m] for m in shown}
-    named = {models[m]: to_hex(colour) for m, colour in zip(shown, colours, strict=True)}
+    found = {models[m]: (table[:, m], to_hex(colour)) for m, colour in zip(shown, colours, strict=True)}
     if len(shown) < len(models):
-        shares[REST] = 1 - table[:, shown].sum(axis=1)
-        named[REST] = MUTED
-    return shares, named
+        found[REST] = 1 - table[:, shown].sum(axis=1), MUTED
+    return found
 
 
 DRAWING = Drawing("models", "Distribution over models", CAPTION, draw)
