@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from aamc_bench.robustness.text_noise import KINDS, disturb
+from aamc_bench.robustness.text_noise import KINDS, NEIGHBOURS, disturb
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,3 +69,11 @@ def test_the_share_is_that_of_words_or_texts(kind: str) -> None:
 def test_a_typo_is_one_of_four() -> None:
     found = {disturb("abcd", "typos", 1.0, seed) for seed in range(200)}
     assert found == {"acbd", "abdc", "acd", "abd", "abbcd", "abccd", "avcd", "abxd"}
+
+
+def test_a_letter_is_replaced_by_one_beside_it_on_the_keyboard() -> None:
+    rows = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
+    assert NEIGHBOURS.keys() == set("".join(rows))
+    for row in rows:
+        for place, letter in enumerate(row):
+            assert NEIGHBOURS[letter] in row[max(place - 1, 0) : place] + row[place + 1 : place + 2]

@@ -12,7 +12,7 @@ from random import Random
 
 TYPO_LENGTH = 4
 """The minimum length of a word with a typo."""
-NEIGHBOURS = dict(zip("qwertyuiopasdfghjklzxcvbnm", "wqwrtyuiopsasdfghjkxzxcvbn", strict=True))
+NEIGHBOURS = dict(zip("qwertyuiopasdfghjklzxcvbnm", "wqwertyuiosasdfghjkxzxcvbn", strict=True))
 """A neighbour of each letter on an English keyboard."""
 OPENINGS = ("Hi there! ", "Hello, I hope you are well. ", "Quick question: ", "Sorry to bother you again. ", "  \n", "Okay, so... ")
 CLOSINGS = (" Thanks a lot!", " Thank you in advance.", "\n\n", " Please take your time.", " Cheers", " Any help is appreciated!")
