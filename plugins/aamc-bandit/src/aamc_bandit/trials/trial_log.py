@@ -27,7 +27,7 @@ STATE_SCHEMA = 1
 """The version of the saved statistics."""
 SNAPSHOT = f"canary report {STATE_SCHEMA}, without hints and single candidates"
 """The name of the snapshot that keeps the statistics. It names what they count, so that statistics by another rule are not continued."""
-_FAILED, _ANSWERED, _JUDGED = 1, 2, 4
+_FAILED, _ANSWERED, _JUDGED = 1, 2, 4  # bits: a call of the decision's candidate failed, one was answered, the decision was judged
 _ENDS = {"error": _FAILED, "ok": _ANSWERED}
 _DIGEST = 16
 
@@ -78,8 +78,7 @@ class TrialLog:
     start: int = 0
     entries: int = 0
     _trials: dict[tuple[str, ...], Trial] = attrs.field(factory=dict)
-    _seen: dict[str | bytes, int] = attrs.field(factory=dict)  # bits by a decision's id, or by its digest if the statistics were restored
-    _restored: bool = False
+    _seen: dict[bytes, int] = attrs.field(factory=dict)  # bits by the digest of a decision's id
 
     @property
     def trials(self) -> list[Trial]:
@@ -122,25 +121,21 @@ class TrialLog:
                     found[row.id] = content, noted
         return found
 
-    def _ends(self, decision_id: str) -> int:
-        """Return as bits whether a call of a decision's candidate failed, whether one was answered, and whether the decision was judged."""
-        known = self._seen.get(decision_id)
-        return self._seen.get(_digest(decision_id), 0) if known is None and self._restored else known or 0
-
     def _add_entry(self, row: Row, content: NotedContent, noted: Sequence[_Noted]) -> None:
-        decision, ends = content.decision, self._ends(row.decision_id)
+        decision, key = content.decision, _digest(row.decision_id)
+        ends = self._seen.get(key, 0)
         if ends & _JUDGED:
             return
         if row.kind == ATTEMPT:
             if row.candidate == decision.candidate:
                 call = decode_entry(row.content, CALL, row.id)
-                self._seen[row.decision_id] = ends | _ENDS.get(call.status or ("ok" if call.error is None else "error"), 0)
+                self._seen[key] = ends | _ENDS.get(call.status or ("ok" if call.error is None else "error"), 0)
             return
         feedback = decode_entry(row.content, FEEDBACK, row.id)
         is_hint = is_implicit(feedback.source) and feedback.confidence < 1
         if feedback.quality is None or is_hint or not feedback.weight * feedback.confidence > 0:
             return
-        self._seen[row.decision_id] = _JUDGED
+        self._seen[key] = _JUDGED
         has_failed = ends == _FAILED and row.candidate != decision.candidate
         judged, quality = (decision.candidate, 0.0) if has_failed else (row.candidate, feedback.quality)
         for note, trial in noted:
@@ -170,9 +165,8 @@ class TrialLog:
             )
             for trial in self.trials
         ]
-        seen = {name if isinstance(name, bytes) else _digest(name): ends for name, ends in self._seen.items()}
-        judged = b"".join(sorted(name for name, ends in seen.items() if ends & _JUDGED))
-        calls = {name: ends for name, ends in seen.items() if not ends & _JUDGED}
+        judged = b"".join(sorted(key for key, ends in self._seen.items() if ends & _JUDGED))
+        calls = {key: ends for key, ends in self._seen.items() if not ends & _JUDGED}
         content = msgspec.msgpack.encode(_Saved(STATE_SCHEMA, self.start, trials, judged, calls))
         return Snapshot(self.position, zlib.compress(content, 1), self.epoch, self.last or "")
 
@@ -188,9 +182,7 @@ class TrialLog:
             raise ValueError(str(error)) from error
         self.position, self.epoch, self.last, self.start = snapshot.position, snapshot.epoch, snapshot.last or None, saved.start
         judged = (saved.judged[start : start + _DIGEST] for start in range(0, len(saved.judged), _DIGEST))
-        self._seen = dict.fromkeys(judged, _JUDGED)
-        self._seen.update(saved.calls.items())
-        self._restored = True
+        self._seen = dict.fromkeys(judged, _JUDGED) | saved.calls
         for each in saved.trials:
             trial = Trial(each.kind, *each.labels, stable_version=each.versions[0], candidate_version=each.versions[1])
             trial.judgements = [JudgedDecision(*values) for values in np.frombuffer(each.judgements, "<f8").reshape(-1, 4).tolist()]
