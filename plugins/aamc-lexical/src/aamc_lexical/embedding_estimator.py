@@ -127,18 +127,12 @@ class EmbeddingEstimator(Estimator):
         learned = self._learned
         if learned is None or learned.lengths is None:
             return None
-        from aamc_lexical.answer_lengths import for_pool
-
-        return for_pool(learned.lengths(self._embedding(estimates)), learned.lengths, learned.answering, pool)
+        return learned.answer_lengths(learned.lengths(self._embedding(estimates)), pool)
 
     def out_of_fold_lengths(self, pool: Pool) -> AnswerLengths | None:
         """Return the expected lengths of the training rows' answers, each from models fitted without it; None unless just trained."""
-        learned, tokens = self._learned, self._out_of_fold_tokens
-        if learned is None or learned.lengths is None or tokens is None:
-            return None
-        from aamc_lexical.answer_lengths import for_pool
-
-        return for_pool(tokens, learned.lengths, learned.answering, pool)
+        tokens = self._out_of_fold_tokens
+        return None if tokens is None else self._trained().answer_lengths(tokens, pool)
 
     def out_of_fold(self) -> Floats | None:
         """Return the expected quality ``[N, M]`` of the training rows, each from parts fitted without it; None unless just trained."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-from aamc_lexical.answer_lengths import LengthModel
+from aamc_lexical.answer_lengths import LengthModel, for_pool
 from aamc_lexical.heads.head_weights import HeadWeights
 from aamc_lexical.quality.blend import Blend
 from aamc_lexical.quality.candidate_similarity import CandidateSimilarity, encoded_descriptions, log_prices
@@ -34,7 +34,7 @@ from aamc_lexical.quality.shrinkage import DistanceShrinkage
 from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.storage import read_arrays, read_bytes, read_json, under, write_arrays, write_bytes, write_json
-from aamc_sdk.types import Floats, Pool
+from aamc_sdk.types import AnswerLengths, Floats, Pool
 
 logger = logging.getLogger(__name__)
 
@@ -126,30 +126,26 @@ class TrainedEstimator:
             weights[new] = self.resemblance.weights(encoded_descriptions(unseen, encode), log_prices(unseen.candidates))
         return weights
 
+    def answer_lengths(self, tokens: Floats, pool: Pool) -> AnswerLengths:
+        """Return expected tokens ``[B, K]`` of the answering candidates as those of a pool."""
+        assert self.lengths is not None  # it predicted the tokens
+        return for_pool(tokens, self.lengths, self.answering, pool)
+
     def _estimating_arrays(self) -> dict[str, NDArray[Any]]:
-        arrays: dict[str, NDArray[Any]] = {f"heads/{name}": array for name, array in self.heads.arrays.items()}
-        for part, prefix in ((self.projection, "projection"), (self.text_length, "text_length")):
-            if part is not None:
-                arrays |= {f"{prefix}/{name}": array for name, array in _arrays(part).items()}
-        return arrays
+        heads = {f"heads/{name}": array for name, array in self.heads.arrays.items()}
+        return heads | _arrays({"projection": self.projection, "text_length": self.text_length})
 
     def save(self, folder: Path) -> None:
         """Write ``heads.safetensors``, ``quality.npz`` and ``learned.json``."""
         write_bytes(folder / "heads.safetensors", safetensors.save({n: np.ascontiguousarray(a) for n, a in self._estimating_arrays().items()}))
         arrays: dict[str, Any] = {}
-        if self.blend is not None and self.resemblance is not None:
-            arrays = {"weights": self.blend.weights, "means": self.blend.means}
-            arrays |= {f"trust/{name}": array for name, array in _arrays(self.blend.shrinkage).items()}
-            arrays |= {f"resemblance/{name}": array for name, array in _arrays(self.resemblance).items()}
-            for kind, expert in self.blend.experts.items():
-                arrays |= {f"{kind}/{name}": array for name, array in _arrays(expert).items()}
-        if self.lengths is not None:
-            arrays |= {f"lengths/{name}": array for name, array in _arrays(self.lengths).items()}
-        write_arrays(folder / "quality.npz", arrays)
         names: dict[str, Any] = {"encoder": self.encoder, "category_names": self.category_names, "candidates": self.candidates}
         names |= {"answering": self.answering}
         if self.blend is not None:
+            arrays = {"weights": self.blend.weights, "means": self.blend.means}
+            arrays |= _arrays({"trust": self.blend.shrinkage, "resemblance": self.resemblance, **self.blend.experts})
             names |= {"experts": list(self.blend.experts), "measured_by": list(self.blend.measured_by)}
+        write_arrays(folder / "quality.npz", arrays | _arrays({"lengths": self.lengths}))
         write_json(folder / "learned.json", names)
 
     @classmethod
@@ -166,12 +162,11 @@ class TrainedEstimator:
             saved = safetensors.load(content)
             answering = tuple(names.get("answering", ()))
             heads = HeadWeights(under("heads/", saved))
-            projection = Projection(**under("projection/", saved)) if "projection/centre" in saved else None
             estimating = cls(
                 encoder=names["encoder"],
                 heads=heads,
                 category_names=tuple(names["category_names"]),
-                projection=projection,
+                projection=Projection(**under("projection/", saved)) if "projection/centre" in saved else None,
                 text_length=LengthFeature(**under("text_length/", saved)) if "text_length/scale" in saved else None,
                 lengths=LengthModel(**under("lengths/", arrays)) if answering else None,
                 answering=answering,
@@ -218,7 +213,10 @@ def _expert(kind: str, names: Mapping[str, Any], arrays: Mapping[str, Any], head
     return expert
 
 
-def _arrays(part: Any) -> dict[str, NDArray[Any]]:
-    """Return a part's arrays by name, without the heads and the categories' means, which are saved once."""
-    fields = attrs.asdict(part, recurse=False).items()
-    return {name: np.asarray(value) for name, value in fields if not isinstance(value, HeadWeights | CategoryExpert | None)}
+def _arrays(parts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return the arrays of parts, except those that are None, by ``part/array``.
+
+    The heads and the categories' means are left out of other parts, since they are saved once.
+    """
+    fields = {f"{part}/{name}": value for part, of in parts.items() if of is not None for name, value in attrs.asdict(of, recurse=False).items()}
+    return {name: np.asarray(value) for name, value in fields.items() if not isinstance(value, HeadWeights | CategoryExpert | None)}
