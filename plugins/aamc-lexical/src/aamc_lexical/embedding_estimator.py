@@ -113,8 +113,8 @@ class EmbeddingEstimator(Estimator):
         Raises:
             EstimatesError: The estimates come from another estimator.
         """
-        learned = self._trained()
-        if learned.blend is None:
+        learned = self._learned
+        if learned is None or learned.blend is None:
             return None
         return np.asarray(learned.blend(self._embedding(estimates)) @ self._weights(learned, pool).T)
 

@@ -13,7 +13,7 @@ from aamc_lexical.embedding_estimator import EmbeddingEstimator
 from aamc_lexical.text_length import with_length
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Progress, Services
-from aamc_sdk.types import Estimates, Floats, Pool, Query
+from aamc_sdk.types import Estimates, Floats, Query
 
 if TYPE_CHECKING:
     from aamc_lexical.lexicon import Lexicon
@@ -34,14 +34,6 @@ class LexicalEstimator(EmbeddingEstimator):
     def __init__(self, config: LexicalConfig, services: Services) -> None:
         super().__init__(config, services)
         self._lexicon: Lexicon | None = None
-
-    def quality(self, estimates: Estimates, pool: Pool) -> Floats | None:
-        """Return the expected quality ``[B, M]`` of any pool; None if training had no outcomes.
-
-        Raises:
-            EstimatesError: The estimates come from another estimator.
-        """
-        return None if self._learned is None else super().quality(estimates, pool)
 
     def save(self, folder: Path) -> None:
         """Write the trained parts and the lexicon.
