@@ -84,7 +84,7 @@ class Embedder(abc.ABC):
             known = {text: self._remembered[text] for text in unique if text in self._remembered}
         missing = [text for text in unique if text not in known]
         if len(missing) < MANY_TEXTS:
-            known |= self._compute_few(missing)
+            known |= dict(zip(missing, self._finite(self.tokenize(missing)), strict=True)) if missing else {}  # on the calling thread
         elif (cache := self._cache) is None:
             known |= self._compute(missing, progress or NoProgress())
         else:
@@ -120,10 +120,6 @@ class Embedder(abc.ABC):
         self._remembered |= {text: vector for text, vector in vectors.items() if len(text) <= MAX_REMEMBERED_CHARACTERS}
         while len(self._remembered) > REMEMBERED_TEXTS:
             self._remembered.popitem(last=False)
-
-    def _compute_few(self, texts: list[str]) -> dict[str, Vector]:
-        """Embed the texts of a served request on the calling thread."""
-        return dict(zip(texts, self._finite(self.tokenize(texts)), strict=True)) if texts else {}
 
     def _compute(self, texts: list[str], progress: Progress, keep: Callable[[dict[str, Vector]], None] = lambda _: None) -> dict[str, Vector]:
         """Embed the texts of a dataset in parallel; ``keep`` receives the vectors as they come, ``KEPT_AT_ONCE`` at a time."""
