@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.errors import EstimatesError
 from aamc_sdk.routing import encode_queries
-from aamc_sdk.types import Dataset, Experience, Floats, Pool, RoutingRequest, normalized_text
+from aamc_sdk.types import Dataset, Experience, Floats, Pool, Query, RoutingRequest, normalized_text
 
 Indices = NDArray[np.intp]
 MIN_DEVIATION = 1e-9
@@ -159,20 +159,13 @@ def examples_of(dataset: Dataset, pool: Pool, features: Floats) -> Examples:
     """Return the examples of training rows: outcomes of the M candidates and comparisons between them, with features ``[N, D]``."""
     unknown = np.full((len(dataset), len(pool)), np.nan)
     quality = unknown if dataset.outcomes is None else dataset.outcomes.known_quality
-    comparisons = Comparisons.none() if dataset.experience is None else _comparisons(dataset.experience, pool.names, _first_rows(dataset))
+    comparisons = Comparisons.none() if dataset.experience is None else _comparisons(dataset.experience, pool.names, dataset.queries)
     return Examples(features, quality, Questions.of(dataset), comparisons)
 
 
-def _first_rows(dataset: Dataset) -> dict[str, int]:
-    """Return the first row of each question, by its normalised text."""
-    rows: dict[str, int] = {}
-    for row, query in enumerate(dataset.queries):
-        rows.setdefault(normalized_text(query.text), row)
-    return rows
-
-
-def _comparisons(experience: Experience, names: Sequence[str], rows: dict[str, int]) -> Comparisons:
-    """Return the log's comparisons of known candidates on training questions, without held-out questions of the log."""
+def _comparisons(experience: Experience, names: Sequence[str], queries: Sequence[Query]) -> Comparisons:
+    """Return the log's comparisons of known candidates on training questions, each at its first row, without held-out questions of the log."""
+    rows = {normalized_text(query.text): row for row, query in reversed([*enumerate(queries)])}
     found = [
         (rows[text], names.index(vote.winner), names.index(vote.loser), vote.won, vote.weight)
         for vote in votes(experience)
