@@ -16,7 +16,7 @@ import attrs
 import msgspec
 import numpy as np
 
-from aamc_bandit.trials.trial_notes import CALL, CONTENT, FEEDBACK, NotedContent, TrialNote, notes_of, serving_role
+from aamc_bandit.trials.trial_notes import CALL, CANARY, CONTENT, FEEDBACK, SHADOW, NotedContent, TrialNote, serving_role
 from aamc_bandit.trials.trial_statistics import JudgedDecision, Trial, compare, known_bound
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decode_entry, is_within, read_batches, user_digest
@@ -116,7 +116,8 @@ class TrialLog:
             text = row.content
             if ('"canary"' in text or '"shadow"' in text) and is_within(row.time, self.since, self.until):
                 content = decode_entry(text, CONTENT, row.id)
-                noted = [(note, self._trial(kind, note)) for kind, note in notes_of(content.decision)]
+                notes = ((CANARY, content.decision.notes.canary), (SHADOW, content.decision.notes.shadow))
+                noted = [(note, self._trial(kind, note)) for kind, note in notes if note is not None]
                 if noted:
                     found[row.id] = content, noted
         return found

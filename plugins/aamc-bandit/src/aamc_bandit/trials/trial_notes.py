@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
 
 from aamc_sdk.routing import uniform
@@ -86,14 +84,6 @@ class FeedbackEntry(msgspec.Struct, gc=False):
 
 CONTENT, CALL, FEEDBACK = msgspec.json.Decoder(NotedContent), msgspec.json.Decoder(CallEntry), msgspec.json.Decoder(FeedbackEntry)
 """Decoders of the contents of decisions, calls and feedback."""
-
-
-def notes_of(decision: NotedDecision) -> Iterator[tuple[str, TrialNote]]:
-    """Yield the notes of a decision with the kind of each: canary or shadow."""
-    if decision.notes.canary is not None:
-        yield CANARY, decision.notes.canary
-    if decision.notes.shadow is not None:
-        yield SHADOW, decision.notes.shadow
 
 
 def serving_role(note: TrialNote, decision_id: str, candidate: str) -> str:
