@@ -118,13 +118,13 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, advice: str = RESTORE) -> bytes:
     """Read a whole file.
 
     Raises:
         CheckpointError: The file is missing or cannot be read.
     """
-    return _read(path, lambda file: file.read(), RESTORE)
+    return _read(path, lambda file: file.read(), advice)
 
 
 def write_text(path: Path, content: str) -> None:

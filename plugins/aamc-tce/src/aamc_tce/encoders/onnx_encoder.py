@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from aamc_sdk.errors import CheckpointError, ConfigError
-from aamc_sdk.storage import read_json, write_json
+from aamc_sdk.storage import read_bytes, read_json, write_json
 from aamc_tce.encoders.embedder import Embedder, TokenIds, available_cores
 from aamc_tce.encoders.text_window import window, window_of_long
 
@@ -177,12 +177,7 @@ def _read(path: Path, sha256: str) -> bytes:
     Raises:
         CheckpointError: The file is missing, cannot be read or has another digest.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} is missing; export again") from error
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from error
+    content = read_bytes(path, "export again")
     if hashlib.sha256(content).hexdigest() != sha256:
         raise CheckpointError(f"{path} is damaged: its SHA-256 differs from the recorded one; export again")
     return content
