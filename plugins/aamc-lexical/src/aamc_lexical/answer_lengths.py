@@ -10,8 +10,6 @@ The factor s of each candidate makes the sum of the predictions that of the trai
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import attrs
 import numpy as np
 from numpy.typing import NDArray
@@ -117,14 +115,9 @@ def fixed_latency(tokens: Floats, latency_ms: Floats) -> Floats:
 
 def for_pool(tokens: Floats, model: LengthModel, candidates: tuple[str, ...], pool: Pool) -> AnswerLengths:
     """Return expected tokens ``[B, K]`` of known candidates as those of a pool; an unseen candidate has the mean of the known ones."""
-    places, figures = _places(candidates, pool.names), (tokens, model.means, model.fixed_latency)
+    known = {name: place for place, name in enumerate(candidates)}
+    places = np.array([known.get(name, len(known)) for name in pool.names], dtype=np.intp)
+    figures = (tokens, model.means, model.fixed_latency)
     if places.max(initial=0) == len(candidates):
         figures = tuple(np.append(values, values.mean(axis=-1, keepdims=True), axis=-1) for values in figures)
     return AnswerLengths(*(values[..., places] for values in figures))
-
-
-@lru_cache(maxsize=8)  # each decision asks for the same pool
-def _places(candidates: tuple[str, ...], names: tuple[str, ...]) -> NDArray[np.intp]:
-    """Return the position of each of M candidates among K known ones, ``[M]``; K for an unseen one."""
-    known = {name: place for place, name in enumerate(candidates)}
-    return np.array([known.get(name, len(known)) for name in names], dtype=np.intp)
