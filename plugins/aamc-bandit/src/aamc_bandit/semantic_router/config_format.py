@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS, NOT_OF_A_CANDIDATE, read_candidates
-from aamc_bandit.semantic_router.translation import IgnoredKey, Translation, learner, section_keys, translate
+from aamc_bandit.semantic_router.translation import Translation, learner, section_keys, translate
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, load_yaml
 from aamc_sdk.errors import ConfigError, file_errors
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
@@ -44,8 +44,9 @@ class SemanticRouterFormat(ConfigFormat):
         models = [f"decisions[{translation.decision}].modelRefs"] if translation.models else []
         models += [section for section, key in section_keys(content).items() if key in MODEL_SECTIONS]
         named = router not in (None, translation.router["name"])
-        replaced = [IgnoredKey("algorithm", f"the command line names another router, {router}")] if named else []
-        _warn(path, (*translation.ignored, *(IgnoredKey(key, _POOL_OF_DATA) for key in models), *_arena_keys(translation), *replaced))
+        replaced = {"algorithm": f"the command line names another router, {router}"} if named else {}
+        arena = dict.fromkeys(_arena_keys(translation), _NO_CALLS)
+        _warn(path, {**translation.ignored, **dict.fromkeys(models, _POOL_OF_DATA), **arena, **replaced})
         if translation.difference and not named:
             logger.warning("%s: %s", path, translation.difference)
         return {key: value for key, value in content.items() if key in _OWN_KEYS} | {"router": dict(translation.router)}
@@ -60,10 +61,10 @@ class SemanticRouterFormat(ConfigFormat):
             learner(router).update({"prompt_prices": {name: price for name, (_, price) in prompt_prices.items()}} if prompt_prices else {})
         else:
             ignored += [key for key, _ in prompt_prices.values()]
-        experiment = [IgnoredKey(key, _NO_EXPERIMENT) for key in content if key in EXPERIMENT_KEYS]
-        _warn(path, (*translation.ignored, *(IgnoredKey(key, NOT_OF_A_CANDIDATE) for key in ignored), *experiment))
+        experiment = dict.fromkeys((key for key in content if key in EXPERIMENT_KEYS), _NO_EXPERIMENT)
+        _warn(path, {**translation.ignored, **dict.fromkeys(ignored, NOT_OF_A_CANDIDATE), **experiment})
         if translation.arena:
-            logger.warning(_OF_ARENA, path, ", ".join(key.path for key in _arena_keys(translation)))
+            logger.warning(_OF_ARENA, path, ", ".join(_arena_keys(translation)))
         if translation.difference:
             logger.warning("%s: %s", path, translation.difference)
         own = {key: content[key] for key in SERVING_KEYS if content.get(key) is not None}
@@ -92,14 +93,14 @@ def _translate(path: Path, content: Mapping[str, Any], decision: str | None) -> 
         return translate({key: value for key, value in content.items() if key not in (*_OWN_KEYS, *SERVER_KEYS)}, decision)
 
 
-def _arena_keys(translation: Translation) -> list[IgnoredKey]:
-    return [IgnoredKey(f"algorithm.concurrent.{key}", _NO_CALLS) for key in translation.arena or ()]
+def _arena_keys(translation: Translation) -> list[str]:
+    return [f"algorithm.concurrent.{key}" for key in translation.arena or ()]
 
 
-def _warn(path: Path, ignored: Iterable[IgnoredKey]) -> None:
+def _warn(path: Path, ignored: Mapping[str, str]) -> None:
     """Log the ignored keys, one warning per reason."""
     by_reason: dict[str, list[str]] = {}
-    for key in ignored:
-        by_reason.setdefault(key.reason, []).append(key.path)
+    for key, reason in ignored.items():
+        by_reason.setdefault(reason, []).append(key)
     for reason, keys in by_reason.items():
         logger.warning("%s: without effect: %s (%s)", path, ", ".join(keys), reason)

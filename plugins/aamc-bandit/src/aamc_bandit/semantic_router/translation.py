@@ -51,14 +51,6 @@ _REASONS = {
 _OTHER_DECISION = "only decision {!r} is used; use another with --set decision=NAME or from_file(decision=NAME)"
 
 
-@attrs.frozen
-class IgnoredKey:
-    """A key without effect: its path in the file, and the reason."""
-
-    path: str
-    reason: str
-
-
 @attrs.frozen(kw_only=True)
 class Translation:
     """The router of a configuration.
@@ -69,7 +61,7 @@ class Translation:
         decision: The name of the decision with this algorithm; ``""`` for a bare algorithm.
         models: The decision's ``modelRefs``, each a mapping with a ``model``.
         difference: How the router's decisions differ from those of vLLM Semantic Router, in a sentence; ``""`` if they do not.
-        ignored: The keys without effect, except those about models.
+        ignored: The paths of the keys without effect, except those about models, with the reasons.
     """
 
     router: Mapping[str, Any]
@@ -77,7 +69,7 @@ class Translation:
     decision: str
     models: tuple[Mapping[str, Any], ...]
     difference: str
-    ignored: tuple[IgnoredKey, ...]
+    ignored: Mapping[str, str]
 
 
 def translate(content: Mapping[str, Any], decision: str | None = None) -> Translation:
@@ -109,12 +101,12 @@ def translate(content: Mapping[str, Any], decision: str | None = None) -> Transl
         decision=name,
         models=_models(chosen),
         difference=_difference(learner(router)),
-        ignored=(
-            *_ignored_in_algorithm(chosen["algorithm"], kind, f"decisions[{name}].algorithm" if name else "algorithm"),
-            *(IgnoredKey(f"decisions[{name}].{key}", _reason(key)) for key in chosen if key not in ("name", "algorithm", "modelRefs")),
-            *(IgnoredKey(f"decisions[{other}]", _OTHER_DECISION.format(name)) for other in others),
-            *(IgnoredKey(path, _reason(key)) for path, key in section_keys(content).items() if key not in MODEL_SECTIONS),
-        ),
+        ignored={
+            **dict(_ignored_in_algorithm(chosen["algorithm"], kind, f"decisions[{name}].algorithm" if name else "algorithm")),
+            **{f"decisions[{name}].{key}": _reason(key) for key in chosen if key not in ("name", "algorithm", "modelRefs")},
+            **{f"decisions[{other}]": _OTHER_DECISION.format(name) for other in others},
+            **{path: _reason(key) for path, key in section_keys(content).items() if key not in MODEL_SECTIONS},
+        },
     )
 
 
@@ -281,17 +273,17 @@ def _models(decision: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     return tuple(models)
 
 
-def _ignored_in_algorithm(algorithm: Mapping[str, Any], kind: str, where: str) -> Iterator[IgnoredKey]:
+def _ignored_in_algorithm(algorithm: Mapping[str, Any], kind: str, where: str) -> Iterator[tuple[str, str]]:
     section = _section(algorithm, kind)
     effective = () if kind == "concurrent" else _llm_router_keys(section, kind)
     for key in section:
         if kind != "concurrent" and key in ROUTER_R1 and key not in effective:
-            yield IgnoredKey(f"{where}.{kind}.{key}", f"it belongs to Router-R1: {ROUTER_R1[key]}")
+            yield f"{where}.{kind}.{key}", f"it belongs to Router-R1: {ROUTER_R1[key]}"
     for key in algorithm:
         if key in (*LEARNING, *OTHERS) and key != kind:
-            yield IgnoredKey(f"{where}.{key}", f"the algorithm is {kind}")
+            yield f"{where}.{key}", f"the algorithm is {kind}"
     if "on_error" in algorithm and kind != "concurrent":
-        yield IgnoredKey(f"{where}.on_error", "deciding calls no model, so no call can fail")
+        yield f"{where}.on_error", "deciding calls no model, so no call can fail"
 
 
 def _reason(key: str) -> str:
