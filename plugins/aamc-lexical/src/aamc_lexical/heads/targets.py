@@ -38,7 +38,8 @@ class Targets:
     def of(cls, dataset: Dataset, like: Targets | None = None) -> Targets:
         """Return the targets of a dataset, with the categories and candidates of ``like`` or its own."""
         labels = dataset.labels
-        names = _known_categories(labels.category) if like is None else like.category_names
+        annotated = () if labels.category is None else tuple(sorted({str(name) for name in labels.category if name}))
+        names = annotated if like is None else like.category_names
         candidates = _known_candidates(dataset) if like is None else like.candidates
         quality = _quality(dataset, candidates)
         complexity = _mean_difficulty(quality) if labels.complexity is None else np.asarray(labels.complexity, dtype=np.float64)
@@ -83,10 +84,6 @@ class Targets:
             "quality": np.isfinite(self.quality),
         }
         return any(known[task].any() for task in tasks)
-
-
-def _known_categories(category: NDArray[np.str_] | None) -> tuple[str, ...]:
-    return () if category is None else tuple(sorted({str(name) for name in category if name}))
 
 
 def _known_candidates(dataset: Dataset) -> tuple[str, ...]:
