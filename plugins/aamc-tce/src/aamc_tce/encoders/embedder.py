@@ -91,7 +91,9 @@ class Embedder(abc.ABC):
             cached = cache.get(missing)
             known |= cached | self._compute([text for text in missing if text not in cached], progress or NoProgress(), cache.put)
         with self._lock:
-            self._remember(known)
+            self._remembered |= {text: vector for text, vector in known.items() if len(text) <= MAX_REMEMBERED_CHARACTERS}
+            while len(self._remembered) > REMEMBERED_TEXTS:
+                self._remembered.popitem(last=False)
         return np.array([known[text] for text in texts], dtype=np.float32).reshape(len(texts), self.width)
 
     def seconds_for(self, tokens: Sequence[TokenIds]) -> float:
@@ -115,11 +117,6 @@ class Embedder(abc.ABC):
             scaled = "set estimator.layers to 2 or more, which scales each layer, or name another encoder (fine_tune cannot use this one)"
             raise AamcError(f"the encoder gives numbers above 65,504, the limit of half precision; {scaled}")
         return vectors
-
-    def _remember(self, vectors: dict[str, Vector]) -> None:
-        self._remembered |= {text: vector for text, vector in vectors.items() if len(text) <= MAX_REMEMBERED_CHARACTERS}
-        while len(self._remembered) > REMEMBERED_TEXTS:
-            self._remembered.popitem(last=False)
 
     def _compute(self, texts: list[str], progress: Progress, keep: Callable[[dict[str, Vector]], None] = lambda _: None) -> dict[str, Vector]:
         """Embed the texts of a dataset in parallel; ``keep`` receives the vectors as they come, ``KEPT_AT_ONCE`` at a time."""
