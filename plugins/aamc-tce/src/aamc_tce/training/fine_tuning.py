@@ -181,7 +181,9 @@ class _FineTuner:
         self.model.train()
         total = 0.0
         for start in range(0, len(order), self.step_rows):
-            self._set_rates(start)
+            done = (self.stopping.epoch * len(order) + start) / (self.job.config.epochs * len(order))
+            for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+                group["lr"] = rate * learning_rate_scale(done)
             total += self._step(order[start : start + self.step_rows])
         return total / len(order)
 
@@ -207,13 +209,6 @@ class _FineTuner:
         with torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision is not None):
             logits = self.heads(examples.batch(rows))
         return multi_task_loss({task: logit.float() for task, logit in logits.items()}, tensors, weights)
-
-    def _set_rates(self, row: int) -> None:
-        """Set the learning rates for the update that starts at a row."""
-        rows = len(self.job.examples)
-        done = (self.stopping.epoch * rows + row) / (self.job.config.epochs * rows)
-        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * learning_rate_scale(done)
 
     def _validation_loss(self, examples: TextExamples, targets: Targets) -> float:
         self.model.eval()
