@@ -97,7 +97,9 @@ class OnnxEncoder(Embedder):
     def __init__(self, folder: Path) -> None:
         self._manifest = GraphManifest.read(folder)
         self._folder = folder
-        self._tokenizer = _tokenizer(_read(folder / TOKENIZER, self._manifest.sha256[TOKENIZER]))
+        self._tokenizer = Tokenizer.from_buffer(_read(folder / TOKENIZER, self._manifest.sha256[TOKENIZER]))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
         graph = self._graph()
         self._cores = min(available_cores(), MAX_CORES) if len(graph) >= SHARED_GRAPH_BYTES else 1
         self._sessions = {self._cores: _session(graph, folder, self._cores)}
@@ -161,14 +163,6 @@ def _session(graph: bytes, folder: Path, cores: int) -> Any:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=[SLOW_FUSION])
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise CheckpointError(f"{folder / GRAPH} cannot be used ({str(error).splitlines()[0]}); export again") from error
-
-
-def _tokenizer(content: bytes) -> Tokenizer:
-    """Return a tokenizer that neither truncates nor pads."""
-    tokenizer = Tokenizer.from_buffer(content)
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
 
 
 def _read(path: Path, sha256: str) -> bytes:
