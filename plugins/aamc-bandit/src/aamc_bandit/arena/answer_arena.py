@@ -6,9 +6,10 @@ import asyncio
 import itertools
 import logging
 import math
+import sys
 import time
+from asyncio import Semaphore
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import attrs
@@ -95,7 +96,7 @@ class Arena:
         decision = await self._controller.aroute(query, preference, **route_options)
         seed, entrants = self._controller.seed, await self._entrants(decision.id)
         query = query if isinstance(query, Query) else Query(query)
-        limit = self._limit()
+        limit = Semaphore(self.options.max_concurrent or sys.maxsize)
         answers = await asyncio.gather(*(self._answer(name, query, limit) for name in entrants))
         await self._log_attempts(decision, answers)
         answered = [answer for answer in answers if answer.error is None]
@@ -109,7 +110,7 @@ class Arena:
 
     async def judge(self, match: Match) -> Match:
         """Return a match with the judge's comparisons, which are then in the log; the same match without a judge."""
-        judge, limit = self._judge, self._limit()
+        judge, limit = self._judge, Semaphore(self.options.max_concurrent or sys.maxsize)
         if judge is None:
             return match
         pairs = list(itertools.combinations(match.answers, 2))
@@ -150,7 +151,7 @@ class Arena:
         record = await asyncio.to_thread(self._controller.store.record, decision_id)
         return draw_entrants(record, self.options.candidates, self._controller.seed)
 
-    async def _answer(self, name: str, query: Query, limit: Any) -> CandidateAnswer:
+    async def _answer(self, name: str, query: Query, limit: Semaphore) -> CandidateAnswer:
         pool = self._controller.pool
         async with limit:
             began = time.perf_counter()
@@ -169,10 +170,7 @@ class Arena:
                 decision.id, candidate=answer.candidate, cost_usd=cost_usd, latency_ms=answer.latency_ms, error=answer.error
             )
 
-    def _limit(self) -> Any:
-        return asyncio.Semaphore(self.options.max_concurrent) if self.options.max_concurrent else nullcontext()
-
-    async def _verdict(self, query: Query, judge: AnswerJudge, first: CandidateAnswer, second: CandidateAnswer, limit: Any) -> JudgeVerdict:
+    async def _verdict(self, query: Query, judge: AnswerJudge, first: CandidateAnswer, second: CandidateAnswer, limit: Semaphore) -> JudgeVerdict:
         async with limit:
             try:
                 verdict: object = await asyncio.wait_for(judge.compare(query, first, second), self.options.timeout_seconds)

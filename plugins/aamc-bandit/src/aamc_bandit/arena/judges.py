@@ -143,14 +143,9 @@ class ModelJudge:
         return JudgeVerdict(first=ahead if ahead == 1 - behind else 0.5, cost_usd=cost_usd)
 
     async def _ask(self, query: Query, first: CandidateAnswer, second: CandidateAnswer) -> AgentOutput:
-        return checked_output(await self._call(self._prompt.format(request=_request_text(query), first=first.content, second=second.content)))
-
-
-def _request_text(query: Query) -> str:
-    """Return a query's text, or with earlier turns the whole conversation, for the prompt of a judge."""
-    if not query.turns:
-        return query.text
-    return "\n".join(f"{message['role']}: {message['content']}" for message in conversation(query))
+        messages = [f"{message['role']}: {message['content']}" for message in conversation(query)]
+        request = "\n".join(messages) if query.turns else query.text
+        return checked_output(await self._call(self._prompt.format(request=request, first=first.content, second=second.content)))
 
 
 def _points(reply: str) -> float | None:
