@@ -113,15 +113,11 @@ def linear_posterior(everywhere: Floats, category: Floats | None, user: Floats |
     """
     posterior: Floats = prior + everywhere
     if user is not None:
-        posterior = average_posteriors(posterior, np.where(_has_evidence(user), prior + user, posterior), personalization)
+        posterior = average_posteriors(posterior, np.where(user.sum(axis=1, keepdims=True) > 0, prior + user, posterior), personalization)
     if category is None:
         return posterior
     weight = CATEGORY_WEIGHT if user is None else CATEGORY_WEIGHT_WITH_USER
-    return average_posteriors(posterior, np.where(_has_evidence(category), prior + category, posterior), weight)
-
-
-def _has_evidence(counts: Floats) -> Floats:
-    return np.asarray(counts.sum(axis=1, keepdims=True) > 0)
+    return average_posteriors(posterior, np.where(category.sum(axis=1, keepdims=True) > 0, prior + category, posterior), weight)
 
 
 def mix_session(belief: QualityBelief, successes: Floats, selections: Floats, weight: float) -> QualityBelief:
