@@ -22,7 +22,7 @@ from aamc_sdk.types import Floats, Outcomes, Pool, RoutingRequest, Scores
 def largest_first(pool: Pool, means: TrainingMeans, prefer: str) -> NDArray[np.intp]:
     """Return the candidates ``[M]``: ``prefer`` first, then by descending price level and descending quality."""
     level, quality = means.price_level(pool), means.by_candidate(pool)[:, 0]
-    return np.lexsort((-np.nan_to_num(quality), -np.nan_to_num(level, nan=-1.0), _is_not(prefer, pool)))
+    return np.lexsort((-np.nan_to_num(quality), -np.nan_to_num(level, nan=-1.0), np.array(pool.names) != prefer))
 
 
 def cheapest_first(pool: Pool, means: TrainingMeans) -> NDArray[np.intp]:
@@ -42,11 +42,7 @@ def sufficient_first(pool: Pool, means: TrainingMeans, prefer: str, share: float
         raise EstimatesError(f"the pool has no {prefer!r}, and without training the quality of small models is unknown; train first")
     known = np.nan_to_num(quality, nan=-1.0)
     enough = known >= share * known.max()
-    return np.lexsort((level, np.where(enough, 0.0, -known), ~enough, _is_not(prefer, pool)))
-
-
-def _is_not(name: str, pool: Pool) -> NDArray[np.bool_]:
-    return np.asarray(np.array(pool.names) != name)
+    return np.lexsort((level, np.where(enough, 0.0, -known), ~enough, np.array(pool.names) != prefer))
 
 
 def descending_utility(order: NDArray[np.intp]) -> Floats:
