@@ -79,10 +79,6 @@ class QueryFeatures:
             raise EstimatesError(f"the embedding of query {int((~finite).argmax())} has NaN or infinite numbers; repair the estimator")
         return embedding.astype(np.float64)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return its arrays by field name."""
-        return attrs.asdict(self, recurse=False)
-
 
 @attrs.frozen(eq=False)
 class Comparisons:

@@ -143,7 +143,7 @@ class UtilityRouter(Router):
         """Write the trained function, if there is one."""
         if self.learned is None:
             return
-        features = {f"features/{name}": array for name, array in self.learned.features.arrays().items()}
+        features = {f"features/{name}": array for name, array in attrs.asdict(self.learned.features, recurse=False).items()}
         function = {f"function/{name}": array for name, array in self.learned.function.arrays().items()}
         write_arrays(folder / FILE, {"candidates": np.array(self.learned.candidates, dtype=np.str_), **features, **function})
 
