@@ -14,14 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.storage import write_bytes
 from aamc_tce.encoders.onnx_encoder import GRAPH, INPUT, REQUIRED_LIBRARIES, TOKENIZER, GraphManifest, graph_fingerprint, without_telemetry
-from aamc_tce.encoders.torch_encoder import TorchEncoder, pool_tokens, side_by_side, without_first
+from aamc_tce.encoders.torch_encoder import TorchEncoder, pool_tokens, side_by_side, temporarily, without_first
 
 EXAMPLE_TOKENS = 7
 """Length of the text that the exporter traces; the graph accepts any length."""
@@ -81,7 +80,8 @@ class _PooledLayers(torch.nn.Module):
 def _write_graph(encoder: TorchEncoder, path: Path) -> None:
     example = torch.ones((1, EXAMPLE_TOKENS), dtype=torch.long, device=encoder.device)
     lengths = {INPUT: {1: torch.export.Dim("length", max=encoder.max_length)}}
-    with _plain_attention(encoder.model), torch.no_grad():
+    model = encoder.model  # unfused attention exports to a smaller and faster graph; transformers has no public getter
+    with temporarily(model.set_attn_implementation, "eager", model.config._attn_implementation), torch.no_grad():
         try:
             program = torch.onnx.export(
                 _PooledLayers(encoder), (example,), input_names=[INPUT], output_names=["pooled_layers"], dynamic_shapes=lengths, verbose=False
@@ -91,17 +91,6 @@ def _write_graph(encoder: TorchEncoder, path: Path) -> None:
             raise AamcError(f"this encoder cannot be exported to ONNX ({cause}); set estimator.runtime=torch") from error
     assert program is not None  # the dynamo exporter returns a program
     program.save(path, external_data=False)
-
-
-@contextmanager
-def _plain_attention(model: Any) -> Iterator[None]:
-    """Use unfused attention inside the block, which exports to a smaller and faster graph."""
-    before = model.config._attn_implementation  # transformers has no public getter
-    model.set_attn_implementation("eager")
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(before)
 
 
 def _quantize(path: Path) -> Path:
@@ -119,11 +108,6 @@ def _quantize(path: Path) -> Path:
 def _quiet() -> Iterator[None]:
     """Silence the exporter's warnings and log messages."""
     logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)
+    with temporarily(logger.setLevel, logging.ERROR, logger.level), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

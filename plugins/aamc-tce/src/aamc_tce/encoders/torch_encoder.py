@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ except ImportError as error:  # serving exported encoders needs neither
         "pip install torch transformers, or train with --export onnx where they are installed"
     ) from error
 
+T = TypeVar("T")
 BUNDLED = "bundled"
 SHORT_NAMES = {"bert-tiny": "prajjwal1/bert-tiny", "mobilebert": "google/mobilebert-uncased"}
 """Short names of models on the hub."""
@@ -76,18 +77,22 @@ def torch_device(name: str) -> torch.device:
 
 
 @contextmanager
-def one_core_each() -> Iterator[None]:
+def temporarily(setter: Callable[[T], object], value: T, before: T) -> Iterator[None]:
+    """Call a setter with a value, and at the end of the block with the one before."""
+    setter(value)
+    try:
+        yield
+    finally:
+        setter(before)
+
+
+def one_core_each() -> AbstractContextManager[None]:
     """Limit torch to one core per thread inside the block.
 
     Batches run in parallel on one core each and do not wait for one another. On a busy machine this is many times faster than
     dividing each layer among cores.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return temporarily(torch.set_num_threads, 1, torch.get_num_threads())
 
 
 class TorchEncoder(Embedder):
