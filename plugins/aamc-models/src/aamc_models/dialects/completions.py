@@ -69,15 +69,24 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
     for field, choice in objects(answer.get("choices"), "choices"):
         message = mapping(choice.get("message"), f"{field}.message")
         words = text_of(message.get("content"), f"{field}.message.content")
-        choices.append({"text": words, "index": choice.get("index", 0), "logprobs": None, "finish_reason": _finish(choice.get("finish_reason"))})
+        choices.append(_choice(choice, words, _finish(choice.get("finish_reason"))))
+    return _completion(answer, model, choices)
+
+
+def _completion(source: JSON, model: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a completion, or an event of one, for a chat completion or a chunk."""
     return {
-        "id": identity(answer.get("id"), "cmpl-"),
+        "id": identity(source.get("id"), "cmpl-"),
         "object": "text_completion",
-        "created": creation_time(answer),
-        "model": model or optional_text(answer.get("model"), "model"),
+        "created": creation_time(source),
+        "model": model or optional_text(source.get("model"), "model"),
         "choices": choices,
-        **chosen(answer, "usage"),
+        **chosen(source, "usage"),
     }
+
+
+def _choice(source: JSON, words: str, reason: str | None) -> dict[str, Any]:
+    return {"text": words, "index": source.get("index", 0), "logprobs": None, "finish_reason": reason}
 
 
 def _finish(reason: object) -> str:
@@ -124,9 +133,5 @@ class CompletionsWriter(ChatWriter):
             reason = _finish(choice["finish_reason"]) if choice.get("finish_reason") else None
             self._finish = choice if reason else self._finish
             if words or reason:
-                choices.append({"text": words, "index": choice.get("index", 0), "logprobs": None, "finish_reason": reason})
-        usage = chosen(chunk, "usage")
-        if not choices and not is_set(usage.get("usage")):
-            return []
-        frame = {"id": identity(chunk.get("id"), "cmpl-"), "object": "text_completion", "created": creation_time(chunk)}
-        return [event_of({**frame, "model": self._model or optional_text(chunk.get("model"), "model"), "choices": choices, **usage})]
+                choices.append(_choice(choice, words, reason))
+        return [event_of(_completion(chunk, self._model, choices))] if choices or is_set(chunk.get("usage")) else []
