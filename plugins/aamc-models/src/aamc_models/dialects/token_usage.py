@@ -66,10 +66,7 @@ def _at_list_prices(answer: Mapping[str, Any]) -> bool:
     for choice in choices if isinstance(choices, list) else ():
         if isinstance(choice, dict) and isinstance(message := choice.get("message"), dict) and _has_billed_work(message):
             return False
-    for name in _BILLED_COUNTS:
-        if answer.get(name):
-            return False
-    if _has_media_tokens(answer) or _SEARCHING.search(str(answer.get("model"))):
+    if any(map(answer.get, _BILLED_COUNTS)) or _has_media_tokens(answer) or _SEARCHING.search(str(answer.get("model"))):
         return False
     return all(not isinstance(value := answer.get(name), str) or value.lower() in usual for name, usual in _AT_LIST_PRICES.items())
 

@@ -17,8 +17,6 @@ from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
 EARLIER = 2
 """Human messages before the last one that are classified with it."""
 _TEXTS = ("text", "input_text", "output_text")
-_FORMATS = frozenset(("response_format", "text", "output_config"))
-"""Fields that may ask for JSON."""
 DRAWN_IMAGE = "image_generation_call"
 IMAGE_TYPES = frozenset(("computer_screenshot", "image", DRAWN_IMAGE, "image_url", "input_image"))
 """Types of the parts and items that are images, in all dialects."""
@@ -175,10 +173,6 @@ def _spoken(texts: list[str]) -> str:
 
 def _wants_json(body: JSON) -> bool:
     """Return whether a request wants its answer as JSON, in any dialect."""
-    if _FORMATS.isdisjoint(body):
-        return False
-    formats = [body.get("response_format")]
-    for name in ("text", "output_config"):
-        holder = body.get(name)
-        formats.append(holder.get("format") if isinstance(holder, dict) else None)
+    holders = ({"format": body.get("response_format")}, body.get("text"), body.get("output_config"))
+    formats = [holder.get("format") for holder in holders if isinstance(holder, dict)]
     return any(isinstance(form, dict) and form.get("type") in ("json_object", "json_schema") for form in formats)
