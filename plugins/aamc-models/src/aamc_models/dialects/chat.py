@@ -359,8 +359,10 @@ class SingleAnswerWriter(ChatWriter, abc.ABC):
         if words or any(delta.get(name) for name in _CALLS) or choice.get("finish_reason"):
             events += self._carrier(carried_signature(self._candidate, reasoning=self._carries_reasoning, details=self._details))
             self._carries_reasoning, self._details = False, []
-        events += self._words(words, choice.get("logprobs"))
-        events += self._refusal(optional_text(delta.get("refusal"), "delta.refusal"))
+        if words:
+            events += self._words(words, choice.get("logprobs"))
+        if refusal := optional_text(delta.get("refusal"), "delta.refusal"):
+            events += self._refusal(refusal)
         calls = list(self._pieces.read(delta))
         if choice.get("finish_reason"):
             text(choice["finish_reason"], "choices[0].finish_reason")

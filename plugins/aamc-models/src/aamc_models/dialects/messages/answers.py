@@ -220,8 +220,6 @@ class MessagesWriter(SingleAnswerWriter):
         return [event_of({"type": "message_start", "message": message}, "message_start")]
 
     def _words(self, words: str, logprobs: object = None) -> list[bytes]:
-        if not words:
-            return []
         if self._open == "tool_use":
             self._held_text += words
             return []

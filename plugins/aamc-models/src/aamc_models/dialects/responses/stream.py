@@ -141,7 +141,7 @@ class ResponsesWriter(SingleAnswerWriter):
         return event_of({"type": kind, "sequence_number": self._number - 1, **fields}, kind)
 
     def _response(self, status: str) -> dict[str, Any]:
-        return response_object(f"resp_{self._base}", self._model, self._created, [_public(item) for item in self._items], status)
+        return response_object(f"resp_{self._base}", self._model, self._created, self._items, status)
 
     def _start(self, chunk: JSON) -> list[bytes]:
         self._base = identity(chunk.get("id"), "")
@@ -152,9 +152,14 @@ class ResponsesWriter(SingleAnswerWriter):
 
     def _begin(self, item: dict[str, Any]) -> bytes:
         """Add an item to the output, and return its first event."""
-        item["_index"] = len(self._items)
         self._items.append(item)
-        return self._event("response.output_item.added", output_index=item["_index"], item=_public(item))
+        return self._event("response.output_item.added", output_index=len(self._items) - 1, item=item)
+
+    def _done(self, item: dict[str, Any]) -> bytes:
+        return self._event("response.output_item.done", output_index=self._items.index(item), item=item)
+
+    def _place_of(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {"item_id": item["id"], "output_index": self._items.index(item)}
 
     def _reasoning(self, piece: str, blocks: list[dict[str, Any]]) -> list[bytes]:
         events = self._thought(piece) if piece else []
@@ -177,7 +182,7 @@ class ResponsesWriter(SingleAnswerWriter):
         if not piece:
             return events
         item = self._open
-        place = {**_place_of(item), "summary_index": 0}
+        place = {**self._place_of(item), "summary_index": 0}
         if not item["summary"]:
             events.append(self._event("response.reasoning_summary_part.added", **place, part={"type": "summary_text", "text": ""}))
             item["summary"] = [{"type": "summary_text", "text": ""}]
@@ -200,11 +205,9 @@ class ResponsesWriter(SingleAnswerWriter):
 
     def _place(self) -> dict[str, Any]:
         """Return the position of the open message's last part."""
-        return {**_place_of(self._open), "content_index": len(self._open["content"]) - 1}
+        return {**self._place_of(self._open), "content_index": len(self._open["content"]) - 1}
 
     def _words(self, words: str, logprobs: object) -> list[bytes]:
-        if not words:
-            return []
         tokens = logprobs_from_chat(logprobs)
         events = self._part("output_text", text_part(""))
         part = self._open["content"][-1]
@@ -213,8 +216,6 @@ class ResponsesWriter(SingleAnswerWriter):
         return [*events, self._event("response.output_text.delta", **self._place(), delta=words, logprobs=tokens)]
 
     def _refusal(self, words: str) -> list[bytes]:
-        if not words:
-            return []
         events = self._part("refusal", {"type": "refusal", "refusal": ""})
         self._open["content"][-1]["refusal"] += words
         return [*events, self._event("response.refusal.delta", **self._place(), delta=words)]
@@ -229,13 +230,13 @@ class ResponsesWriter(SingleAnswerWriter):
             events.append(self._begin(item))
         if call["arguments"]:
             item["arguments"] += call["arguments"]
-            events.append(self._event("response.function_call_arguments.delta", **_place_of(item), delta=call["arguments"]))
+            events.append(self._event("response.function_call_arguments.delta", **self._place_of(item), delta=call["arguments"]))
         return events
 
     def _call_done(self, item: dict[str, Any]) -> list[bytes]:
         item.update(status="completed", arguments=item["arguments"] or "{}")
-        done = self._event("response.function_call_arguments.done", **_place_of(item), name=item["name"], arguments=item["arguments"])
-        return [done, self._event("response.output_item.done", output_index=item["_index"], item=_public(item))]
+        done = self._event("response.function_call_arguments.done", **self._place_of(item), name=item["name"], arguments=item["arguments"])
+        return [done, self._done(item)]
 
     def _part_done(self) -> list[bytes]:
         content = self._open["content"]
@@ -258,17 +259,9 @@ class ResponsesWriter(SingleAnswerWriter):
             events += self._part_done()
             item["status"] = "completed"
         elif item["summary"]:
-            place = {**_place_of(item), "summary_index": 0}
+            place = {**self._place_of(item), "summary_index": 0}
             part = dict(item["summary"][0])
             events.append(self._event("response.reasoning_summary_text.done", **place, text=part["text"]))
             events.append(self._event("response.reasoning_summary_part.done", **place, part=part))
         self._open = {}
-        return [*events, self._event("response.output_item.done", output_index=item["_index"], item=_public(item))]
-
-
-def _place_of(item: JSON) -> dict[str, Any]:
-    return {"item_id": item["id"], "output_index": item["_index"]}
-
-
-def _public(item: JSON) -> dict[str, Any]:
-    return {name: value for name, value in item.items() if not name.startswith("_")}
+        return [*events, self._done(item)]
