@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -35,10 +35,6 @@ def _read_only(files: Mapping[str, str]) -> Mapping[str, str]:
     return MappingProxyType(dict(files))
 
 
-def _as_tuple(documents: Iterable[str]) -> tuple[str, ...]:
-    return tuple(documents)
-
-
 @attrs.frozen(kw_only=True)
 class Task:
     """A task with the material that agents may use. It is immutable.
@@ -61,7 +57,7 @@ class Task:
     reference: str | None = attrs.field(default=None, hash=False)
     difficulty: int = 1
     files: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only, hash=False)
-    corpus: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple, hash=False)
+    corpus: tuple[str, ...] = attrs.field(default=(), converter=tuple[str, ...], hash=False)
 
     def without_truth(self) -> Task:
         """Return the task without verifier, reference, kind and difficulty, as agents see it."""
