@@ -83,7 +83,6 @@ class StubServer:
         self.accepted = self.active = 0
         self._counts: defaultdict[str, Counts] = defaultdict(Counts)
         self._changed = threading.Condition()
-        self._waiting = 0
         self._connections: set[_Connection] = set()
 
     @property
@@ -118,17 +117,12 @@ class StubServer:
     def wait(self, condition: Callable[[StubServer], object], timeout_s: float = 60.0) -> bool:
         """Wait until a condition holds; return whether it does. It is tested whenever a request, an answer or a connection begins or ends."""
         with self._changed:
-            self._waiting += 1
-            try:
-                return self._changed.wait_for(lambda: bool(condition(self)), timeout_s)
-            finally:
-                self._waiting -= 1
+            return self._changed.wait_for(lambda: bool(condition(self)), timeout_s)
 
     def notify(self) -> None:
         """Wake those that wait for a condition."""
-        if self._waiting:
-            with self._changed:
-                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
 
     def __enter__(self) -> StubServer:
         """Start the server in a thread."""
