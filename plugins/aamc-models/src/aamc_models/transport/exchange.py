@@ -52,32 +52,25 @@ class EventSplitter:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._parts: list[bytes] = []
-        self._tail = b""
-        self._size = 0
+        self._held = bytearray()
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the events that a chunk completes."""
-        seam = self._tail + chunk
-        self._tail = seam[-_TAIL:]
-        self._parts.append(chunk)
-        self._size += len(chunk)
-        if self._size > self._max_bytes:
+        seen = max(len(self._held) - _TAIL, 0)
+        self._held += chunk
+        if len(self._held) > self._max_bytes:
             raise Failure(f"sent an event of more than {self._max_bytes:,} bytes", "protocol")
-        if _END.search(seam) is None:
-            return []
-        data = b"".join(self._parts)
         events, start = [], 0
-        for end in _END.finditer(data):
-            events.append(data[start : end.end()])
+        for end in _END.finditer(self._held, seen):
+            events.append(bytes(self._held[start : end.end()]))
             start = end.end()
-        left = data[start:]
-        self._parts, self._size, self._tail = [left] if left else [], len(left), left[-_TAIL:]
+        del self._held[:start]
         return events
 
     def rest(self) -> list[bytes]:
         """Return the last event if the stream ended after its last line, without the empty line; a cut line is dropped."""
-        data, self._parts = b"".join(self._parts), []
+        data = bytes(self._held)
+        self._held.clear()
         return [data.rstrip(b"\r\n") + b"\n\n"] if data.strip() and data.endswith((b"\n", b"\r", b"data: [DONE]")) else []
 
 
