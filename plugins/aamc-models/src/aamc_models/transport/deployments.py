@@ -108,7 +108,10 @@ class RateLimit:
 
     def remaining(self, now: float) -> float:
         """Return the amount that is left now."""
-        self._forget(now)
+        while self._uses and self._uses[0].at <= now - WINDOW_S:
+            self._sum -= self._uses.popleft().amount
+        if not self._uses:
+            self._sum = 0.0  # no rounding errors are left over
         return max(self.limit - self._sum, 0.0)
 
     def wait_s(self, amount: float, now: float) -> float:
@@ -134,12 +137,6 @@ class RateLimit:
         if self._uses and self._uses[0].at <= use.at:  # later it has left the window
             self._sum += amount - use.amount
             use.amount = amount
-
-    def _forget(self, now: float) -> None:
-        while self._uses and self._uses[0].at <= now - WINDOW_S:
-            self._sum -= self._uses.popleft().amount
-        if not self._uses:
-            self._sum = 0.0  # no rounding errors are left over
 
 
 class Deployment:
@@ -248,8 +245,11 @@ class Deployments:
             free = [deployment for deployment, wait in zip(self.all, waits, strict=True) if not wait]
             if not free:
                 return min(waits)
-            untried = [each for each in free if each not in tried] if tried else free
-            return DeploymentTurn(self, _least_loaded(untried or free), tokens)
+            best = [each for each in free if each not in tried] or free
+            load = min(each.in_flight / each.weight for each in best)
+            idle = [each for each in best if each.in_flight / each.weight == load]
+            chosen = random.choices(idle, [each.weight for each in idle])[0]  # noqa: S311  # no secret depends on it
+            return DeploymentTurn(self, chosen, tokens)
 
     def others_free(self, tokens: float, tried: Collection[Deployment]) -> bool:
         """Whether a deployment is free that has not failed this call."""
@@ -277,11 +277,3 @@ class Deployments:
             wait_s = min(deployment.wait_s(1, now) for deployment in self.all)
         remaining = sum(known) if working and len(known) == len(left) else None
         return EndpointState(available=bool(working), remaining=remaining, retry_after_s=wait_s or None)
-
-
-def _least_loaded(deployments: list[Deployment]) -> Deployment:
-    if len(deployments) == 1:
-        return deployments[0]
-    load = min(deployment.in_flight / deployment.weight for deployment in deployments)
-    idle = [deployment for deployment in deployments if deployment.in_flight / deployment.weight == load]
-    return random.choices(idle, [deployment.weight for deployment in idle])[0]  # noqa: S311  # no secret depends on it
