@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from aamc_models.dialects.content import chosen, ignore, is_set, safe_id, signed_text
-from aamc_models.dialects.fields import JSON, objects, to_json
+from aamc_models.dialects.fields import JSON, objects, objects_or_empty, to_json
 
 CALL_STATE = ("provider_specific_fields", "extra_content")
 """Fields of a tool call with state of its server; Gemini's thought signature is in ``extra_content``."""
@@ -41,8 +41,7 @@ def carried_signature(model: str, *, reasoning: bool = False, calls: Iterable[JS
 
 def details_of(message: JSON) -> list[dict[str, Any]]:
     """Return the details of the reasoning in a message or delta of chat: OpenRouter wants those of Gemini's models back, signed or encrypted."""
-    details = message.get("reasoning_details")
-    return [dict(detail) for detail in details if isinstance(detail, dict)] if isinstance(details, list) else []
+    return list(map(dict, objects_or_empty(message.get("reasoning_details"))))
 
 
 def add_details(details: list[dict[str, Any]], pieces: Iterable[JSON]) -> None:

@@ -13,7 +13,7 @@ from aamc_models.dialects.carried_state import CALL_STATE, add_details, carried_
 from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, chosen, creation_time, identity, is_set, made_id, text_of
 from aamc_models.dialects.error_bodies import error_event, error_in, error_message, kind_of
 from aamc_models.dialects.events import DONE, event_of, object_of
-from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, text, wrong
+from aamc_models.dialects.fields import JSON, items, mapping, objects, objects_or_empty, optional_text, text, wrong
 from aamc_models.dialects.token_usage import StreamedUsage, reported_cost
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -103,7 +103,7 @@ def reasoning_of(message: JSON) -> str:
     """Return the reasoning of a chat message or delta, by the names that servers give it; Mistral's is among the parts of the content."""
     content = message.get("content")
     if isinstance(content, list):
-        return "".join([text_of(part.get("thinking"), "content.thinking") for part in content if isinstance(part, dict)])
+        return "".join([text_of(part.get("thinking"), "content.thinking") for part in objects_or_empty(content)])
     for name in ("reasoning_content", "reasoning"):
         if message.get(name) is not None:
             return optional_text(message[name], name)
@@ -119,10 +119,10 @@ def named_answer(answer: JSON, model: str = "") -> dict[str, Any]:
 
 def deviates(message: JSON) -> bool:
     """Return whether an answer's message or delta is not in OpenAI's form: its text or thinking is in parts, or a piece of a call has no number."""
-    content, calls = message.get("content"), message.get("tool_calls")
+    content = message.get("content")
     if isinstance(content, list):
         return all(isinstance(part, dict) and part.get("type") in _PLAIN_PARTS for part in content)
-    return isinstance(calls, list) and any(isinstance(call, dict) and type(call.get("index")) is not int for call in calls)
+    return any(type(call.get("index")) is not int for call in objects_or_empty(message.get("tool_calls")))
 
 
 def plain_answer(answer: JSON) -> JSON:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, wrong
+from aamc_models.dialects.fields import JSON, mapping, objects, objects_or_empty, optional_text, text, to_json, wrong
 from aamc_sdk.errors import DataError
 from aamc_sdk.types import new_ids
 
@@ -129,8 +129,7 @@ def result_id(message: JSON, field: str) -> str:
 
 def has_block(message: JSON, *kinds: str) -> bool:
     """Return whether the content of a message has a block of one of these types."""
-    content = message.get("content")
-    return isinstance(content, list) and any(isinstance(block, dict) and block.get("type") in kinds for block in content)
+    return any(block.get("type") in kinds for block in objects_or_empty(message.get("content")))
 
 
 def base64_of(url: str) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from aamc_models.dialects import chat, completions
 from aamc_models.dialects.content import calls_of, result_id
 from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.events import data_of, object_of
-from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects
+from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects, objects_or_empty
 from aamc_models.dialects.messages import answers as messages_answers
 from aamc_models.dialects.messages.claude_rules import claude_rules
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
@@ -224,11 +224,9 @@ def finish_reason(dialect: str, answer: Mapping[str, Any]) -> str:
     if dialect == "messages":
         return messages_answers.finish_reason_of(answer["stop_reason"]) if answer.get("stop_reason") else ""
     if dialect == "responses":
-        output = answer.get("output")
-        return responses_answers.finish_reason_of(answer, isinstance(output, list) and last_call(dialect, output) is not None)
-    choices = answer.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    reason = first.get("finish_reason") if isinstance(first, dict) else None
+        return responses_answers.finish_reason_of(answer, last_call(dialect, answer.get("output")) is not None)
+    first = next(iter(objects_or_empty(answer.get("choices"))), {})
+    reason = first.get("finish_reason")
     return reason if isinstance(reason, str) else ""
 
 

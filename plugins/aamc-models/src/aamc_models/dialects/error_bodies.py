@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects.events import event_of
-from aamc_models.dialects.fields import json_value
+from aamc_models.dialects.fields import json_value, object_or_empty, objects_or_empty
 from aamc_sdk.errors import ProviderError
 
 _STATUSES = {"authentication": 401, "rate_limit": 429, "request": 400, "timeout": 504, "connection": 502, "protocol": 502, "configuration": 502}
@@ -114,7 +114,7 @@ def error_in_body(body: bytes) -> dict[str, Any]:
     message = error.get("message") or error.get("detail")
     message = message.get("detail") if isinstance(message, dict) else message
     if isinstance(message, list):
-        message = "; ".join(_problem(entry) for entry in message if isinstance(entry, dict))
+        message = "; ".join(_problem(entry) for entry in objects_or_empty(message))
     return {**error, "message": message}
 
 
@@ -127,18 +127,16 @@ def _problem(entry: Mapping[str, Any]) -> str:
 
 def error_in_event(event: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the error that an event of a stream reports, which events of ``responses`` hold in their response or in fields of their own."""
-    response = event.get("response")
     if event.get("type") == "error" and "error" not in event:
         return dict(event)
-    return error_in(event) or (error_in(response) if isinstance(response, dict) else None)
+    return error_in(event) or error_in(object_or_empty(event.get("response")))
 
 
 def broken_off(answer: Mapping[str, Any]) -> object:
     """Return the error that ended a whole answer, as a failed response or a choice that finished with an error; None without one."""
     if answer.get("status") in ("failed", "cancelled"):
         return answer.get("error") or f"its status is {answer['status']}"
-    choices = answer.get("choices")
-    found = (error_of_choice(choice) for choice in (choices if isinstance(choices, list) else ()) if isinstance(choice, dict))
+    found = map(error_of_choice, objects_or_empty(answer.get("choices")))
     return next((error for error in found if error is not None), None)
 
 

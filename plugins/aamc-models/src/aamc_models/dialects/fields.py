@@ -90,6 +90,16 @@ def objects(value: object, field: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield place, mapping(item, place)
 
 
+def object_or_empty(value: object) -> dict[str, Any]:
+    """Return a JSON object; an empty one for anything else, for readers to whom a wrong form is as good as a missing one."""
+    return value if isinstance(value, dict) else {}
+
+
+def objects_or_empty(value: object) -> list[dict[str, Any]]:
+    """Return the JSON objects in a list, likewise."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 def text(value: object, field: str) -> str:
     """Return a value that must be a string."""
     if not isinstance(value, str):

@@ -11,7 +11,7 @@ from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_message, error_of_choice, kind_of
 from aamc_models.dialects.events import data_of, object_of
-from aamc_models.dialects.fields import objects
+from aamc_models.dialects.fields import object_or_empty, objects, objects_or_empty
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Usage
 from aamc_sdk.types import text_bytes
@@ -106,20 +106,17 @@ class StreamMonitor:
             if chunk.get("error"):
                 words, kind, _ = error_of(chunk)
                 return Seen(error=words, kind=kind)
-            choices = chunk.get("choices")
-            for choice in choices if isinstance(choices, list) else ():
-                if isinstance(choice, dict):
-                    if (error := error_of_choice(choice)) is not None:
-                        return Seen(error=error_message(error), kind=kind_of(error))
-                    content = self._choice(choice) or content
+            for choice in objects_or_empty(chunk.get("choices")):
+                if (error := error_of_choice(choice)) is not None:
+                    return Seen(error=error_message(error), kind=kind_of(error))
+                content = self._choice(choice) or content
         if self._reader.finished:
             self.finished = True
             return _DONE
         return _CONTENT if content else _NOTHING
 
     def _choice(self, choice: dict[str, Any]) -> bool:
-        delta = choice.get("delta")
-        delta = delta if isinstance(delta, dict) else {}
+        delta = object_or_empty(choice.get("delta"))
         self._reader.usage.note_delta(delta)
         size = _message_bytes(delta, _TEXTS)
         content = size > 0 or any(delta.get(name) for name in _WITHOUT_TEXT)

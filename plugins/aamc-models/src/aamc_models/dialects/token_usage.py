@@ -11,6 +11,7 @@ import attrs
 
 from aamc_models.dialects.content import chosen
 from aamc_models.dialects.events import event_of, object_of
+from aamc_models.dialects.fields import object_or_empty, objects_or_empty
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Usage
 
@@ -42,8 +43,7 @@ _DETAILS = ("prompt_tokens_details", "input_token_details", "output_tokens_detai
 
 def reported_usage(answer: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ``usage`` object of a whole answer; an empty one if it has none, or something that is no object."""
-    usage = answer.get("usage")
-    return usage if isinstance(usage, dict) else {}
+    return object_or_empty(answer.get("usage"))
 
 
 def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
@@ -58,14 +58,13 @@ def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
 
 def _at_list_prices(answer: Mapping[str, Any]) -> bool:
     """Return whether list prices apply to an answer with the fields of its usage."""
-    tools, output, choices = answer.get("server_tool_use"), answer.get("output"), answer.get("choices")
-    if isinstance(tools, dict) and any(count for name, count in tools.items() if name != "web_fetch_requests"):  # fetching costs only tokens
+    tools = object_or_empty(answer.get("server_tool_use"))
+    if any(count for name, count in tools.items() if name != "web_fetch_requests"):  # fetching costs only tokens
         return False
-    if isinstance(output, list) and any(isinstance(item, dict) and item.get("type") in _BILLED_CALLS for item in output):
+    if any(item.get("type") in _BILLED_CALLS for item in objects_or_empty(answer.get("output"))):
         return False
-    for choice in choices if isinstance(choices, list) else ():
-        if isinstance(choice, dict) and isinstance(message := choice.get("message"), dict) and _has_billed_work(message):
-            return False
+    if any(_has_billed_work(object_or_empty(choice.get("message"))) for choice in objects_or_empty(answer.get("choices"))):
+        return False
     if any(map(answer.get, _BILLED_COUNTS)) or _has_media_tokens(answer) or _SEARCHING.search(str(answer.get("model"))):
         return False
     return all(not isinstance(value := answer.get(name), str) or value.lower() in usual for name, usual in _AT_LIST_PRICES.items())
@@ -77,16 +76,15 @@ def _has_media_tokens(counted: Mapping[str, Any]) -> bool:
     Images in prompts of chat mostly cost the same as text, and those that a model for images draws are what its output price is for.
     """
     for name in _DETAILS:
-        details = counted.get(name)
-        if isinstance(details, dict) and (details.get("audio_tokens") or (name in _PRICED_IMAGES and details.get("image_tokens"))):
+        details = object_or_empty(counted.get(name))
+        if details.get("audio_tokens") or (name in _PRICED_IMAGES and details.get("image_tokens")):
             return True
     return False
 
 
 def _has_billed_work(message: Mapping[str, Any]) -> bool:
     """Return whether tools of the server worked for a message or delta of chat: a search, whose sources it annotates, or Groq's."""
-    sources = message.get("annotations")
-    cited = isinstance(sources, list) and any(isinstance(source, dict) and source.get("type") == "url_citation" for source in sources)
+    cited = any(source.get("type") == "url_citation" for source in objects_or_empty(message.get("annotations")))
     return cited or bool(message.get("executed_tools"))
 
 
@@ -236,8 +234,7 @@ def _count(value: object) -> int | None:
 
 
 def _detail(counted: Mapping[str, Any], kind: str, name: str) -> int | None:
-    details = counted.get(kind)
-    return _count(details.get(name)) if isinstance(details, dict) else None
+    return _count(object_or_empty(counted.get(kind)).get(name))
 
 
 def wants_usage(body: Mapping[str, Any]) -> bool:
@@ -250,8 +247,7 @@ def with_usage(dialect: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a streamed request of chat or completions that asks for the usage; other requests as they are."""
     if dialect not in ("chat", "completions") or body.get("stream") is not True or wants_usage(body):
         return dict(body)
-    options = body.get("stream_options")
-    return {**body, "stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True}}
+    return {**body, "stream_options": {**object_or_empty(body.get("stream_options")), "include_usage": True}}
 
 
 def without_usage(event: bytes) -> bytes:

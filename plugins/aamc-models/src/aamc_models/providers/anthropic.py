@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import attrs
 
 from aamc_models.dialects import DEFAULT_MAX_TOKENS, claude_model, convert_request, from_chat
+from aamc_models.dialects.content import has_block
 from aamc_models.dialects.messages.claude_rules import claude_rules, has_version
 from aamc_models.dialects.messages.thinking import sampling_names, thinking_budget
 from aamc_models.providers.chat import ChatProvider
@@ -88,6 +89,4 @@ def _is_anthropic(messages: Sequence[Message], options: Mapping[str, Any]) -> bo
     """Whether a request is of Anthropic's dialect; plain messages are the same in both, and then it does not matter."""
     if _OPTIONS & options.keys() or any("input_schema" in tool for tool in options.get("tools") or [] if isinstance(tool, Mapping)):
         return True
-    contents = [message.get("content") for message in messages]
-    blocks = [block for content in contents if isinstance(content, list) for block in content if isinstance(block, Mapping)]
-    return any(block.get("type") in _BLOCKS for block in blocks)
+    return any(has_block(message, *_BLOCKS) for message in messages)

@@ -13,6 +13,7 @@ from aamc_models.dialects.content import choice_number, text_of
 from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.error_bodies import error_in, error_of_choice
 from aamc_models.dialects.events import object_of
+from aamc_models.dialects.fields import object_or_empty, objects_or_empty
 from aamc_models.transport.options import shown_address
 from aamc_sdk import Candidate, Services
 from aamc_sdk.errors import DataError, ProviderError
@@ -102,9 +103,8 @@ def _read_completion(candidate: Candidate, api: str, reply: WireReply) -> Comple
         place = f" at {shown_address(base_url)}" if base_url else ""
         advice = f"its server sent {dict(answer)!r:.120}; check the endpoint's base_url, and that it is a chat model"
         raise ProviderError(f"{name}{place} {problem}: {advice}", kind="protocol", public=f"{name} {problem}")
-    choice = choices[0] if isinstance(choices[0], dict) else {}
-    message, reason = choice.get("message"), choice.get("finish_reason")
-    message = message if isinstance(message, dict) else {}
+    choice = object_or_empty(choices[0])
+    message, reason = object_or_empty(choice.get("message")), choice.get("finish_reason")
     return Completion(
         message={"role": "assistant", **message, "content": _text_of(message.get("content"))},
         usage=usage_of(api, answer),
@@ -135,11 +135,11 @@ def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[
         reported = error_in(piece)
         if reported is not None:
             raise broken_off_error(candidate.name, reported, body=event)
-        choice = _first_answer(piece.get("choices"))
+        choices = objects_or_empty(piece.get("choices"))
+        choice = next((choice for choice in choices if choice_number(choice) == 0), {})  # with n above 1 the parts of all answers come in turns
         if (broken := error_of_choice(choice)) is not None:
             raise broken_off_error(candidate.name, broken, body=event)
-        delta, reasoning = choice.get("delta"), ""
-        delta = delta if isinstance(delta, dict) else {}
+        delta, reasoning = object_or_empty(choice.get("delta")), ""
         reader.usage.note_delta(delta)
         content = _text_of(delta.get("content"))
         with suppress(DataError):  # the answer goes on without reasoning that cannot be read
@@ -155,9 +155,3 @@ def _text_of(content: object) -> str:
         return text_of(content, "content")
     except DataError:
         return ""
-
-
-def _first_answer(choices: object) -> Mapping[str, Any]:
-    """Return the part of the first answer in a chunk's choices: with ``n`` above 1 the parts of all answers come in turns."""
-    found = [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
-    return next((choice for choice in found if choice_number(choice) == 0), {})

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from aamc_models.dialects.fields import object_or_empty, objects_or_empty
 from aamc_models.transport.failures import Failure, may_be_billed
 from aamc_sdk.errors import ProviderError
 
@@ -70,13 +71,11 @@ def reset_s(headers: Mapping[str, str], error: Mapping[str, Any]) -> float | Non
 
     The headers have names such as ``x-ratelimit-reset-requests``. OpenRouter has them in the error, and Gemini a ``retryDelay``.
     """
-    metadata, details = error.get("metadata"), error.get("details")
-    inner = metadata.get("headers") if isinstance(metadata, Mapping) else None
+    inner = object_or_empty(error.get("metadata")).get("headers")
     given = {name.lower(): str(value) for source in (inner, headers) if isinstance(source, Mapping) for name, value in source.items()}
     resets = [name for name in given if "ratelimit" in name and "reset" in name]
     texts = [given[name] for name in resets if not _seconds(given.get(name.replace("reset", "remaining"), "")) > 0]
-    if isinstance(details, list):
-        texts += [str(detail.get("retryDelay")) for detail in details if isinstance(detail, Mapping)]
+    texts += [str(detail.get("retryDelay")) for detail in objects_or_empty(error.get("details"))]
     return max((seconds for text in texts if (seconds := _seconds(text)) > 0), default=None)
 
 

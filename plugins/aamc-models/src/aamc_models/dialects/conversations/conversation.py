@@ -11,7 +11,7 @@ import attrs
 from aamc_models.dialects.content import is_set, text_of
 from aamc_models.dialects.conversations.envelopes import without_envelopes
 from aamc_models.dialects.conversations.side_requests import side_request
-from aamc_models.dialects.fields import JSON, check_dialect, objects, text, wrong
+from aamc_models.dialects.fields import JSON, check_dialect, objects, objects_or_empty, text, wrong
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
 
 EARLIER = 2
@@ -144,14 +144,13 @@ def _kinds(parts: list[Any]) -> Iterator[str]:
             kind, inner = part.get("type"), part.get("content")
             if isinstance(kind, str):
                 yield kind
-            if kind == "tool_result" and isinstance(inner, list):
-                yield from (one["type"] for one in inner if isinstance(one, Mapping) and isinstance(one.get("type"), str))
+            if kind == "tool_result":
+                yield from (one["type"] for one in objects_or_empty(inner) if isinstance(one.get("type"), str))
 
 
 def _has_drawn_images(dialect: str, body: JSON) -> bool:
     """Return whether a model has drawn an image earlier: an item of responses, or a field of a message of chat, as OpenRouter has it."""
-    entries = body.get("input" if dialect == "responses" else "messages")
-    messages = [each for each in entries if isinstance(each, Mapping)] if isinstance(entries, list) else []
+    messages = objects_or_empty(body.get("input" if dialect == "responses" else "messages"))
     return any(message.get("type") == DRAWN_IMAGE or message.get("images") for message in messages)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects.carried_state import CALL_STATE, carried_state
 from aamc_models.dialects.content import CALL_ITEMS, has_block, is_set, lookup, safe_id
-from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects
+from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects, objects_or_empty
 from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, lacks_thinking, thinks
 
 FOREIGN_STATE = ("open_tool_calls", "previous_response_id", "item_reference", "container", "encrypted_reasoning", "thinking", "unsigned_thinking")
@@ -45,17 +45,15 @@ def foreign_state(dialect: str, body: Mapping[str, Any]) -> frozenset[str]:
 def _message_state(dialect: str, message: JSON) -> set[str]:
     """Return the kinds of state in an assistant's message."""
     if dialect == "messages":
-        content = message.get("content")
-        blocks = [block for block in content if isinstance(block, dict) and block.get("type") in THINKING_BLOCKS] if isinstance(content, list) else []
+        blocks = [block for block in objects_or_empty(message.get("content")) if block.get("type") in THINKING_BLOCKS]
+        is_encrypted = False
     else:
         blocks = [block for _, block in objects(message.get("thinking_blocks"), "thinking_blocks")]
+        calls = objects_or_empty(message.get("tool_calls"))
+        has_state = any(is_set(message.get(name)) for name in ("reasoning_details", *CALL_STATE))
+        is_encrypted = has_state or any(name in call for call in calls for name in CALL_STATE)
     found = {kind for block in blocks for kind in _thinking_kinds(block, "thinking")}
-    if dialect == "chat" and any(is_set(message.get(name)) for name in ("reasoning_details", "provider_specific_fields", "extra_content")):
-        found.add("encrypted_reasoning")
-    calls = message.get("tool_calls") if dialect == "chat" else None
-    if isinstance(calls, list) and any(isinstance(call, dict) and any(name in call for name in CALL_STATE) for call in calls):
-        found.add("encrypted_reasoning")
-    return found
+    return found | {"encrypted_reasoning"} if is_encrypted else found
 
 
 def _thinking_kinds(block: JSON, signed: str) -> set[str]:
@@ -73,16 +71,13 @@ def _is_open(message: JSON) -> bool:
     return has_block(message, "tool_result", "tool_use")
 
 
-def last_call(dialect: str, entries: Sequence[Any]) -> str | None:
+def last_call(dialect: str, entries: object) -> str | None:
     """Return the id of the last tool call in messages, or in items of responses; None without one.
 
     It is the same in an answer and in a request that continues it, whichever dialects both have.
     """
-    for entry in reversed(entries):
-        if not isinstance(entry, dict):
-            continue
-        found: object = [entry] if dialect == "responses" else entry.get("content" if dialect == "messages" else "tool_calls")
-        calls = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    for entry in reversed(objects_or_empty(entries)):
+        calls = objects_or_empty([entry] if dialect == "responses" else entry.get("content" if dialect == "messages" else "tool_calls"))
         if dialect != "chat":
             calls = [each for each in calls if each.get("type") in ("tool_use", *CALL_ITEMS)]
         if calls:

@@ -25,7 +25,7 @@ from aamc_models.dialects.content import (
     safe_id,
     service_tier,
 )
-from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_text, text, whole_number, wrong
+from aamc_models.dialects.fields import JSON, items, mapping, number, objects, objects_or_empty, optional_text, text, whole_number, wrong
 from aamc_models.dialects.messages.claude_rules import ClaudeRules, claude_rules
 from aamc_models.dialects.messages.thinking import add_thinking, sampling_names, settle_sampling, thinking_budget
 from aamc_sdk.errors import DataError
@@ -127,7 +127,7 @@ def _messages(body: JSON, dropped: set[str], rules: ClaudeRules) -> tuple[list[d
             blocks = _assistant(message, field, dropped)
         elif role == "user":
             blocks = _blocks(message.get("content"), f"{field}.content", dropped)
-            if not blocks and _has_media(message.get("content")):
+            if not blocks and any(part.get("type") not in ("text", "refusal") for part in objects_or_empty(message.get("content"))):
                 raise DataError(f"{field}.content has no part that Anthropic's models read; ask a model of OpenAI's API, or add text or an image")
         elif role in ("tool", "function"):
             blocks = [_tool_result(message, field, dropped)]
@@ -146,10 +146,6 @@ def _messages(body: JSON, dropped: set[str], rules: ClaudeRules) -> tuple[list[d
             dropped.add("prefill")
         _complete(messages, continued=is_prefilled and rules.prefill)
     return system, messages
-
-
-def _has_media(content: object) -> bool:
-    return isinstance(content, list) and any(isinstance(part, dict) and part.get("type") not in ("text", "refusal") for part in content)
 
 
 def _complete(messages: list[dict[str, Any]], *, continued: bool) -> None:

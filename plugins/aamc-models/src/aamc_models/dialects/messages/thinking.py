@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aamc_models.dialects.content import has_block
-from aamc_models.dialects.fields import JSON, mapping, objects, wrong
+from aamc_models.dialects.fields import JSON, mapping, object_or_empty, objects, wrong
 from aamc_models.dialects.messages.claude_rules import ClaudeRules
 
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768, "max": 65536}
@@ -118,8 +118,7 @@ def accepted_parameters(parameters: JSON, body: JSON, rules: ClaudeRules) -> dic
 
 def _forces_tool(body: JSON) -> bool:
     """Return whether a request forces its model to call a tool."""
-    choice = body.get("tool_choice")
-    return isinstance(choice, dict) and choice.get("type") in ("any", "tool")
+    return object_or_empty(body.get("tool_choice")).get("type") in ("any", "tool")
 
 
 def refused_beside_thinking(body: JSON) -> list[str]:
@@ -132,8 +131,7 @@ def refused_beside_thinking(body: JSON) -> list[str]:
 
 def thinks(body: JSON) -> bool:
     """Return whether a request, or the parameters of a candidate, asks for thinking."""
-    thinking = body.get("thinking")
-    return isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")
+    return object_or_empty(body.get("thinking")).get("type") in ("enabled", "adaptive")
 
 
 def thinking_budget(body: JSON) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aamc_models.dialects.chat import chat_answer, first_choice
 from aamc_models.dialects.content import CALL_ITEMS, arguments_text, calls_of, chosen, creation_time, identity, lookup, signed_text, text_of
-from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_text, wrong
+from aamc_models.dialects.fields import JSON, items, mapping, object_or_empty, objects, optional_text, wrong
 from aamc_models.dialects.messages.answers import thinking_blocks
 from aamc_models.dialects.responses.to_chat import thinking_block, tool_call
 from aamc_models.dialects.token_usage import reported_usage, usage_object, usage_of
@@ -19,8 +19,8 @@ _UNFINISHED = ("cancelled", "failed", "in_progress", "queued")
 def finish_reason_of(response: Mapping[str, Any], calls_tools: bool) -> str:
     """Return the ``finish_reason`` of a response."""
     if response.get("status") == "incomplete":
-        details = response.get("incomplete_details")
-        return "content_filter" if isinstance(details, dict) and details.get("reason") == "content_filter" else "length"
+        reason = object_or_empty(response.get("incomplete_details")).get("reason")
+        return "content_filter" if reason == "content_filter" else "length"
     return "tool_calls" if calls_tools else "stop"
 
 

@@ -9,7 +9,7 @@ from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, error_of
 from aamc_models.dialects.content import CALL_ITEMS, creation_time, identity, lookup
 from aamc_models.dialects.error_bodies import error_event
 from aamc_models.dialects.events import event_of
-from aamc_models.dialects.fields import JSON, mapping, optional_text, text
+from aamc_models.dialects.fields import JSON, mapping, object_or_empty, optional_text, text
 from aamc_models.dialects.responses.answers import (
     answer_to_chat,
     call_item,
@@ -67,8 +67,7 @@ class ResponsesReader(ChatReader):
             self.usage.note(event)
             yield from self._response_end(status, mapping(event.get("response"), "response"))
         elif kind in ("response.failed", "error"):
-            response = event.get("response")
-            failed = response.get("error") if isinstance(response, dict) else None
+            failed = object_or_empty(event.get("response")).get("error")
             yield {"error": failed or event.get("error") or dict(event)}
 
     def _item(self, event: JSON, item: JSON) -> Iterator[dict[str, Any]]:
