@@ -108,7 +108,8 @@ async def run_python(programs: Sequence[str], limits: SandboxLimits, files: Mapp
     folder = Path(tempfile.mkdtemp(prefix="aamc-python-")).resolve()
     try:
         for name, content in (files or {}).items():
-            _check_plain(name)
+            if Path(name).name != name or name in ("", ".", ".."):
+                raise DataError(f"a task's file must have a plain name such as prices.csv, not {name!r}")
             (folder / name).write_text(content, encoding="utf-8")
         return await _run(programs, limits, folder)
     finally:
@@ -125,11 +126,6 @@ async def run_tests(program: str, tests: str, limits: SandboxLimits, files: Mapp
     if ran.error is not None:
         return ran.error
     return "" if ran.printed.splitlines()[-1:] == [end] else "the program ended before its tests"
-
-
-def _check_plain(name: str) -> None:
-    if Path(name).name != name or name in ("", ".", ".."):
-        raise DataError(f"a task's file must have a plain name such as prices.csv, not {name!r}")
 
 
 async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path) -> Ran:
