@@ -68,16 +68,15 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
     calls = [tool_use(call) for call in calls_of(message, "choices[0].message")]
     content.extend(calls)
     stop_reason, stop_sequence = stop_reason_of(choice.get("finish_reason"), bool(calls), choice.get("stop_reason"))
-    return {
-        "id": identity(answer.get("id"), "msg_"),
-        "type": "message",
-        "role": "assistant",
-        "model": model or optional_text(answer.get("model"), "model"),
-        "content": content,
-        "stop_reason": stop_reason,
-        "stop_sequence": stop_sequence,
-        "usage": {**usage_object("messages", usage_of("chat", answer)), **chosen(reported_usage(answer), "cost")},
-    }
+    stop = {"stop_reason": stop_reason, "stop_sequence": stop_sequence}
+    usage = {**usage_object("messages", usage_of("chat", answer)), **chosen(reported_usage(answer), "cost")}
+    return {**_message_head(answer, model, content), **stop, "usage": usage}
+
+
+def _message_head(source: JSON, model: str, content: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the first fields of a message for a chat completion or its first chunk."""
+    name = model or optional_text(source.get("model"), "model")
+    return {"id": identity(source.get("id"), "msg_"), "type": "message", "role": "assistant", "model": name, "content": content}
 
 
 def thinking_blocks(message: JSON, model: str) -> list[dict[str, Any]]:
@@ -207,16 +206,8 @@ class MessagesWriter(SingleAnswerWriter):
         return [*events, event_of(stop, "message_delta"), event_of({"type": "message_stop"}, "message_stop")]
 
     def _start(self, chunk: JSON) -> list[bytes]:
-        message: dict[str, Any] = {
-            "id": identity(chunk.get("id"), "msg_"),
-            "type": "message",
-            "role": "assistant",
-            "model": self._model or optional_text(chunk.get("model"), "model"),
-            "content": [],
-            "stop_reason": None,
-            "stop_sequence": None,
-            "usage": usage_object("messages", Usage()),
-        }
+        stop = {"stop_reason": None, "stop_sequence": None}
+        message = {**_message_head(chunk, self._model, []), **stop, "usage": usage_object("messages", Usage())}
         return [event_of({"type": "message_start", "message": message}, "message_start")]
 
     def _words(self, words: str, logprobs: object = None) -> list[bytes]:
