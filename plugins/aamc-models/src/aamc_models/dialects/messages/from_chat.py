@@ -33,8 +33,8 @@ from aamc_sdk.errors import DataError
 _TIERS = {"auto": "auto", "default": "standard_only"}
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _JSON_MODE = "Answer with one JSON object and nothing else."
-_STAND_IN = "."
-"""The text of a user's message that Anthropic requires and the request does not have."""
+_STAND_IN = {"type": "text", "text": "."}
+"""The block of a user's message that Anthropic requires and the request does not have."""
 _REFUSED_USER = re.compile(r".*@.*|\+?[\d\s()-]{7,}|.{257,}", re.DOTALL)
 """Ids of users that Anthropic refuses: addresses, telephone numbers, and long ones."""
 
@@ -138,13 +138,13 @@ def _messages(body: JSON, dropped: set[str], rules: ClaudeRules) -> tuple[list[d
             messages[-1]["content"].extend(blocks)
         elif blocks:
             messages.append({"role": sender, "content": blocks})
-    for message in messages:
-        message["content"] = _results_first(message["content"])
     if role is not None:
         is_prefilled = role == "assistant"
         if is_prefilled and not rules.prefill:
             dropped.add("prefill")
         _complete(messages, continued=is_prefilled and rules.prefill)
+    for message in messages:
+        message["content"] = _results_first(message["content"])
     return system, messages
 
 
@@ -154,15 +154,14 @@ def _complete(messages: list[dict[str, Any]], *, continued: bool) -> None:
     They are missing if the request has only a system prompt, begins with a greeting of the assistant, or ends with an empty message.
     """
     if not messages or messages[0]["role"] == "assistant":
-        messages.insert(0, {"role": "user", "content": _STAND_IN})
+        messages.insert(0, {"role": "user", "content": [_STAND_IN]})
     if messages[-1]["role"] == "user":
         return
+    last = messages[-1]["content"][-1]
     if not continued:
-        messages.append({"role": "user", "content": _STAND_IN})
-    elif isinstance(messages[-1]["content"], str):
-        messages[-1]["content"] = messages[-1]["content"].rstrip()  # Anthropic refuses white space at its end
-    elif messages[-1]["content"][-1]["type"] == "text":
-        messages[-1]["content"][-1]["text"] = messages[-1]["content"][-1]["text"].rstrip()
+        messages.append({"role": "user", "content": [_STAND_IN]})
+    elif last["type"] == "text":
+        last["text"] = last["text"].rstrip()  # Anthropic refuses white space at its end
 
 
 def _results_first(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
