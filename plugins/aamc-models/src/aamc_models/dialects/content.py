@@ -55,7 +55,7 @@ def service_tier(body: JSON, tiers: Mapping[str, str], dropped: set[str]) -> dic
 
 
 def plain_content(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """Return one text of chat as a string, which every server understands; other parts as they are."""
+    """Return one text as a string, which every server understands; other parts as they are."""
     if not parts:
         return ""
     return str(parts[0]["text"]) if len(parts) == 1 and parts[0].keys() == {"type", "text"} else parts

@@ -21,6 +21,7 @@ from aamc_models.dialects.content import (
     is_set,
     lookup,
     of_type,
+    plain_content,
     result_id,
     safe_id,
     service_tier,
@@ -54,7 +55,7 @@ def request_from_chat(body: JSON, dropped: set[str], max_tokens: int, parameters
     }
     sent.update(_answer_form(body, system, dropped))
     if system:
-        sent["system"] = system if len(system) > 1 or system[0].keys() != {"type", "text"} else system[0]["text"]
+        sent["system"] = plain_content(system)
     user = optional_text(body.get("safety_identifier"), "safety_identifier") or optional_text(body.get("user"), "user")
     if _REFUSED_USER.fullmatch(user):
         dropped.add("user")
@@ -143,8 +144,8 @@ def _messages(body: JSON, dropped: set[str], rules: ClaudeRules) -> tuple[list[d
         if is_prefilled and not rules.prefill:
             dropped.add("prefill")
         _complete(messages, continued=is_prefilled and rules.prefill)
-    for message in messages:
-        message["content"] = _results_first(message["content"])
+    for message in messages:  # Anthropic wants the results of tools at the begin
+        message["content"] = plain_content(sorted(message["content"], key=lambda block: block["type"] != "tool_result"))
     return system, messages
 
 
@@ -162,14 +163,6 @@ def _complete(messages: list[dict[str, Any]], *, continued: bool) -> None:
         messages.append({"role": "user", "content": [_STAND_IN]})
     elif last["type"] == "text":
         last["text"] = last["text"].rstrip()  # Anthropic refuses white space at its end
-
-
-def _results_first(blocks: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
-    """Return content with the results of tools at its begin, where Anthropic wants them; one text as a string."""
-    if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
-        return str(blocks[0]["text"])
-    results = [block for block in blocks if block["type"] == "tool_result"]
-    return [*results, *(block for block in blocks if block["type"] != "tool_result")] if results else blocks
 
 
 def _assistant(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
