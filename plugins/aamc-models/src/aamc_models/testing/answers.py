@@ -11,6 +11,8 @@ from typing import Any
 import attrs
 import orjson
 
+from aamc_models.dialects.content import has_block
+from aamc_models.dialects.fields import object_or_empty, objects_or_empty
 from aamc_models.testing.script import Script
 
 Body = Mapping[str, Any]
@@ -79,23 +81,19 @@ def reply_of(model: str, script: Script, body: Body, size: int, call: int) -> Re
 
 def called_tool(body: Body) -> str:
     """Return the name of the tool to call: the first one, unless the last message is a tool's result; empty for none."""
-    tools = body.get("tools")
-    if not isinstance(tools, list) or not tools or body.get("tool_choice") == "none":
+    tools = objects_or_empty(body.get("tools"))
+    if not tools or body.get("tool_choice") == "none":
         return ""
-    messages = body.get("messages") or body.get("input")
-    last = messages[-1] if isinstance(messages, list) and messages and isinstance(messages[-1], dict) else {}
-    content = last.get("content")
-    blocks = [block.get("type") for block in content if isinstance(block, dict)] if isinstance(content, list) else []
-    if last.get("role") == "tool" or last.get("type") == "function_call_output" or "tool_result" in blocks:
+    *_, last = [{}, *objects_or_empty(body.get("messages") or body.get("input"))]
+    if last.get("role") == "tool" or last.get("type") == "function_call_output" or has_block(last, "tool_result"):
         return ""
-    first = tools[0] if isinstance(tools[0], dict) else {}
-    return str(first.get("name") or first.get("function", {}).get("name") or "")
+    return str(tools[0].get("name") or tools[0].get("function", {}).get("name") or "")
 
 
 def answer_text(script: Script, body: Body) -> str:
     """Return the text: JSON where the request asks for it, and cut at the first stop word."""
-    form = body.get("response_format") or (body.get("text") or {} if isinstance(body.get("text"), dict) else {}).get("format") or {}
-    text = '{"answer": 42}' if isinstance(form, dict) and str(form.get("type", "")).startswith("json") else script.text
+    form = object_or_empty(body.get("response_format") or object_or_empty(body.get("text")).get("format"))
+    text = '{"answer": 42}' if str(form.get("type", "")).startswith("json") else script.text
     stops = body.get("stop") or body.get("stop_sequences") or []
     for stop in stops if isinstance(stops, list) else [stops]:
         if isinstance(stop, str) and stop:

@@ -9,6 +9,8 @@ from typing import Any
 import attrs
 import orjson
 
+from aamc_models.dialects.content import has_block
+from aamc_models.dialects.fields import object_or_empty, objects_or_empty
 from aamc_models.testing.answers import Reply, answer_of, error_answer, reply_of
 from aamc_models.testing.script import Counts, Script
 from aamc_models.testing.streams import error_event, error_finish, stream_of
@@ -208,15 +210,12 @@ def _state(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _incomplete_loop(body: Mapping[str, Any]) -> str:
     """Return the complaint about a tool call without the thinking before it, which Anthropic's API wants while thinking is on."""
-    messages = body.get("messages")
-    thinks = isinstance(body.get("thinking"), Mapping) and body["thinking"].get("type") == "enabled"
-    if not thinks or not isinstance(messages, list):
+    messages = objects_or_empty(body.get("messages"))
+    said = [objects_or_empty(message.get("content")) for message in messages if message.get("role") == "assistant"]
+    thinks = object_or_empty(body.get("thinking")).get("type") == "enabled"
+    if not thinks or not said or not has_block(messages[-1], "tool_result"):
         return ""
-    said = [message.get("content") for message in messages if isinstance(message, Mapping) and message.get("role") == "assistant"]
-    last = messages[-1].get("content") if messages and isinstance(messages[-1], Mapping) else None
-    if not said or not isinstance(last, list) or not any(block.get("type") == "tool_result" for block in last if isinstance(block, Mapping)):
-        return ""
-    kinds = [block.get("type") for block in said[-1] if isinstance(block, Mapping)] if isinstance(said[-1], list) else []
+    kinds = [block.get("type") for block in said[-1]]
     if kinds and kinds[0] not in ("thinking", "redacted_thinking"):
         return f"messages: expected `thinking` or `redacted_thinking`, but found `{kinds[0]}`"
     return ""
