@@ -53,7 +53,7 @@ class OpenAI(ChatProvider, HttpProvider):
     def dropped(self, candidate: Candidate, request: WireRequest) -> Sequence[str]:
         """Return the fields that the server may refuse, and those that the options name; that of the usage in a stream is not the client's own."""
         body = request.body if isinstance(request.body, Mapping) else {}
-        refused = self._refused_fields(request, self._quirks(candidate))
+        refused = self._quirks(candidate).refused_fields if request.api == "chat" and request.is_converted else ()
         names = dict.fromkeys((*self._omitted, *refused))
         return [name for name in names if body.get(name) is not None and name != "stream_options"]
 
@@ -71,20 +71,16 @@ class OpenAI(ChatProvider, HttpProvider):
         if request.api != "chat" or isinstance(body, bytes):
             return request
         quirks = self._quirks(candidate)
-        left_out = (*self._refused_fields(request, quirks), *LIMITS)
+        left_out = (*LIMITS, *(quirks.refused_fields if request.is_converted else ()))
         adapted = {name: value for name, value in body.items() if name not in left_out}
         parameters = candidate.parameters if isinstance(candidate, ModelSpec) else {}
         limits = [source[name] for source in (body, parameters) for name in LIMITS if source.get(name) is not None]
         if limits:
-            own = LIMITS[0] if LIMITS[0] in parameters else quirks.limit_field
+            own = LIMITS[0] if quirks.is_openai or LIMITS[0] in parameters else LIMITS[1]
             adapted[own if self.config.limit_field == "auto" else self.config.limit_field] = limits[0]
         if "messages" in body:
             adapted["messages"] = quirks.adapted(body["messages"])
         return attrs.evolve(request, body=adapted)
-
-    @staticmethod
-    def _refused_fields(request: WireRequest, quirks: ServerQuirks) -> Sequence[str]:
-        return quirks.refused_fields if request.api == "chat" and request.is_converted else ()
 
     def _quirks(self, candidate: Candidate) -> ServerQuirks:
         deployments = self._deployments.all

@@ -51,11 +51,6 @@ class ServerQuirks:
     needs_reasoning: bool
 
     @property
-    def limit_field(self) -> str:
-        """The name of the limit of an answer's tokens."""
-        return LIMITS[0] if self.is_openai else LIMITS[1]
-
-    @property
     def refused_fields(self) -> Sequence[str]:
         """Fields that the servers may refuse."""
         return () if self.is_openai else _OPENAI_FIELDS
