@@ -132,21 +132,18 @@ def from_chat(
         claude_model: The model whose rules a request of ``messages`` follows, see :func:`aamc_models.dialects.messages.claude_rules.claude_rules`.
         model: The candidate, as :func:`convert_answer` names it; state that its server demands back, and clients of other dialects return, is for it.
     """
-    conversions, dropped = _dialect(dialect), set[str]()
+    conversions, dropped, own = _dialect(dialect), set[str](), parameters or {}
     mapping(body, "the body")
     if dialect != "completions":  # a transcript may hold anything
         body = _with_results_after_calls(body)
-    if body.get("reasoning_effort") is not None and (not reasons or _has_effort(parameters or {})):
+    has_effort = any(name in own for name in _EFFORTS) or "effort" in (own.get("output_config") or {})
+    if body.get("reasoning_effort") is not None and (has_effort or not reasons):
         body = {name: value for name, value in body.items() if name != "reasoning_effort"}
         dropped.add("reasoning_effort")
     tracked = TrackedObject(body)
-    more = {"chat": (model,), "messages": (max_tokens, parameters or {}, claude_model)}.get(dialect, ())
+    more = {"chat": (model,), "messages": (max_tokens, own, claude_model)}.get(dialect, ())
     converted = conversions.request_from_chat(tracked, dropped, *more)
     return Converted(converted, sorted(dropped.union(tracked.unread())))
-
-
-def _has_effort(parameters: Mapping[str, Any]) -> bool:
-    return any(name in parameters for name in _EFFORTS) or "effort" in (parameters.get("output_config") or {})
 
 
 def _with_results_after_calls(body: JSON) -> JSON:
