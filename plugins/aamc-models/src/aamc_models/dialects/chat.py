@@ -203,7 +203,9 @@ class ToolCallPieces:
             if number in self._begun:
                 yield {**piece, "name": ""}
                 continue
-            self._held = piece = _joined(self._held, piece)
+            held = self._held or {**piece, "name": ""}
+            name = held["name"] if piece["name"] == held["name"] else held["name"] + piece["name"]  # some servers repeat the whole name
+            self._held = {**held, **piece, "id": held["id"] or piece["id"], "name": name}
             if piece["arguments"]:
                 yield from self.rest()
 
@@ -278,14 +280,6 @@ def _is_object(written: str) -> bool:
         return written.rstrip().endswith("}") and isinstance(orjson.loads(written), dict)
     except ValueError:
         return False
-
-
-def _joined(held: JSON | None, piece: dict[str, Any]) -> dict[str, Any]:
-    """Return a call that is held with its next piece; some servers repeat the whole name in each."""
-    if held is None:
-        return piece
-    name = held["name"] if piece["name"] == held["name"] else held["name"] + piece["name"]
-    return {**held, **piece, "id": held["id"] or piece["id"], "name": name}
 
 
 def error_of(chunk: JSON) -> tuple[str, str, int | None]:

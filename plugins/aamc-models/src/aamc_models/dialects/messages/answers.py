@@ -11,7 +11,7 @@ from aamc_models.dialects.content import calls_of, chosen, identity, is_set, loo
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, whole_number
 from aamc_models.dialects.messages.from_chat import tool_use, unnumbered
-from aamc_models.dialects.messages.to_chat import assistant_message
+from aamc_models.dialects.messages.to_chat import assistant_message, tool_call
 from aamc_models.dialects.token_usage import reported_usage, usage_object, usage_of
 from aamc_sdk.interfaces import Usage
 
@@ -131,9 +131,7 @@ class MessagesReader(ChatReader):
         state = self._blocks[index] = {"type": kind, "block": dict(block), "text": "", "signature": ""}
         if kind == "tool_use":
             state["call"], self._calls = self._calls, self._calls + 1
-            function = {"name": text(block.get("name"), "content_block.name"), "arguments": ""}
-            call = {"index": state["call"], "id": safe_id(text(block.get("id"), "content_block.id")), "type": "function", "function": function}
-            yield self._delta({"tool_calls": [call]})
+            yield self._delta({"tool_calls": [{"index": state["call"], **tool_call({**block, "input": ""}, "content_block")}]})
         elif kind == "text" and is_set(block.get("text")):
             yield self._delta({"content": text(block["text"], "content_block.text")})
         elif kind == "thinking" and is_set(block.get("thinking")):
