@@ -21,9 +21,6 @@ MAX_COST_USD = 1e4
 """A higher cost of one call is taken for a server's error."""
 _TICKS_PER_USD = 1e10
 _COST_HEADERS = ("x-aamc-cost-usd", "x-litellm-response-cost")
-_CHAT_COUNTS = ("prompt_tokens", "completion_tokens", "prompt_tokens_details", "completion_tokens_details")
-_RESPONSES_COUNTS = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
-"""The fields of OpenAI's counts: prompt and answer, and their details."""
 _AT_LIST_PRICES = {
     "service_tier": ("", "auto", "default", "standard", "on_demand"),
     "speed": ("", "standard"),
@@ -51,8 +48,10 @@ def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
     counted = reported_usage(answer)
     if dialect == "messages":
         usage = _messages_usage(counted)
+    elif dialect == "responses":
+        usage = _openai_usage(counted, "input_tokens", "output_tokens")
     else:
-        usage = _openai_usage(counted, *(_RESPONSES_COUNTS if dialect == "responses" else _CHAT_COUNTS))
+        usage = _openai_usage(counted, "prompt_tokens", "completion_tokens")
     return usage if _at_list_prices({**answer, **counted}) else attrs.evolve(usage, at_list_prices=False)
 
 
@@ -102,11 +101,11 @@ def _messages_usage(counted: Mapping[str, Any]) -> Usage:
     )
 
 
-def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str, prompt_details: str, answer_details: str) -> Usage:
+def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage:
     prompt_tokens, output_tokens = _count(counted.get(prompt)), _count(counted.get(answer))
-    cached = _detail(counted, prompt_details, "cached_tokens")
-    reasoning = _detail(counted, answer_details, "reasoning_tokens")
-    written = _detail(counted, prompt_details, "cache_write_tokens")
+    cached = _detail(counted, f"{prompt}_details", "cached_tokens")
+    reasoning = _detail(counted, f"{answer}_details", "reasoning_tokens")
+    written = _detail(counted, f"{prompt}_details", "cache_write_tokens")
     written = _count(counted.get("cache_creation_input_tokens")) if written is None else written  # LiteLLM's name
     cached = _count(counted.get("prompt_cache_hit_tokens", counted.get("cached_tokens"))) if cached is None else cached  # DeepSeek's and Kimi's names
     if prompt_tokens is not None and (cached or 0) + (written or 0) > prompt_tokens:

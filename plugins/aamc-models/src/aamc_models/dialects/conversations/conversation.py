@@ -61,7 +61,7 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     envelopes: list[str] = []
     kinds: set[str] = set()
     for role, content, field in _messages(dialect, body):
-        own_kinds = set() if isinstance(content, str) else set(_kinds(content if isinstance(content, list) else [content]))
+        own_kinds = set(_kinds(content if isinstance(content, list) else [content]))
         kinds |= own_kinds
         if role in ("system", "developer"):
             system.append(text_of(content, field, "\n"))
@@ -156,12 +156,10 @@ def _has_drawn_images(dialect: str, body: JSON) -> bool:
 
 def _texts(content: object, field: str) -> list[str]:
     """Return the texts of a message but blank ones; tool results are left out."""
-    if content is None or isinstance(content, str):
-        found = [content or ""]
-    elif isinstance(content, list):
+    if isinstance(content, list):
         found = [text(part.get("text"), f"{place}.text") for place, part in objects(content, field) if part.get("type") in _TEXTS]
     else:
-        raise wrong(field, "a string or a list", content)
+        found = [text_of(content, field)]
     return [each for each in found if each and not each.isspace()]
 
 
