@@ -100,9 +100,8 @@ def _tool_result(block: JSON, field: str, dropped: set[str]) -> tuple[dict[str, 
         "role": "tool",
         "tool_call_id": safe_id(text(block.get("tool_use_id"), f"{field}.tool_use_id")),
         "content": content if isinstance(content, str) else plain_content(texts),
+        **chosen(block, "cache_control"),
     }
-    if block.get("cache_control") is not None:
-        result["cache_control"] = block["cache_control"]
     return result, [part for part in parts if part["type"] != "text"]
 
 
