@@ -13,7 +13,6 @@ import orjson
 
 from aamc_models.dialects.content import has_block
 from aamc_models.dialects.fields import object_or_empty, objects_or_empty
-from aamc_models.dialects.responses.answers import response_object
 from aamc_models.testing.script import Script
 
 Body = Mapping[str, Any]
@@ -182,11 +181,24 @@ def message_blocks(reply: Reply) -> list[dict[str, Any]]:
 
 def response(reply: Reply, status: str = "") -> dict[str, Any]:
     """Return a response; ``status`` is that of an unfinished one, which has no output yet."""
-    name = f"resp_{reply.model}_{reply.call}"
-    if status:
-        return response_object(name, reply.model, 1, [], status)
-    ended, details = ("incomplete", {"reason": "max_output_tokens"}) if reply.finish == "length" else ("completed", None)
-    return {**response_object(name, reply.model, 1, output_items(reply), ended), "incomplete_details": details}
+    finished = "incomplete" if reply.finish == "length" else "completed"
+    return {
+        "id": f"resp_{reply.model}_{reply.call}",
+        "object": "response",
+        "created_at": 1,
+        "status": status or finished,
+        "model": reply.model,
+        "output": [] if status else output_items(reply),
+        "error": None,
+        "incomplete_details": {"reason": "max_output_tokens"} if not status and reply.finish == "length" else None,
+        "instructions": None,
+        "metadata": {},
+        "parallel_tool_calls": True,
+        "temperature": 1.0,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": 1.0,
+    }
 
 
 def output_items(reply: Reply) -> list[dict[str, Any]]:
