@@ -82,8 +82,6 @@ class CallLedger:
         self.path = folder / FILE
         self.entries: list[LedgerEntry] = []
         self._by_key: dict[str, LedgerEntry] = {}
-        self._failed: dict[str, LedgerEntry] = {}
-        self._answered: dict[str, float] = {}
         self._begun: dict[str, list[LedgerEntry]] = {}
         self._lock = threading.Lock()
         self._file = -1
@@ -128,14 +126,6 @@ class CallLedger:
         """Return the call that was answered under a key; None if there is none."""
         return self._by_key.get(key)
 
-    def find_failure(self, key: str) -> LedgerEntry | None:
-        """Return the first call that failed under a key; None if there is none."""
-        return self._failed.get(key)
-
-    def last_answer(self, candidate: str) -> float:
-        """Return when a candidate last answered, in seconds since the epoch; minus infinity if it never did."""
-        return self._answered.get(candidate, -math.inf)
-
     async def add(self, entry: LedgerEntry) -> None:
         """Add a call; it is on the disk when this returns."""
         await asyncio.get_running_loop().run_in_executor(None, self._append, entry)
@@ -163,9 +153,6 @@ class CallLedger:
         self.entries.append(entry)
         if entry.status == "ok":
             self._by_key[entry.key] = entry
-            self._answered[entry.candidate] = entry.time
-        elif entry.status == "error":
-            self._failed.setdefault(entry.key, entry)
 
 
 def _entry(content: dict[str, Any]) -> LedgerEntry:

@@ -22,10 +22,11 @@ POOL_FILE = "pool.yaml"
 
 def outcome_rows(prompts: Sequence[Prompt], collector: Collector) -> list[dict[str, Any]]:
     """Return a row for each prompt that was judged; a candidate whose call failed has an unknown quality, or 0 where the plan counts failures."""
-    rows, plan = [], collector.plan
+    rows, plan, counted = [], collector.plan, _counted_failures(collector)
     for prompt in prompts:
         answers, qualities = collector.answers.get(prompt.text, {}), collector.qualities.get(prompt.text, {})
-        failures = _counted_failures(prompt, collector)
+        unanswered = [plan.key(ANSWER, candidate, prompt.text) for candidate in plan.candidates if candidate.name not in answers]
+        failures = [counted[key] for key in unanswered if key in counted]
         if not (qualities if answers else failures):
             continue
         category = prompt.row.get("category")
@@ -37,19 +38,16 @@ def outcome_rows(prompts: Sequence[Prompt], collector: Collector) -> list[dict[s
     return rows
 
 
-def _counted_failures(prompt: Prompt, collector: Collector) -> list[LedgerEntry]:
-    """Return the failed calls of a prompt that count.
+def _counted_failures(collector: Collector) -> dict[str, LedgerEntry]:
+    """Return the first failed call under each key, if it counts.
 
     Those of a model that gets no more calls do not, unless it answered another prompt later: then it was not the model that was down.
     """
-    plan, ledger, found = collector.plan, collector.ledger, []
-    for candidate in plan.candidates if plan.count_failures else ():
-        failure = ledger.find_failure(plan.key(ANSWER, candidate, prompt.text))
-        if failure is None or candidate.name in collector.answers.get(prompt.text, {}):
-            continue
-        if candidate.name not in collector.given_up or failure.time < ledger.last_answer(candidate.name):
-            found.append(failure)
-    return found
+    entries = collector.ledger.entries if collector.plan.count_failures else []
+    answered = {entry.candidate: entry.time for entry in entries if entry.status == "ok"}
+    failed = {entry.key: entry for entry in reversed(entries) if entry.status == "error"}
+    down = {name: answered.get(name, -math.inf) for name in collector.given_up}
+    return {key: entry for key, entry in failed.items() if entry.time < down.get(entry.candidate, math.inf)}
 
 
 def _cell(entry: LedgerEntry | None, quality: float | None) -> dict[str, Any]:
