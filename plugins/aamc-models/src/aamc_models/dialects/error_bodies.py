@@ -11,24 +11,10 @@ from aamc_models.dialects.fields import json_value, object_or_empty, objects_or_
 from aamc_sdk.errors import ProviderError
 
 _STATUSES = {"authentication": 401, "rate_limit": 429, "request": 400, "timeout": 504, "connection": 502, "protocol": 502, "configuration": 502}
-_MESSAGES_TYPES = {
-    400: "invalid_request_error",
-    401: "authentication_error",
-    402: "billing_error",
-    403: "permission_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    504: "timeout_error",
-    529: "overloaded_error",
-}
-_OPENAI_TYPES = {
-    401: "authentication_error",
-    402: "insufficient_quota",
-    403: "permission_error",
-    404: "not_found_error",
-    429: "rate_limit_error",
-}
+_SHARED_TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+"""The types of errors that have the same name in both vendors' dialects, by status."""
+_MESSAGES_TYPES = {**_SHARED_TYPES, 402: "billing_error", 413: "request_too_large", 504: "timeout_error", 529: "overloaded_error"}
+_OPENAI_TYPES = {**_SHARED_TYPES, 402: "insufficient_quota"}
 _OPENAI_CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "not_found", 413: "request_too_large", 429: "rate_limit_exceeded"}
 
 BROKEN_OFF_REASONS = ("error", "abort", "insufficient_system_resource")
