@@ -16,16 +16,13 @@ from aamc_models.dialects.token_usage import reported_usage, usage_object, usage
 from aamc_sdk.interfaces import Usage
 
 _FROM_MESSAGES = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
+"""Finish reasons by Anthropic's stop reasons, of which the others, such as ``end_turn``, mean ``stop``."""
 _TO_MESSAGES = {
-    "stop": "end_turn",
     "length": "max_tokens",
     "model_length": "max_tokens",  # Mistral's, where the context window ends
     "tool_calls": "tool_use",
