@@ -69,7 +69,7 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
     for field, choice in objects(answer.get("choices"), "choices"):
         message = mapping(choice.get("message"), f"{field}.message")
         words = text_of(message.get("content"), f"{field}.message.content")
-        choices.append(_choice(choice, words, _finish(choice.get("finish_reason"))))
+        choices.append({"text": words, "index": choice.get("index", 0), "logprobs": None, "finish_reason": _finish(choice.get("finish_reason"))})
     return _completion(answer, model, choices)
 
 
@@ -83,10 +83,6 @@ def _completion(source: JSON, model: str, choices: list[dict[str, Any]]) -> dict
         "choices": choices,
         **chosen(source, "usage"),
     }
-
-
-def _choice(source: JSON, words: str, reason: str | None) -> dict[str, Any]:
-    return {"text": words, "index": source.get("index", 0), "logprobs": None, "finish_reason": reason}
 
 
 def _finish(reason: object) -> str:
@@ -133,5 +129,5 @@ class CompletionsWriter(ChatWriter):
             reason = _finish(choice["finish_reason"]) if choice.get("finish_reason") else None
             self._finish = choice if reason else self._finish
             if words or reason:
-                choices.append(_choice(choice, words, reason))
+                choices.append({"text": words, "index": choice.get("index", 0), "logprobs": None, "finish_reason": reason})
         return [event_of(_completion(chunk, self._model, choices))] if choices or is_set(chunk.get("usage")) else []
