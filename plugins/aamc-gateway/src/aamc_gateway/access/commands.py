@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import datetime, timezone
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import attrs
 import click
 
-from aamc_sdk.cli import JSON, Duration, InputFile, Number, plugins_of, split_names
+from aamc_sdk.cli import JSON, Duration, InputFile, Number, new_table, plugins_of, print_table, split_names, write_json_line
 from aamc_sdk.errors import StoreError
 
 if TYPE_CHECKING:
@@ -23,11 +26,54 @@ T = TypeVar("T")
 REMOVABLE = ("usd-per-day", "usd-per-month", "usd-total", "requests-per-minute", "tokens-per-minute", "parallel-requests", "expires")
 
 
+@attrs.frozen
+class _KeyLog:
+    """The log whose keys a command works on, and whether its result is shown as JSON."""
+
+    ctx: click.Context
+    run: Path | None
+    url: str | None
+    as_json: bool
+
+    def apply(self, work: Callable[[SharedState], Awaitable[T]], *, existing: bool = True) -> T:
+        """Return the result of work on the shared state of the log."""
+        from aamc_gateway.access.shared import LASTING, is_lasting, open_shared
+        from aamc_gateway.server.processes.launch import STORE
+        from aamc_sdk.log import open_store
+        from aamc_sdk.serving import Run
+
+        url = self.url or (STORE if self.run is None else Run.open(self.run).store_url)
+        with closing(open_store(url, plugins_of(self.ctx), existing=existing)) as store:
+            if not is_lasting(store):
+                raise StoreError(f"keys cannot be kept with {store.name}; give {LASTING}")
+
+            async def whole() -> T:
+                shared = open_shared(store, durable=True)
+                try:
+                    return await work(shared)
+                finally:
+                    await shared.close()
+
+            return asyncio.run(whole())
+
+    def show(self, sentence: str, **document: Any) -> None:
+        """Show what was done."""
+        if self.as_json:
+            write_json_line({"schema": 1, **document})
+        else:
+            click.echo(sentence, err=True)
+
+
 def _of_a_log(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options that name the log, and ``--json``."""
+    """Add the options that name the log, and ``--json``; the command gets a :class:`_KeyLog`."""
+
+    @wraps(command)
+    def with_log(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool, **options: Any) -> None:
+        command(_KeyLog(ctx, run, store, as_json), **options)
+
     run = click.option("--run", type=click.Path(path_type=Path), help="Folder of the run that the gateway serves.")
     store = click.option("--store", metavar="URL", help="URL of the gateway's log (default: the run's own, else sqlite:aamc-gateway.db).")
-    return run(store(JSON(click.pass_context(command))))
+    return run(store(JSON(click.pass_context(with_log))))
 
 
 def _limits(command: Callable[..., None]) -> Callable[..., None]:
@@ -43,30 +89,6 @@ def _limits(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(options):
         command = option(command)
     return command
-
-
-def _with_shared(ctx: click.Context, run: Path | None, url: str | None, work: Callable[[SharedState], Awaitable[T]], *, existing: bool = True) -> T:
-    """Return the result of work on the shared state of the log that the options name."""
-    from aamc_gateway.access.shared import LASTING, is_lasting, open_shared
-    from aamc_gateway.server.processes.launch import STORE
-    from aamc_sdk.log import open_store
-    from aamc_sdk.serving import Run
-
-    store = open_store(url or (STORE if run is None else Run.open(run).store_url), plugins_of(ctx), existing=existing)
-    try:
-        if not is_lasting(store):
-            raise StoreError(f"keys cannot be kept with {store.name}; give {LASTING}")
-
-        async def whole() -> T:
-            shared = open_shared(store, durable=True)
-            try:
-                return await work(shared)
-            finally:
-                await shared.close()
-
-        return asyncio.run(whole())
-    finally:
-        store.close()
 
 
 @click.group()
@@ -88,7 +110,7 @@ def keys() -> None:
 @click.option("--admin", is_flag=True, help="Also allow the dashboard, /metrics, and feedback and votes of an admin.")
 @_of_a_log
 def add(
-    ctx: click.Context,
+    log: _KeyLog,
     /,
     name: str,
     tenant: str | None,
@@ -96,9 +118,6 @@ def add(
     models: str | None,
     expires: float | None,
     admin: bool,
-    run: Path | None,
-    store: str | None,
-    as_json: bool,
     **limits: Any,
 ) -> None:
     """Make a key called NAME and show it once. A key without limits gets the gateway's default limits.
@@ -121,21 +140,18 @@ def add(
         "expires": None if expires is None else time.time() + expires,
         "admin": admin,
     }
-    key, secret = _with_shared(ctx, run, store, lambda shared: add_key(shared, **fields), existing=False)
-    _show_secret(key, secret, as_json)
+    _show_secret(log, *log.apply(lambda shared: add_key(shared, **fields), existing=False))
 
 
 @keys.command("list")
 @_of_a_log
-def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool) -> None:
+def list_keys(log: _KeyLog) -> None:
     """List the keys, with their budgets and what they spent today, this month and in all. The dashboard shows tenants and users too.
 
     Example: aamc keys list --store sqlite:gateway.db
     """
-    from aamc_sdk.cli import new_table, print_table, write_json_line
-
-    documents = _with_shared(ctx, run, store, _documents)
-    if as_json:
+    documents = log.apply(_documents)
+    if log.as_json:
         write_json_line({"schema": 1, "keys": documents})
         return
     table = new_table(("name", "id", "state", "tenant", "user", "models", "limits", "spent (USD)", "expires"))
@@ -154,17 +170,7 @@ def list_keys(ctx: click.Context, /, run: Path | None, store: str | None, as_jso
 @click.option("--expires", type=Duration(), metavar="DURATION", help="Time from now after which the key expires, such as 30d.")
 @click.option("--remove", type=click.Choice(REMOVABLE), multiple=True, help="Limit, or expiry, to remove; may be repeated.")
 @_of_a_log
-def set_limits(
-    ctx: click.Context,
-    /,
-    key: str,
-    expires: float | None,
-    remove: tuple[str, ...],
-    run: Path | None,
-    store: str | None,
-    as_json: bool,
-    **limits: float | None,
-) -> None:
+def set_limits(log: _KeyLog, /, key: str, expires: float | None, remove: tuple[str, ...], **limits: float | None) -> None:
     """Change or remove limits of a key; its secret, its spending and the limits that are not named stay.
 
     A key without limits of its own then has only the named ones, no longer the gateway's default limits. A key whose last own limit is removed has
@@ -173,7 +179,6 @@ def set_limits(
     Example: aamc keys set anna --usd-per-day 10 --store sqlite:gateway.db
     """
     from aamc_gateway.access.keys import change_key
-    from aamc_sdk.cli import write_json_line
     from aamc_sdk.config import unstructure
 
     until = None if expires is None else time.time() + expires
@@ -183,30 +188,23 @@ def set_limits(
         raise click.UsageError("Name at least one limit, such as --usd-per-day 10, or --expires, or --remove usd-per-day.")
     if both := [name for name, field in zip(remove, removed, strict=True) if field in given]:
         raise click.UsageError(f"--{both[0]} and --remove {both[0]} contradict each other; leave one of them out.")
-    found = _with_shared(ctx, run, store, lambda shared: change_key(shared, key, {**given, **dict.fromkeys(removed)}))
-    if as_json:
-        kept = None if found.limits is None else unstructure(found.limits)
-        write_json_line({"schema": 1, "id": found.id, "name": found.name, "limits": kept, "expires": found.expires})
-    else:
-        click.echo(f"Changed the key {found.name} ({found.id}).", err=True)
+    found = log.apply(lambda shared: change_key(shared, key, {**given, **dict.fromkeys(removed)}))
+    kept = None if found.limits is None else unstructure(found.limits)
+    log.show(f"Changed the key {found.name} ({found.id}).", id=found.id, name=found.name, limits=kept, expires=found.expires)
 
 
 @keys.command()
 @click.argument("key", metavar="NAME|ID")
 @_of_a_log
-def revoke(ctx: click.Context, /, key: str, run: Path | None, store: str | None, as_json: bool) -> None:
+def revoke(log: _KeyLog, /, key: str) -> None:
     """Revoke a key permanently. A running gateway refuses it within 2 seconds.
 
     Example: aamc keys revoke anna --store sqlite:gateway.db
     """
     from aamc_gateway.access.keys import revoke_key
-    from aamc_sdk.cli import write_json_line
 
-    found = _with_shared(ctx, run, store, lambda shared: revoke_key(shared, key))
-    if as_json:
-        write_json_line({"schema": 1, "id": found.id, "name": found.name, "state": "revoked"})
-    else:
-        click.echo(f"Revoked the key {found.name} ({found.id}).", err=True)
+    found = log.apply(lambda shared: revoke_key(shared, key))
+    log.show(f"Revoked the key {found.name} ({found.id}).", id=found.id, name=found.name, state="revoked")
 
 
 @keys.command()
@@ -215,21 +213,20 @@ def revoke(ctx: click.Context, /, key: str, run: Path | None, store: str | None,
     "--grace", type=Duration(), default=0.0, metavar="DURATION", help="Time for which the old secret stays valid, such as 24h (default: none)."
 )
 @_of_a_log
-def rotate(ctx: click.Context, /, key: str, grace: float, run: Path | None, store: str | None, as_json: bool) -> None:
+def rotate(log: _KeyLog, /, key: str, grace: float) -> None:
     """Replace the secret of a key and show it once. Its limits and spending stay.
 
     Example: aamc keys rotate anna --grace 24h --store sqlite:gateway.db
     """
     from aamc_gateway.access.keys import rotate_key
 
-    found, secret = _with_shared(ctx, run, store, lambda shared: rotate_key(shared, key, grace))
-    _show_secret(found, secret, as_json)
+    _show_secret(log, *log.apply(lambda shared: rotate_key(shared, key, grace)))
 
 
 @keys.command("export")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_of_a_log
-def export(ctx: click.Context, /, file: Path, run: Path | None, store: str | None, as_json: bool) -> None:
+def export(log: _KeyLog, /, file: Path) -> None:
     """Write all keys to FILE, with their hashes (no secrets) and the spending of the keys, their tenants and their users.
 
     Stop the gateway first, so that no spending is missing.
@@ -237,35 +234,28 @@ def export(ctx: click.Context, /, file: Path, run: Path | None, store: str | Non
     Example: aamc keys export keys.json --store sqlite:gateway.db
     """
     from aamc_gateway.access.key_transfer import export_keys
-    from aamc_sdk.cli import write_json_line
     from aamc_sdk.storage import write_json
 
-    document = _with_shared(ctx, run, store, export_keys)
+    document = log.apply(export_keys)
     write_json(file, document)
-    if as_json:
-        write_json_line({"schema": 1, "keys": len(document["keys"])})
-    else:
-        click.echo(f"{len(document['keys'])} keys written to {file}.", err=True)
+    count = len(document["keys"])
+    log.show(f"{count} keys written to {file}.", keys=count)
 
 
 @keys.command("import")
 @click.argument("file", type=InputFile())
 @_of_a_log
-def import_(ctx: click.Context, /, file: Path, run: Path | None, store: str | None, as_json: bool) -> None:
+def import_(log: _KeyLog, /, file: Path) -> None:
     """Add the keys of FILE, made by aamc keys export: clients keep their secrets, and budgets what was spent. Known keys stay as they are.
 
     Example: aamc keys import keys.json --store postgres://me@db/routing
     """
     from aamc_gateway.access.key_transfer import import_keys, read_export
-    from aamc_sdk.cli import write_json_line
     from aamc_sdk.storage import read_json_object
 
     exported = read_export(read_json_object(file, "give a file of aamc keys export"), str(file))
-    count, new = _with_shared(ctx, run, store, lambda shared: import_keys(shared, exported, str(file)), existing=False)
-    if as_json:
-        write_json_line({"schema": 1, "keys": count, "new": new})
-    else:
-        click.echo(f"{count} keys read, {new} of them new.", err=True)
+    count, new = log.apply(lambda shared: import_keys(shared, exported, str(file)), existing=False)
+    log.show(f"{count} keys read, {new} of them new.", keys=count, new=new)
 
 
 def _check_name(name: str, what: str) -> None:
@@ -281,14 +271,11 @@ def _check_name(name: str, what: str) -> None:
         raise DataError(f"{what} must be of printable characters, not {name!r:.80}")
 
 
-def _show_secret(key: Key, secret: str, as_json: bool) -> None:
-    from aamc_sdk.cli import write_json_line
-
-    if as_json:
-        write_json_line({"schema": 1, "id": key.id, "name": key.name, "key": secret, "admin": key.admin, "expires": key.expires})
-    else:
+def _show_secret(log: _KeyLog, key: Key, secret: str) -> None:
+    if not log.as_json:
         click.echo(secret)
-        click.echo(f"The key {key.name} ({key.id}) is shown this once; only its hash is kept.", err=True)
+    sentence = f"The key {key.name} ({key.id}) is shown this once; only its hash is kept."
+    log.show(sentence, id=key.id, name=key.name, key=secret, admin=key.admin, expires=key.expires)
 
 
 async def _documents(shared: SharedState) -> list[dict[str, Any]]:
