@@ -228,7 +228,7 @@ def _record(controller: MetaController, decision_id: str) -> Record | None:
 
 async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer 200 once the feedback is in the log, 202 if it waits there for its decision."""
-    body, caller = await read_small_json(scope, receive, gateway.settings.limits, EXAMPLE), scope["caller"]
+    body, caller = await read_small_json(gateway, scope, receive, EXAMPLE), scope["caller"]
     await gateway.access.admit_feedback(caller)  # its key could fill the disk with revisions
     await gateway.commits.written()
     try:

@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from starlette.types import Receive, Scope
@@ -14,6 +14,9 @@ from starlette.types import Receive, Scope
 from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.server.settings import RequestLimits
 from aamc_sdk.interfaces import Deadline
+
+if TYPE_CHECKING:
+    from aamc_gateway.server.gateway import Gateway
 
 T = TypeVar("T")
 
@@ -89,23 +92,22 @@ class LargeBodies:
                 del self._sizes[key_id]
 
 
-async def read_body(
-    scope: Scope, receive: Receive, limits: RequestLimits, large_bodies: LargeBodies | None = None, at_most: float = math.inf
-) -> bytes:
-    """Return a request's body.
+async def read_body(gateway: Gateway, scope: Scope, receive: Receive, at_most: float = math.inf) -> bytes:
+    """Return a request's body. The scope of one that may have more than ``LARGE_BODY`` has a caller.
 
     Raises:
         ClientLeft: The client has closed the connection.
         Refused: The body is too large, alone or with others, or compressed, or did not come in time.
     """
+    limits, large_bodies = gateway.settings.limits, gateway.large_bodies
     at_most = min(at_most, int(limits.body_mb * 1e6))
     encoding = header(scope["headers"], b"content-encoding")
     if encoding.lower() not in ("", "identity"):
         raise Refused(f"the body has the Content-Encoding {encoding!r:.80}; send it uncompressed", status=415)
     length = header(scope["headers"], b"content-length")
-    if length.isdigit() and int(length) > at_most:
-        raise _too_large(at_most)
-    if large_bodies is not None and length.isdigit():
+    if length.isdigit():
+        if int(length) > at_most:
+            raise _too_large(at_most)
         large_bodies.check(scope, int(length))
     parts, size, more = [], 0, True
     try:
@@ -119,8 +121,7 @@ async def read_body(
                 size += len(part)
                 if size > at_most:
                     raise _too_large(at_most)
-                if large_bodies is not None:
-                    large_bodies.hold(scope, size)
+                large_bodies.hold(scope, size)
                 parts.append(part)
     except TimeoutError:
         raise Refused(f"the body did not come within {limits.read_s:g} seconds; send it faster", status=408, kind="timeout") from None
@@ -171,18 +172,13 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 async def read_json(
-    scope: Scope,
-    receive: Receive,
-    limits: RequestLimits,
-    large_bodies: LargeBodies,
-    read: Callable[[dict[str, Any], bytes], T],
-    example: str = '{"model": ...}',
+    gateway: Gateway, scope: Scope, receive: Receive, read: Callable[[dict[str, Any], bytes], T], example: str = '{"model": ...}'
 ) -> T:
     """Return the result of a function that reads a request's body: as an object, such as the example, and as it came."""
-    raw = await read_body(scope, receive, limits, large_bodies)
-    return await interpret(len(raw), lambda: read(parse_object(raw, limits.nesting, example), raw))
+    raw = await read_body(gateway, scope, receive)
+    return await interpret(len(raw), lambda: read(parse_object(raw, gateway.settings.limits.nesting, example), raw))
 
 
-async def read_small_json(scope: Scope, receive: Receive, limits: RequestLimits, example: str) -> dict[str, Any]:
+async def read_small_json(gateway: Gateway, scope: Scope, receive: Receive, example: str) -> dict[str, Any]:
     """Return a request's small body, an object such as the example."""
-    return parse_object(await read_body(scope, receive, limits, at_most=SMALL_BODY), limits.nesting, example)
+    return parse_object(await read_body(gateway, scope, receive, SMALL_BODY), gateway.settings.limits.nesting, example)
