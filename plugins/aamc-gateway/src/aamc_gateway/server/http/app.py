@@ -42,14 +42,10 @@ class GatewayApp:
         self._first_settings = gateway.settings
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
-        self._exact: dict[str, dict[str, Route]] = {}
-        self._patterns: list[tuple[Any, Any, Route]] = []
+        self._routes: list[tuple[Any, Any, Route]] = []
         for route in all_routes():
-            if "{" in route.path:
-                pattern, _, converters = compile_path(route.path)
-                self._patterns.append((pattern, converters, route))
-            else:
-                self._exact.setdefault(route.path, {}).update(dict.fromkeys(route.methods, route))
+            pattern, _, converters = compile_path(route.path)
+            self._routes.append((pattern, converters, route))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -89,15 +85,9 @@ class GatewayApp:
 
     def _find(self, scope: Scope) -> Route:
         path, method = scope["path"], scope["method"]
-        methods = self._exact.get(path)
-        if methods is not None:
-            route = methods.get(method) or (methods.get("GET") if method == "HEAD" else None)
-            if route is not None:
-                return route
-        allowed = set(methods or ())
-        for pattern, converters, route in self._patterns:
-            match = pattern.match(path)
-            if match:
+        allowed: set[str] = set()
+        for pattern, converters, route in self._routes:
+            if match := pattern.fullmatch(path):
                 if method in route.methods or (method == "HEAD" and "GET" in route.methods):
                     scope["path_params"] = {name: converters[name].convert(value) for name, value in match.groupdict().items()}
                     return route
