@@ -29,7 +29,7 @@ from aamc_gateway.access.shared.operations import (
     Scan,
     Settle,
 )
-from aamc_gateway.futures import deliver
+from aamc_gateway.futures import resolve
 from aamc_sdk.errors import StoreAwayError, StoreError
 
 if TYPE_CHECKING:
@@ -216,10 +216,7 @@ class SharedState:
                 self._open.add(operation.token)
             elif isinstance(operation, Settle):
                 self._open.discard(operation.token)
-        if self._loop is not None:
-            with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-                waiting = [(future, result) for (_, future), result in zip(batch, results, strict=True) if future is not None]
-                self._loop.call_soon_threadsafe(deliver, waiting)
+        resolve([(future, result) for (_, future), result in zip(batch, results, strict=True) if future is not None])
 
     def _alone(self, operation: Operation) -> Any:
         """Return the result of one operation, or its error."""

@@ -12,13 +12,12 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import attrs
 
-from aamc_gateway.futures import deliver
+from aamc_gateway.futures import resolve
 from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, new_ids
@@ -215,7 +214,7 @@ class CommitQueue:
             records = [record for record, _ in decisions]
             results = self._add_decisions(records)
             self._note_refused([record.decision.id for record, kept in zip(records, results, strict=True) if isinstance(kept, Exception)])
-            _resolve([(future, result) for (_, future), result in zip(decisions, results, strict=True) if future is not None])
+            resolve([(future, result) for (_, future), result in zip(decisions, results, strict=True) if future is not None])
         if not self._attempts:
             self._write_at = time.monotonic() + ATTEMPT_BATCH_S
         self._attempts += [entry for entry, _ in batch if isinstance(entry, Attempt) and self._has_decision(entry)]
@@ -223,7 +222,7 @@ class CommitQueue:
         if self._attempts and (now or waiting or time.monotonic() >= self._write_at or len(self._attempts) >= MAX_PER_BATCH):
             self._attempts = self._add_attempts(self._attempts)[-MAX_UNWRITTEN:]
             self._write_at = time.monotonic() + (RETRY_S if self._attempts else ATTEMPT_BATCH_S)
-        _resolve(waiting)
+        resolve(waiting)
         self._done += sum(entry is not None for entry, _ in batch)
 
     def _note_refused(self, ids: Sequence[str]) -> None:
@@ -266,13 +265,3 @@ class CommitQueue:
             return [late for attempt in attempts for late in self._add_attempts([attempt])]
         self._away = False
         return []
-
-
-def _resolve(results: Sequence[tuple[asyncio.Future[Any], Any]]) -> None:
-    """Set the results of futures, on the loop of each; a loop is woken once for all of its futures."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Any], Any]]] = {}
-    for future, result in results:
-        by_loop.setdefault(future.get_loop(), []).append((future, result))
-    for loop, found in by_loop.items():
-        with suppress(RuntimeError):  # the loop is closed, and nobody waits
-            loop.call_soon_threadsafe(deliver, found)
