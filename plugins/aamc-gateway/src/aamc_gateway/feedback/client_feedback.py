@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import Receive, Scope, Send
@@ -17,7 +18,7 @@ from aamc_gateway.requests.routing_arguments import length_error
 from aamc_gateway.server.http.answers import send_safe_json
 from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError, one_of, unknown_name
 from aamc_sdk.log import RowStore, columns_of
-from aamc_sdk.types import Attempt, ModelSpec, Pool, Query, Record, is_implicit
+from aamc_sdk.types import Attempt, ModelSpec, Pool, Record, is_implicit
 
 if TYPE_CHECKING:
     from aamc_gateway.server.gateway import Gateway
@@ -79,14 +80,10 @@ def read_feedback(body: Mapping[str, Any], caller: Caller) -> dict[str, Any]:
         if extra := [name for name in given if name not in ("decision_id", "candidate", *_FIGURES)]:
             raise DataError(f"{extra[0]} is for feedback with quality, over or thumbs, not for figures alone; leave it out")
     if isinstance(given.get("id"), str) and given["id"]:
-        given["id"] = _own_id(given["decision_id"], given["id"])
+        own = f"{given['decision_id']}/"  # begins its id in the log, so that it cannot be that of feedback on another caller's decision
+        given["id"] = own + given["id"].removeprefix(own)
     _check_no_vote(given, caller)
     return given
-
-
-def _own_id(decision_id: str, name: str) -> str:
-    """Return the log's id for a client's id: it begins with the decision, so it cannot be that of feedback on another caller's decision."""
-    return name if name.startswith(f"{decision_id}/") else f"{decision_id}/{name}"
 
 
 def _check_no_vote(given: Mapping[str, Any], caller: Caller) -> None:
@@ -108,11 +105,6 @@ def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
     return {**given, "quality": THUMBS[thumbs], "revision": time.time_ns() // 1_000_000 - _FIRST_REVISION}
 
 
-def _is_foreign(query: Query, caller: Caller) -> bool:
-    """Return whether a decision is of another tenant than the caller's, or of another user than the key's if it belongs to one."""
-    return not caller.admin and (query.tenant != caller.tenant or caller.user not in (None, query.user))
-
-
 def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Caller, *, may_wait: bool = True) -> dict[str, Any]:
     """Record feedback; return the document of ``aamc feedback add --json``. It is in the log when this returns.
 
@@ -128,8 +120,12 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     """
     given = read_feedback(body, caller)
     decision_id = given.pop("decision_id")
-    record = _record(controller, decision_id)
-    foreign = record is not None and _is_foreign(record.query, caller)
+    record = None
+    with suppress(UnknownDecisionError):  # the log may get it later
+        record = controller.store.record(decision_id)
+    # Foreign is a decision of another tenant than the caller's, or of another user than the key's if it belongs to one.
+    query = None if record is None or caller.admin else record.query
+    foreign = query is not None and (query.tenant != caller.tenant or caller.user not in (None, query.user))
     waits, kept_on = record is None or foreign, f"{decision_id}/{FOREIGN}" if foreign else decision_id
     if waits and "/" in decision_id and not caller.admin:  # DECISION/ID is the id of feedback on another decision
         raise DataError(f"decision_id must be the id in the answer's header x-aamc-decision-id, which has no '/', not {decision_id!r:.80}")
@@ -216,14 +212,6 @@ def _check_answered(store: Store, record: Record, given: Mapping[str, Any]) -> N
 
 def _other_figures(decision_id: str) -> Refused:
     return Refused(f"the log has other figures of decision {decision_id!r}; they are reported once", status=409)
-
-
-def _record(controller: MetaController, decision_id: str) -> Record | None:
-    """Return a decision's record; None if the log does not have it yet."""
-    try:
-        return controller.store.record(decision_id)
-    except UnknownDecisionError:
-        return None
 
 
 async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
