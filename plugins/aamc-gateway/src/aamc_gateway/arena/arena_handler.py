@@ -61,6 +61,8 @@ async def serve_arena(gateway: Gateway, request: ClientRequest, scope: Scope, re
                 served, replies = await _played(exchange)
                 await _send(exchange, request, served, replies, send, sender)
         except AamcError as error:
+            if not sender.has_begun:
+                raise
             await sender.fail(error, exchange)
 
 

@@ -52,6 +52,8 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
         try:
             await work.run()
         except AamcError as error:
+            if not work.sender.has_begun:
+                raise
             await work.sender.fail(error, work)
 
 

@@ -73,13 +73,7 @@ class EventSender:
         await self.write(data, more=False)
 
     async def fail(self, error: AamcError, request: Ending) -> None:
-        """End a stream that has begun with an error event, and its request; in the dialect ``responses`` the event gets the next number.
-
-        Raises:
-            AamcError: The error, if nothing was sent: the answer may have its status.
-        """
-        if not self.has_begun:
-            raise error
+        """End a stream that has begun with an error event, and its request; in the dialect ``responses`` the event gets the next number."""
         kind = getattr(error, "kind", "server")
         self._count("cut" if kind == "protocol" else "error")
         tell_operator(f"request {request.served.request_id}: a stream", error)

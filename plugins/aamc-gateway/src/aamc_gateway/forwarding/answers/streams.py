@@ -53,6 +53,8 @@ class StreamedAnswer(EventSender):
                 while not await self._attempt(await self.exchange.next_call()):
                     pass  # the next candidate is called
             except AamcError as error:
+                if not self.has_begun:
+                    raise
                 await self.fail(error, self.exchange)
 
     async def _attempt(self, call: UpstreamCall) -> bool:
