@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from aamc_gateway.forwarding.exchange import Exchange
-from aamc_gateway.server.http.client_watch import SWEEP_S
+from aamc_gateway.forwarding.served_requests import WATCHED_AFTER_S
 from aamc_gateway.server.processes import worker
 from aamc_models.testing import Script
 from server.conftest import Run
@@ -69,7 +69,7 @@ def test_a_request_whose_body_comes_in_pieces_leaves_no_cycle_of_ours(serve: Run
 
 @pytest.mark.parametrize("streamed", [False, True])
 def test_a_request_whose_client_was_watched_leaves_no_cycle_of_ours(serve: Run, no_collections: None, streamed: bool) -> None:
-    running = serve(first=Script(first_ms=3000 * SWEEP_S))
+    running = serve(first=Script(first_ms=3000 * WATCHED_AFTER_S))
     assert running.chat(stream=streamed).status == 200
     assert Counter() == cycles_of_ours()
 

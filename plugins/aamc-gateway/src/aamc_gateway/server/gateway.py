@@ -30,7 +30,6 @@ from aamc_gateway.requests.object_owners import ObjectOwners
 from aamc_gateway.requests.request_reader import RequestReader
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX
 from aamc_gateway.requests.sessions import CALL_KEEP_S, Sessions
-from aamc_gateway.server.http.client_watch import ClientWatch
 from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
@@ -108,7 +107,6 @@ class Gateway:
         self.owners = ObjectOwners(self.shared, self.access)
         self.usage_estimator = UsageEstimator()
         self.ties = frozenset(settings.sessions.ties)
-        self.watch = ClientWatch()
         self.log_watch = LogWatch()
         self.own_models = (*((ARENA,) if len(self.upstreams) > 1 else ()), *(PREFIX + name for name in self.orchestrators))
         self.began = time.time()
@@ -152,7 +150,6 @@ class Gateway:
             await asyncio.wait_for(asyncio.wrap_future(run_on_own_thread(self._check_scores, "aamc-check")), _CHECK_S)
         except asyncio.TimeoutError:
             logger.warning("router %r has not scored a request within %g s; requests wait for it", self.controller.router_name, _CHECK_S)
-        self.watch.start()
         self.erasable.start()
 
     def _can_load(self, provider: str) -> bool:
@@ -237,7 +234,6 @@ class Gateway:
         """Wait for the requests in progress, then close everything."""
         while self._in_progress:
             await asyncio.sleep(_CLOSE_EVERY_S)
-        self.watch.close()
         self.erasable.close()
         for orchestrator in self.orchestrators.values():
             orchestrator.close()

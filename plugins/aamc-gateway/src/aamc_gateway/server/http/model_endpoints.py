@@ -10,13 +10,13 @@ from starlette.types import Receive, Scope, Send
 from aamc_gateway.arena.arena_handler import is_for_arena, serve_arena
 from aamc_gateway.forwarding.failures import UnservedError, unserved
 from aamc_gateway.forwarding.model_handler import serve
+from aamc_gateway.forwarding.served_requests import WatchedBlock
 from aamc_gateway.orchestrations.orchestrator_handler import serve_orchestrator
 from aamc_gateway.requests.bodies import read_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.request_reader import unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX, ROUTE
 from aamc_gateway.server.http.answers import RouteEndpoint, send_body, send_json
-from aamc_gateway.server.http.client_watch import WatchedBlock
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
 
@@ -73,7 +73,7 @@ async def free_reply(gateway: Gateway, upstream: Upstream, request: ClientReques
         UnservedError: The call failed.
     """
     try:
-        with WatchedBlock(gateway.watch, receive):
+        with WatchedBlock(receive):
             return await upstream.wire.send(upstream.candidate, upstream.prepare(request).request)
     except ProviderError as error:
         raise unserved([(error, True)]) from error
