@@ -84,10 +84,7 @@ class Metrics:
 
     def started(self, route: str) -> None:
         """Count a request as in flight; :meth:`served` must follow."""
-        with self._lock:
-            self._sums[(self.in_flight,)] += 1
-        if self._registry is None:
-            self.flush()
+        self._count(self.in_flight)
 
     def served(self, served: RequestFigures) -> None:
         """Record a request that has ended: status, latency, cost, tokens and calls."""
@@ -116,8 +113,11 @@ class Metrics:
 
     def answered(self, route: str, status: int) -> None:
         """Count a request that asked no model, or was refused before it could."""
+        self._count(self.requests, route, "", str(status))
+
+    def _count(self, *metric_and_labels: Any) -> None:
         with self._lock:
-            self._sums[self.requests, route, "", str(status)] += 1
+            self._sums[metric_and_labels] += 1
         if self._registry is None:
             self.flush()
 
