@@ -93,25 +93,17 @@ class Tracing:
         model = call.upstream_model or call.candidate
         attributes: dict[str, Any] = {"gen_ai.operation.name": operation, "gen_ai.provider.name": call.provider, "gen_ai.request.model": model}
         attributes |= {"aamc.model": call.candidate, "error.type": call.error_kind, "http.response.status_code": call.status}
-        attributes |= _answer(call)
+        usage = call.usage or Usage()
+        attributes |= {"gen_ai.usage.input_tokens": usage.prompt_tokens, "gen_ai.usage.output_tokens": usage.output_tokens}
+        attributes["gen_ai.usage.cache_read.input_tokens"] = usage.cached_tokens
+        attributes["gen_ai.usage.cache_creation.input_tokens"] = usage.cache_write_tokens
+        attributes["gen_ai.response.finish_reasons"] = [call.finish_reason] if call.finish_reason else None
         if call is served.calls[-1] and not call.error_kind:  # of a stream
             attributes["gen_ai.response.time_to_first_chunk"] = served.first_token_ms / 1000
         span = self._tracer.start_span(f"{operation} {model}", context, SpanKind.CLIENT, _plain(attributes), start_time=_nanoseconds(call.began))
         if call.error_kind:
             span.set_status(Status(StatusCode.ERROR, call.error_kind))
         span.end(_nanoseconds(served.ended if math.isnan(call.ended) else call.ended))
-
-
-def _answer(call: CallFigures) -> dict[str, Any]:
-    """Return the attributes of a call's answer."""
-    usage = call.usage or Usage()
-    return {
-        "gen_ai.usage.input_tokens": usage.prompt_tokens,
-        "gen_ai.usage.output_tokens": usage.output_tokens,
-        "gen_ai.usage.cache_read.input_tokens": usage.cached_tokens,
-        "gen_ai.usage.cache_creation.input_tokens": usage.cache_write_tokens,
-        "gen_ai.response.finish_reasons": [call.finish_reason] if call.finish_reason else None,
-    }
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
