@@ -7,7 +7,8 @@ from typing import Literal
 import attrs
 
 from aamc_gateway.arena import arena_handler as arena
-from aamc_gateway.dashboard import admin_endpoints, pages, sign_in
+from aamc_gateway.dashboard import endpoints as dashboard
+from aamc_gateway.dashboard import sign_in
 from aamc_gateway.feedback.client_feedback import feedback
 from aamc_gateway.observe import endpoints as observation
 from aamc_gateway.server.http import model_endpoints
@@ -50,18 +51,18 @@ def all_routes() -> list[Route]:
         Route("/v1/feedback", ("POST",), feedback),
         Route("/v1/arena/{id}", ("GET",), arena.match),
         Route("/v1/arena/{id}/vote", ("POST",), arena.vote),
-        Route("/", ("GET",), pages.root, "public"),
-        Route("/dashboard", ("GET",), pages.index, "public"),
-        Route("/dashboard/static/{name}", ("GET",), pages.static_file, "public"),
+        Route("/", ("GET",), dashboard.root, "public"),
+        Route("/dashboard", ("GET",), dashboard.index, "public"),
+        Route("/dashboard/static/{name}", ("GET",), dashboard.static_file, "public"),
         Route("/dashboard/session", ("GET",), sign_in.session, "public"),
         Route("/dashboard/login", ("POST",), sign_in.login, "public"),
         Route("/dashboard/logout", ("POST",), sign_in.logout, "public"),
-        Route("/admin/overview", ("GET",), admin_endpoints.overview_figures, "admin"),
-        Route("/admin/decisions", ("GET",), admin_endpoints.recent_decisions, "admin"),
-        Route("/admin/decisions/{id}", ("GET",), admin_endpoints.decision_figures, "admin"),
-        Route("/admin/posteriors", ("GET",), admin_endpoints.posterior_figures, "admin"),
-        Route("/admin/trials", ("GET",), admin_endpoints.trial_figures, "admin"),
-        Route("/admin/spending", ("GET",), admin_endpoints.spending_figures, "admin"),
+        Route("/admin/overview", ("GET",), dashboard.overview_figures, "admin"),
+        Route("/admin/decisions", ("GET",), dashboard.recent_decisions, "admin"),
+        Route("/admin/decisions/{id}", ("GET",), dashboard.decision_figures, "admin"),
+        Route("/admin/posteriors", ("GET",), dashboard.posterior_figures, "admin"),
+        Route("/admin/trials", ("GET",), dashboard.trial_figures, "admin"),
+        Route("/admin/spending", ("GET",), dashboard.spending_figures, "admin"),
         Route("/admin/feedback", ("POST",), feedback, "admin"),
         Route("/admin/arena", ("GET",), arena.next_match, "admin"),
         Route("/admin/arena/{id}/vote", ("POST",), arena.vote, "admin"),
