@@ -43,17 +43,13 @@ class ImplicitSignals:
     """Remembers the last request of each conversation, as hashes of its words, and infers feedback from the next one."""
 
     def __init__(self, settings: ImplicitSettings) -> None:
-        self._settings = settings
+        self._settings, self._infers = settings, settings.escalation or settings.rephrasing
         self._last: OrderedDict[str, _Last] = OrderedDict()
 
     def take_over(self, earlier: ImplicitSignals) -> None:
         """Keep the remembered requests of the replaced gateway, unless nothing is inferred now."""
         if self._infers:
             self._last = earlier._last
-
-    @property
-    def _infers(self) -> bool:
-        return self._settings.escalation or self._settings.rephrasing
 
     def observe(self, request: ClientRequest, decision: Decision, now: float) -> Feedback | None:
         """Remember a request, and return the feedback on the decision before it in the conversation; None without a signal."""
