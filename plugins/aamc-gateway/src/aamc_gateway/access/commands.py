@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, Duration, InputFile, Number, new_table, plugins_of, print_table, split_names, write_json_line
+from aamc_sdk.cli import JSON, Duration, InputFile, Number, add_options, new_table, plugins_of, print_table, split_names, write_json_line
 from aamc_sdk.errors import StoreError
 
 if TYPE_CHECKING:
@@ -71,24 +71,22 @@ def _of_a_log(command: Callable[..., None]) -> Callable[..., None]:
     def with_log(ctx: click.Context, /, run: Path | None, store: str | None, as_json: bool, **options: Any) -> None:
         command(_KeyLog(ctx, run, store, as_json), **options)
 
-    run = click.option("--run", type=click.Path(path_type=Path), help="Folder of the run that the gateway serves.")
-    store = click.option("--store", metavar="URL", help="URL of the gateway's log (default: the run's own, else sqlite:aamc-gateway.db).")
-    return run(store(JSON(click.pass_context(with_log))))
+    return add_options(
+        click.option("--run", type=click.Path(path_type=Path), help="Folder of the run that the gateway serves."),
+        click.option("--store", metavar="URL", help="URL of the gateway's log (default: the run's own, else sqlite:aamc-gateway.db)."),
+        JSON,
+    )(click.pass_context(with_log))
 
 
-def _limits(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of a key's budgets and limits."""
-    options = (
-        click.option("--usd-per-day", type=Number(min=0), metavar="USD", help="Budget per day (UTC)."),
-        click.option("--usd-per-month", type=Number(min=0), metavar="USD", help="Budget per calendar month (UTC)."),
-        click.option("--usd-total", type=Number(min=0), metavar="USD", help="Total budget."),
-        click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Requests per minute."),
-        click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Tokens of prompts and answers per minute."),
-        click.option("--parallel-requests", type=click.IntRange(min=1), metavar="N", help="Requests at the same time."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+_limits = add_options(
+    click.option("--usd-per-day", type=Number(min=0), metavar="USD", help="Budget per day (UTC)."),
+    click.option("--usd-per-month", type=Number(min=0), metavar="USD", help="Budget per calendar month (UTC)."),
+    click.option("--usd-total", type=Number(min=0), metavar="USD", help="Total budget."),
+    click.option("--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Requests per minute."),
+    click.option("--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Tokens of prompts and answers per minute."),
+    click.option("--parallel-requests", type=click.IntRange(min=1), metavar="N", help="Requests at the same time."),
+)
+"""The options of a key's budgets and limits."""
 
 
 @click.group()
