@@ -60,7 +60,7 @@ class Reservation:
         actual = {PARALLEL: 0.0, REQUESTS: None, TOKENS: tokens, USD: None if math.isnan(cost_usd) else cost_usd}
         if cost_usd > 0:  # not NaN
             for holder in self._holders:
-                self._shared.charge(counters_without_budget(holder, self._began), cost_usd)
+                self._shared.charge(counters_without_budget(holder, int(self._began // 3600)), cost_usd)
         if not self._claims:
             return
         charges = [self._held(one) if (amount := actual[one.unit]) is None else float(amount) for one in self._claims]

@@ -137,16 +137,12 @@ def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedCla
         yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd)
 
 
-def counters_without_budget(holder: Holder, now: float) -> Sequence[tuple[str, float]]:
+@lru_cache(maxsize=10_000)  # each request of a key looks there
+def counters_without_budget(holder: Holder, hour: int) -> Sequence[tuple[str, float]]:
     """Return the counters in USD, each with its expiry, of the periods without a budget: a later budget begins with what was spent before.
 
-    The total of a user is left out: it would be kept for good.
+    The total of a user is left out: it would be kept for good. The periods are those of an hour since the epoch.
     """
-    return _counters_without_budget(holder, int(now // 3600))
-
-
-@lru_cache(maxsize=10_000)  # each request of a key looks there
-def _counters_without_budget(holder: Holder, hour: int) -> Sequence[tuple[str, float]]:
     periods = [period for period, budget in budgets_of(holder.limits) if budget is None and (period, holder.kind) != ("total", "user")]
     claims = [_claim(holder, USD, period, math.inf, 0.0, 3600.0 * hour).claim for period in periods]
     return [(claim.counter, claim.expires) for claim in claims]
