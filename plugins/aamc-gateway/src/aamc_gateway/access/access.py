@@ -127,8 +127,6 @@ class Access:
             Refused: A limit or budget has not enough left.
         """
         holders = self._holders(caller, caller.user or user)
-        if not holders:
-            return Admission(self._shared, None, self._models, float(tokens), advice)
         least = max_cost_usd
         if self._settings.over_budget == CHEAPER and least_cost_usd is not None and not math.isnan(least_cost_usd):
             least = least_cost_usd

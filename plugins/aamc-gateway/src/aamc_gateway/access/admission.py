@@ -77,8 +77,8 @@ class Admission:
         budget_usd: The maximum cost of the answer, which is reserved; infinity without a budget.
     """
 
-    def __init__(self, shared: SharedState, reservation: Reservation | None, models: dict[str, Limits], tokens: float, advice: Advice) -> None:
-        self.budget_usd = math.inf if reservation is None else reservation.budget_usd
+    def __init__(self, shared: SharedState, reservation: Reservation, models: dict[str, Limits], tokens: float, advice: Advice) -> None:
+        self.budget_usd = reservation.budget_usd
         self._shared, self._reservation, self._models, self._tokens, self._advice = shared, reservation, models, tokens, advice
         self._calls: list[Reservation] = []
 
@@ -116,5 +116,4 @@ class Admission:
             tokens: Tokens of prompts and answers; None charges the estimate of the admission.
         """
         for reservation in (self._reservation, *self._calls):
-            if reservation is not None:
-                reservation.settle(cost_usd, tokens)
+            reservation.settle(cost_usd, tokens)
