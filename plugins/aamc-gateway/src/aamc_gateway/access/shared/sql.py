@@ -19,8 +19,6 @@ LAPSED_S = 86400.0
 """Time for which a reservation is kept that was given back, in seconds: its request may still end, and is charged then."""
 KEPT_FREE = 0.9
 """Share of its maximum size that a group has after its oldest values went."""
-SWEEP_S = 60.0
-"""Time between two removals of expired entries, in seconds."""
 TABLES = (
     """CREATE TABLE IF NOT EXISTS {p}values (key TEXT PRIMARY KEY, value {blob} NOT NULL, expires {real} NOT NULL, value_group TEXT NOT NULL,
         written {real} NOT NULL, size INTEGER NOT NULL)""",
@@ -54,7 +52,7 @@ class SqlBackend(Backend):
         self._parts = {"p": prefix, "m": mark, "names": names}
         self._lease_s = lease_s
         self._worker = os.urandom(8).hex()
-        self._renewed = self._swept = -math.inf
+        self._renewed = -math.inf
 
     @abc.abstractmethod
     def _transaction(self, *, exclusive: bool) -> Any:
@@ -90,15 +88,10 @@ class SqlBackend(Backend):
             accounts = Accounts({}, {})
             self._give_back(accounts, now, self._run(_LOST, (self._worker, _json(sorted(open_tokens)))))
             self._save(accounts)
-            if now > self._swept + SWEEP_S:
-                self._sweep(now)
-
-    def _sweep(self, now: float) -> None:
-        self._swept = now
-        self._run("DELETE FROM {p}values WHERE expires <= {m}", (now,))
-        self._run("DELETE FROM {p}counters WHERE expires <= {m} AND held < 1e-9", (now,))
-        self._run("DELETE FROM {p}reservations WHERE lapsed > 0 AND lapsed <= {m}", (now - LAPSED_S,))
-        self._run("DELETE FROM {p}workers WHERE expires <= {m}", (now - LAPSED_S,))
+            self._run("DELETE FROM {p}values WHERE expires <= {m}", (now,))
+            self._run("DELETE FROM {p}counters WHERE expires <= {m} AND held < 1e-9", (now,))
+            self._run("DELETE FROM {p}reservations WHERE lapsed > 0 AND lapsed <= {m}", (now - LAPSED_S,))
+            self._run("DELETE FROM {p}workers WHERE expires <= {m}", (now - LAPSED_S,))
 
     def _run(self, statement: str, parameters: Sequence[Any] = ()) -> Sequence[tuple[Any, ...]]:
         return self._query(self._text(statement), parameters)
