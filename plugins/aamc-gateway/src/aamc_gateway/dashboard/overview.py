@@ -56,7 +56,9 @@ def overview(reader: LogReader, period: str, baseline: str | None = None, now: f
     names = sorted({name for prices in reader.history.lists for name in prices})
     if baseline is not None:
         check_known([baseline], names, "no model with prices is named", DataError, "there are")
-    best = baseline_of(reader, baseline)
+    best, explicit = baseline_of(reader, baseline), QualitySums()
+    for each in whole.candidates.values():
+        explicit.plus(each.explicit)
     return {
         "schema": 1,
         "period": period,
@@ -67,7 +69,7 @@ def overview(reader: LogReader, period: str, baseline: str | None = None, now: f
         "decisions": whole.decisions,
         "fell_back": whole.fell_back,
         "cost": cost_of(whole, best),
-        "quality": _quality(_all_explicit(whole)),
+        "quality": _quality(explicit),
         "baselines": names,
         "candidates": [_candidate(name, sums) for name, sums in sorted(whole.candidates.items())],
         "parts": [
@@ -166,13 +168,6 @@ def _candidate(name: str, sums: CandidateSums) -> dict[str, Any]:
         "comparisons": sums.comparisons,
         "wins": sums.wins,
     }
-
-
-def _all_explicit(sums: PeriodSums) -> QualitySums:
-    found = QualitySums()
-    for each in sums.candidates.values():
-        found.plus(each.explicit)
-    return found
 
 
 def _quality(sums: QualitySums) -> dict[str, Any] | None:
