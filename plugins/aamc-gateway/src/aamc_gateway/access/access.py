@@ -37,13 +37,16 @@ _MISSING = "send a key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'; an ad
 class Access:
     """Knows the keys, budgets and limits of a gateway.
 
+    Attributes:
+        keys: The keys that were read lately.
+
     Raises:
         ConfigError: The admin key of the environment is too short.
     """
 
     def __init__(self, settings: AccessSettings, shared: SharedState) -> None:
         self._settings, self._shared = settings, shared
-        self._keys = KeyRing(shared, settings.limits)
+        self.keys = KeyRing(shared, settings.limits)
         self._models = dict(settings.models)
         self._admin = Caller(key_id="admin", name="admin", admin=True)
         self._admin_digest = _admin_digest(settings.admin_key_env)
@@ -79,7 +82,7 @@ class Access:
                 return self._local
             if not key:
                 raise Refused(f"this gateway needs a key: {_MISSING}", status=401, kind="authentication")
-            found = await self._keys.find(key)
+            found = await self.keys.find(key)
         except StoreAwayError as error:
             raise refused_for_now("keys cannot be checked now") from error
         if found is None:
@@ -193,11 +196,6 @@ class Access:
         if user is not None and (own := _named(settings.users, user)) is not None:
             found.append(Holder("user", tenant_user(user, caller.tenant or ""), "this user", own))
         return found
-
-    @property
-    def keys_are_lost(self) -> bool:
-        """Whether the shared state has lost keys that this worker knew."""
-        return self._keys.is_lost
 
     async def spending(self) -> list[dict[str, Any]]:
         """Return budgets and spending in USD of the active keys, of tenants, and of the users that keys or the settings name.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
@@ -23,7 +23,6 @@ _SHARE_S = 5.0
 """Time between two notes of a worker's gauges for the other workers, in seconds."""
 _CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _FRESH = ((b"cache-control", b"no-store"),)
-_UNREACHABLE_LOG = "the decision log cannot be reached"
 
 
 async def metrics(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
@@ -66,14 +65,14 @@ async def readyz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /
     A server that all replicas share does not make a replica unready while requests are answered without it: a load balancer would stop sending
     requests to all of them.
     """
-    log, shared = await asyncio.gather(_log_problem(gateway), _shared_problem(gateway))
+    log_is_away, shared_is_away = await asyncio.gather(_log_is_away(gateway), _is_away(gateway.shared.get("readyz")))
     failures = _failures(gateway)
     impairments: list[str] = []
-    if log:
-        (impairments if gateway.controller.store.is_away else failures).append(log)
-    if shared:
-        impairments.append(shared)
-    if gateway.access.keys_are_lost:
+    if log_is_away:
+        (impairments if gateway.controller.store.is_away else failures).append("the decision log cannot be reached")
+    if shared_is_away:
+        impairments.append("the shared state cannot be reached")
+    if gateway.access.keys.is_lost:
         impairments.append("the shared state has lost keys: its server came back without its data")
     learner = gateway.controller.learner
     if learner is not None and learner.error is not None:
@@ -92,23 +91,18 @@ def _failures(gateway: Gateway) -> list[str]:
     return found
 
 
-async def _log_problem(gateway: Gateway) -> str:
-    """Return why the log cannot be read; entries for one on a server that is away wait in the spool meanwhile."""
+async def _log_is_away(gateway: Gateway) -> bool:
+    """Return whether the log cannot be read; entries for one on a server that is away wait in the spool meanwhile."""
     store = gateway.controller.store
-    try:
-        if not store.is_away:
-            await asyncio.wait_for(asyncio.to_thread(store.position), PATIENCE_S)
-    except (AamcError, asyncio.TimeoutError):
-        return _UNREACHABLE_LOG
-    return _UNREACHABLE_LOG if store.is_away else ""
+    return store.is_away or await _is_away(asyncio.to_thread(store.position)) or store.is_away
 
 
-async def _shared_problem(gateway: Gateway) -> str:
+async def _is_away(answer: Awaitable[object]) -> bool:
     try:
-        await asyncio.wait_for(gateway.shared.get("readyz"), PATIENCE_S)
+        await asyncio.wait_for(answer, PATIENCE_S)
     except (AamcError, asyncio.TimeoutError):
-        return "the shared state cannot be reached"
-    return ""
+        return True
+    return False
 
 
 def _present(gateway: Gateway) -> Mapping[str, Mapping[str, float]]:
