@@ -14,9 +14,10 @@ import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -24,8 +25,6 @@ from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
 from aamc_sdk.interfaces import Usage
 
 if TYPE_CHECKING:
-    from opentelemetry.sdk.trace.export import SpanExporter
-
     from aamc_gateway.server.settings import TracingSettings
 
 logger = logging.getLogger(__name__)
@@ -44,7 +43,8 @@ class Tracing:
     def __init__(self, settings: TracingSettings) -> None:
         self._ratio = settings.sample_ratio
         self._provider = TracerProvider(resource=Resource.create({"service.name": settings.service_name}), shutdown_on_exit=False)
-        self._exporter = _otlp_exporter(settings)
+        headers = {name: os.environ.get(value[1:], "") if value.startswith("$") else value for name, value in settings.headers.items()}
+        self._exporter: SpanExporter = OTLPSpanExporter(endpoint=settings.endpoint, headers=headers)
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer: Tracer = self._provider.get_tracer("aamc_gateway", schema_url=SCHEMA)
 
@@ -109,13 +109,6 @@ class Tracing:
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes that are known."""
     return {name: value for name, value in attributes.items() if value not in (None, "") and value == value}  # NaN is unequal to itself
-
-
-def _otlp_exporter(settings: TracingSettings) -> SpanExporter:
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    headers = {name: os.environ.get(value[1:], "") if value.startswith("$") else value for name, value in settings.headers.items()}
-    return OTLPSpanExporter(endpoint=settings.endpoint, headers=headers)
 
 
 def _nanoseconds(when: float) -> int:
