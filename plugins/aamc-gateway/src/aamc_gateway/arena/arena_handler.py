@@ -205,7 +205,7 @@ async def next_match(gateway: Gateway, scope: Scope, receive: Receive, send: Sen
 
 async def vote(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``POST /v1/arena/ID/vote``, and ``/admin/arena/ID/vote`` for the dashboard: ``{"winner": "A"}``."""
-    body = await read_small_json(gateway, scope, receive, '{"winner": ...}')
+    body = await read_small_json(gateway.large_bodies, scope, receive, '{"winner": ...}')
     if unknown := body.keys() - {"winner"}:
         raise DataError(unknown_name("a vote has no field", min(unknown), ["winner"]))
     await gateway.commits.written()

@@ -58,7 +58,7 @@ def check_origin(scope: Scope) -> None:
 async def login(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``POST /dashboard/login``: exchange an admin key for the cookie."""
     check_origin(scope)
-    key = (await read_small_json(gateway, scope, receive, '{"key": ...}')).get("key")
+    key = (await read_small_json(gateway.large_bodies, scope, receive, '{"key": ...}')).get("key")
     if not isinstance(key, str) or not key or not key.isascii() or not key.isprintable():
         await _count_failure(gateway, scope)
         raise Refused(_NO_ADMIN_KEY, status=401, kind="authentication")

@@ -216,7 +216,7 @@ def _other_figures(decision_id: str) -> Refused:
 
 async def feedback(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer 200 once the feedback is in the log, 202 if it waits there for its decision."""
-    body, caller = await read_small_json(gateway, scope, receive, EXAMPLE), scope["caller"]
+    body, caller = await read_small_json(gateway.large_bodies, scope, receive, EXAMPLE), scope["caller"]
     await gateway.access.admit_feedback(caller)  # its key could fill the disk with revisions
     await gateway.commits.written()
     try:

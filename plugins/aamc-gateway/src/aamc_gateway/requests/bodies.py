@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from starlette.types import Receive, Scope
@@ -14,9 +14,6 @@ from starlette.types import Receive, Scope
 from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.server.settings import RequestLimits
 from aamc_sdk.interfaces import Deadline
-
-if TYPE_CHECKING:
-    from aamc_gateway.server.gateway import Gateway
 
 T = TypeVar("T")
 
@@ -42,10 +39,14 @@ def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
 
 
 class LargeBodies:
-    """Counts the bytes of the large bodies in progress, of all keys and of each: while they are read, and then as objects until their answer ends."""
+    """Counts the bytes of the large bodies in progress, of all keys and of each: while they are read, and then as objects until their answer ends.
+
+    Attributes:
+        limits: The limits of bodies.
+    """
 
     def __init__(self, limits: RequestLimits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._sizes: Counter[str] = Counter()  # by the id of the key; "" for all
 
     def take_over(self, earlier: LargeBodies) -> None:
@@ -68,7 +69,7 @@ class LargeBodies:
         if size <= LARGE_BODY:
             return
         held, caller = scope.get(_HELD, 0), scope["caller"]
-        limits, also = self._limits, f"try again in {_RETRY_S:g} seconds"
+        limits, also = self.limits, f"try again in {_RETRY_S:g} seconds"
         if self._exceeds("", held, size, limits.bodies_mb):
             why = f"the large bodies in progress here would exceed {limits.bodies_mb:g} MB (gateway.limits.bodies_mb); {also}"
             raise Refused(why, status=503, kind="unavailable", retry_after_s=_RETRY_S)
@@ -92,19 +93,20 @@ class LargeBodies:
                 del self._sizes[key_id]
 
 
-async def read_body(gateway: Gateway, scope: Scope, receive: Receive, at_most: float = math.inf) -> bytes:
+async def read_body(large_bodies: LargeBodies, scope: Scope, receive: Receive, at_most: float = math.inf) -> bytes:
     """Return a request's body. The scope of one that may have more than ``LARGE_BODY`` has a caller.
 
     Raises:
         ClientLeft: The client has closed the connection.
         Refused: The body is too large, alone or with others, or compressed, or did not come in time.
     """
-    limits, large_bodies = gateway.settings.limits, gateway.large_bodies
+    limits = large_bodies.limits
     at_most = min(at_most, int(limits.body_mb * 1e6))
-    encoding = header(scope["headers"], b"content-encoding")
+    headers = dict(scope["headers"])
+    encoding = headers.get(b"content-encoding", b"").decode("latin-1")
     if encoding.lower() not in ("", "identity"):
         raise Refused(f"the body has the Content-Encoding {encoding!r:.80}; send it uncompressed", status=415)
-    length = header(scope["headers"], b"content-length")
+    length = headers.get(b"content-length", b"")
     if length.isdigit():
         if int(length) > at_most:
             raise _too_large(at_most)
@@ -172,13 +174,13 @@ def is_deeper(value: Any, levels: int) -> bool:
 
 
 async def read_json(
-    gateway: Gateway, scope: Scope, receive: Receive, read: Callable[[dict[str, Any], bytes], T], example: str = '{"model": ...}'
+    large_bodies: LargeBodies, scope: Scope, receive: Receive, read: Callable[[dict[str, Any], bytes], T], example: str = '{"model": ...}'
 ) -> T:
     """Return the result of a function that reads a request's body: as an object, such as the example, and as it came."""
-    raw = await read_body(gateway, scope, receive)
-    return await interpret(len(raw), lambda: read(parse_object(raw, gateway.settings.limits.nesting, example), raw))
+    raw = await read_body(large_bodies, scope, receive)
+    return await interpret(len(raw), lambda: read(parse_object(raw, large_bodies.limits.nesting, example), raw))
 
 
-async def read_small_json(gateway: Gateway, scope: Scope, receive: Receive, example: str) -> dict[str, Any]:
+async def read_small_json(large_bodies: LargeBodies, scope: Scope, receive: Receive, example: str) -> dict[str, Any]:
     """Return a request's small body, an object such as the example."""
-    return parse_object(await read_body(gateway, scope, receive, SMALL_BODY), gateway.settings.limits.nesting, example)
+    return parse_object(await read_body(large_bodies, scope, receive, SMALL_BODY), large_bodies.limits.nesting, example)

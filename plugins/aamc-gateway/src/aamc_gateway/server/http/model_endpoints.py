@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 async def read_request(gateway: Gateway, dialect: str, api: str, scope: Scope, receive: Receive) -> ClientRequest:
     """Return a request; errors as of the functions that read its parts."""
     read = gateway.reader.read
-    return await read_json(gateway, scope, receive, lambda body, raw: read(dialect, api, scope["headers"], body, raw, scope["caller"]))
+    return await read_json(gateway.large_bodies, scope, receive, lambda body, raw: read(dialect, api, scope["headers"], body, raw, scope["caller"]))
 
 
 def ask_endpoint(dialect: str, api: str) -> RouteEndpoint:

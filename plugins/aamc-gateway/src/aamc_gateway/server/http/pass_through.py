@@ -65,7 +65,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         Refused: It names no model, one that is unknown, an object of another tenant, or an unknown header of the gateway.
     """
     own, headers = sorted_headers(scope["headers"], [_MODEL_HEADER], _PASSED_HEADERS)
-    raw = await read_body(gateway, scope, receive)
+    raw = await read_body(gateway.large_bodies, scope, receive)
     content_type, nesting = headers.get("content-type", ""), gateway.settings.limits.nesting
     document, form = await interpret(len(raw), lambda: _contents(raw, content_type, nesting))
     body = document or {}

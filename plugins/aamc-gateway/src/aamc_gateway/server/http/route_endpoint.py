@@ -29,7 +29,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
     The body is ``{"text": "..."}``, or the body of any request to a model in one of the dialects; the arguments of routing are given as there.
     """
     read = partial(_client_request, gateway, scope)
-    request = await read_json(gateway, scope, receive, read, '{"text": "Hello"}')
+    request = await read_json(gateway.large_bodies, scope, receive, read, '{"text": "Hello"}')
     exchange = _UnansweredExchange(gateway, request, scope["route"])
     with ObservedRequest(gateway, exchange, scope, receive):
         await exchange.decide()
