@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import attrs
+from aamc_bandit.arena import Arena, CandidateAnswer, Match, ModelJudge, draw_entrants
 from aamc_models.dialects import DIALECTS, answer_events, convert_answer, transcript_of, wants_usage
 from starlette.types import Receive, Scope, Send
 
@@ -27,8 +28,6 @@ from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.types import normalized_answer
 
 if TYPE_CHECKING:
-    from aamc_bandit.arena import Match
-
     from aamc_gateway.server.gateway import Gateway
 
 _random = random.SystemRandom()
@@ -68,8 +67,6 @@ async def serve_arena(gateway: Gateway, request: ClientRequest, scope: Scope, re
 
 async def _played(exchange: MatchExchange) -> tuple[MatchReply, list[MatchReply]]:
     """Return the answer to serve, and all answers."""
-    from aamc_bandit.arena import draw_entrants
-
     settings, gateway, request = exchange.settings, exchange.gateway, exchange.request
     drawn = draw_entrants(exchange.record, exchange.entrants, gateway.controller.seed)
     entrants = [name for name in drawn if name in gateway.upstreams]
@@ -151,8 +148,6 @@ async def aggregate(exchange: MatchExchange, replies: Sequence[MatchReply]) -> M
 
 async def _preferred_by_judge(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply:
     """Return the answer that the judge prefers; its comparisons are feedback."""
-    from aamc_bandit.arena import Arena, ModelJudge
-
     settings = exchange.settings
 
     async def ask_judge(prompt: str) -> AgentOutput:
@@ -168,8 +163,6 @@ async def _preferred_by_judge(exchange: MatchExchange, replies: Sequence[MatchRe
 
 
 def _match(exchange: MatchExchange, replies: Sequence[MatchReply]) -> Match:
-    from aamc_bandit.arena import CandidateAnswer, Match
-
     calls = [(reply, reply.call.block) for reply in replies]
     answers = tuple(
         CandidateAnswer(candidate=reply.name, content=reply.text, cost_usd=block.cost_usd, latency_ms=block.latency_ms) for reply, block in calls

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from aamc_bandit.arena import shown_position, vote_feedback
 
 from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.server.settings import ArenaSettings
@@ -40,8 +41,6 @@ class Ballots:
         """Let people vote on the answers of a decision; return whether they can: not on a single answer."""
         if self._settings.keep_s <= 0 or not 2 <= len(answers) <= len(LABELS):
             return False
-        from aamc_bandit.arena import shown_position
-
         decision_id = record.decision.id
         shuffled = sorted(answers, key=lambda answer: shown_position(decision_id, answer[0], self._controller.seed))
         match = {"id": decision_id, "prompt": prompt, "answers": shuffled, "key_id": caller.key_id, "tenant": caller.tenant, "time": time.time()}
@@ -91,8 +90,6 @@ class Ballots:
         Raises:
             Refused: The match or the label is unknown, or the key has voted otherwise before.
         """
-        from aamc_bandit.arena import vote_feedback
-
         match = await self.find(decision_id, caller)
         named = {label: candidate for label, (candidate, _) in zip(LABELS, match["answers"], strict=False)}
         if not isinstance(winner, str) or winner not in (*named, TIE, SKIP):
