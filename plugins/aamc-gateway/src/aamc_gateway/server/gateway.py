@@ -65,6 +65,7 @@ class Gateway:
         own_models: The gateway's own models besides ``aamc/auto``.
         began: When it was made, in seconds since the epoch.
         most_expensive: The most expensive candidate, the baseline of the metric ``aamc_saved_usd``.
+        in_progress: The number of requests in progress.
 
     Raises:
         PoolError: No candidate can be called.
@@ -114,7 +115,7 @@ class Gateway:
         self._names = frozenset(components.pool.names)
         self._state: PoolState | None = None
         self._state_until = 0.0
-        self._in_progress = 0
+        self.in_progress = 0
 
     async def start(self) -> None:
         """Start the parts that need the worker's event loop.
@@ -223,23 +224,16 @@ class Gateway:
         same = [name for name, upstream in self.upstreams.items() if before.get(name) == upstream.candidate.endpoint]
         self.usage_estimator.take_over(earlier.usage_estimator, same)
 
-    def __enter__(self) -> None:
-        """Count a request as in progress inside the block."""
-        self._in_progress += 1
-
-    def __exit__(self, *exception: object) -> None:
-        self._in_progress -= 1
-
     async def close(self) -> None:
         """Wait for the requests in progress, then close everything."""
-        while self._in_progress:
+        while self.in_progress:
             await asyncio.sleep(_CLOSE_EVERY_S)
         self.erasable.close()
         for orchestrator in self.orchestrators.values():
             orchestrator.close()
         await self.models.close()
         await self.shared.close()
-        await asyncio.get_running_loop().run_in_executor(None, self._close_log)
+        await asyncio.to_thread(self._close_log)
         await self.observer.close()  # last, as it waits for a collector
 
     def _close_log(self) -> None:

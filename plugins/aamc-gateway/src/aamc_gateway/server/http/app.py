@@ -49,13 +49,8 @@ class GatewayApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        gateway = self.gateway
-        with gateway:
-            await self._answer(gateway, scope, receive, send)
-
-    async def _answer(self, gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
-        start = ResponseStart(send)
-        route = None
+        gateway, start, route = self.gateway, ResponseStart(send), None
+        gateway.in_progress += 1
         try:
             route = self._find(scope)
             scope["route"] = route.path
@@ -79,6 +74,7 @@ class GatewayApp:
             if not isinstance(error, Exception):  # the server must see a shutdown
                 raise
         finally:
+            gateway.in_progress -= 1
             gateway.large_bodies.release(scope)
             if route is not None and route.scope == "user" and "request_id" not in scope:
                 gateway.metrics.answered(route.path, start.status or CLIENT_LEFT)
