@@ -13,7 +13,6 @@ from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingSettings, configure, load_yaml
 from aamc_sdk.errors import ConfigError, file_errors
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.routing import find_pool, pool_from_dict
 from aamc_sdk.serving import ServedComponents, components_from_file, load_checkpoints, make_components, names_checkpoint
 
 if TYPE_CHECKING:
@@ -114,9 +113,7 @@ class Launch:
             return components_from_file(
                 self.config, plugins, store=store or STORE, changes=given, defaults={"router": ROUTER}, other_keys=SERVER_KEYS
             )
-        settings = ServingSettings.of({"router": ROUTER, **given})
-        pool = pool_from_dict(_TRIAL_POOL, "the trial pool") if self.is_trial else find_pool(self.pool or "default", plugins)
-        return make_components(settings, plugins, pool=pool, store=store or STORE)
+        return make_components(ServingSettings.of({"router": ROUTER, **given}), plugins, store=store or STORE)
 
     def gateway(self, metrics: Metrics | None = None) -> Gateway:
         """Return a gateway that is not started yet."""
