@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aamc_models import foreign_header, is_loopback
 
@@ -16,13 +16,10 @@ from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
 from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of, read_keys
 from aamc_gateway.access.limit_claims import USUAL_ADVICE, Advice, Demand, Holder, LimitedClaim, budgets_of, claims_of, counters_of
-from aamc_gateway.access.settings import CHEAPER, NO_LIMITS, Limits
+from aamc_gateway.access.settings import CHEAPER, NO_LIMITS, AccessSettings, Limits
+from aamc_gateway.access.shared import SharedState
 from aamc_sdk.errors import ConfigError, StoreAwayError
 from aamc_sdk.types import tenant_user
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.settings import AccessSettings
-    from aamc_gateway.access.shared import SharedState
 
 Headers = Sequence[tuple[bytes, bytes]]
 """The headers of an ASGI scope, with names in lower case."""

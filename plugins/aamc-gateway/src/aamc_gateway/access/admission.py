@@ -5,17 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from aamc_gateway.access.callers import refused_for_now
-from aamc_gateway.access.limit_claims import PARALLEL, REQUESTS, TOKENS, USD, Demand, Holder, LimitedClaim, claims_of, counters_without_budget
-from aamc_gateway.access.shared import Exceeded
+from aamc_gateway.access.limit_claims import PARALLEL, REQUESTS, TOKENS, USD, Advice, Demand, Holder, LimitedClaim, claims_of, counters_without_budget
+from aamc_gateway.access.settings import Limits
+from aamc_gateway.access.shared import Exceeded, SharedState
 from aamc_sdk.errors import StoreAwayError
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.limit_claims import Advice
-    from aamc_gateway.access.settings import Limits
-    from aamc_gateway.access.shared import SharedState
 
 
 class Reservation:

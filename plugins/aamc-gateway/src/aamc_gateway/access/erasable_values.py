@@ -6,17 +6,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import orjson
 
+from aamc_gateway.access.shared import SharedState
 from aamc_sdk.errors import AamcError, UnknownDecisionError
-from aamc_sdk.types import tenant_user
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.shared import SharedState
-    from aamc_sdk.interfaces import Store
-    from aamc_sdk.types import Record
+from aamc_sdk.interfaces import Store
+from aamc_sdk.types import Record, tenant_user
 
 logger = logging.getLogger(__name__)
 _GROUP = "erasable"

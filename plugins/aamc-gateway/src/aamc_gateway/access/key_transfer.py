@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from aamc_gateway.access.keys import Key, read_keys, write_key
 from aamc_gateway.access.limit_claims import Demand, Holder, claims_of
 from aamc_gateway.access.settings import Limits
-from aamc_gateway.access.shared import NO_LIMIT, Claim
+from aamc_gateway.access.shared import NO_LIMIT, Claim, SharedState
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.types import tenant_user
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.shared import SharedState
 
 _SCHEMA = 1
 _EVERY_BUDGET = Limits(usd_per_day=NO_LIMIT, usd_per_month=NO_LIMIT, usd_total=NO_LIMIT)

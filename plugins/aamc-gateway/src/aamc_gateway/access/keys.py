@@ -13,17 +13,15 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.access.settings import NO_LIMITS, Limits
+from aamc_gateway.access.shared import SharedState
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import DataError, StoreAwayError, unknown_name
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.shared import SharedState
 
 logger = logging.getLogger(__name__)
 PREFIX = "sk-aamc-"

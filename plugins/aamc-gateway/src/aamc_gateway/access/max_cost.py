@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from aamc_models.dialects import OUTPUT_LIMITS, thinking_budget
 
 from aamc_gateway.access.limit_claims import Advice
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
-from aamc_sdk.types import CHARACTERS_PER_TOKEN
-
-if TYPE_CHECKING:
-    from aamc_gateway.requests.client_request import ClientRequest
-    from aamc_sdk.types import ModelSpec, Prices
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, ModelSpec, Prices
 
 DENSE_BYTES_PER_TOKEN = 2
 """Bytes of a token in digits and code, which budgets count for text: prose has twice as many."""

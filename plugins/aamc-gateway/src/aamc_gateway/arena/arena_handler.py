@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
 
 import attrs
 from aamc_bandit.arena import Arena, CandidateAnswer, Match, ModelJudge, draw_entrants
@@ -21,14 +20,12 @@ from aamc_gateway.forwarding.failures import unserved
 from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.requests.bodies import read_small_json
 from aamc_gateway.requests.client_request import ClientRequest
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import send_json, send_safe_json
 from aamc_gateway.server.settings import SYNTHESIZE, VOTE
 from aamc_sdk.errors import AamcError, DataError, ProviderError, unknown_name
 from aamc_sdk.interfaces import AgentOutput
 from aamc_sdk.types import normalized_answer
-
-if TYPE_CHECKING:
-    from aamc_gateway.server.gateway import Gateway
 
 _random = random.SystemRandom()
 

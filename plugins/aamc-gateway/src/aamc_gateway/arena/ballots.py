@@ -9,20 +9,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from aamc_bandit.arena import shown_position, vote_feedback
 
 from aamc_gateway.access.callers import Caller, Refused
+from aamc_gateway.access.erasable_values import ErasableValues
+from aamc_gateway.access.shared import SharedState
 from aamc_gateway.server.settings import ArenaSettings
+from aamc_sdk import MetaController
 from aamc_sdk.errors import ConflictError, StoreError, one_of
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.erasable_values import ErasableValues
-    from aamc_gateway.access.shared import SharedState
-    from aamc_sdk import MetaController
-    from aamc_sdk.types import Record
+from aamc_sdk.types import Record
 
 logger = logging.getLogger(__name__)
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer, plain_answer, text_of
@@ -19,14 +19,12 @@ from aamc_gateway.forwarding.calls.upstreams import UpstreamCall
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.media import Media
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.settings import CHOOSE, SYNTHESIZE
 from aamc_sdk import Attempt
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import WireReply
 from aamc_sdk.types import check_text
-
-if TYPE_CHECKING:
-    from aamc_gateway.server.gateway import Gateway
 
 _INSTRUCTION_TOKENS = 300
 """Maximum tokens of a judge's or writer's prompt besides the request and the answers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
@@ -14,11 +14,9 @@ from aamc_gateway.access.callers import Refused
 from aamc_gateway.dashboard.learned_state import posteriors_document
 from aamc_gateway.dashboard.log_reader import RECENT
 from aamc_gateway.dashboard.overview import PERIODS
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import send_safe_body, send_safe_json
 from aamc_sdk.errors import DataError, one_of
-
-if TYPE_CHECKING:
-    from aamc_gateway.server.gateway import Gateway
 
 POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -6,20 +6,18 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
+from aamc_gateway.access.shared import SharedState
 from aamc_gateway.dashboard.learned_state import TrialReader
 from aamc_gateway.dashboard.log_reader import LogReader
 from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, QualitySums, percentiles
 from aamc_gateway.dashboard.price_history import PriceHistory, note_prices
+from aamc_sdk import MetaController
 from aamc_sdk.errors import DataError, check_known
 from aamc_sdk.types import ModelSpec, Pool, Prices
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.shared import SharedState
-    from aamc_sdk import MetaController
 
 PERIODS = ("hour", "day", "month", "all")
 _SHARES = (0.5, 0.9, 0.95, 0.99)

@@ -7,15 +7,12 @@ import logging
 import time
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import attrs
 
+from aamc_gateway.access.shared import SharedState
 from aamc_sdk.errors import StoreError
 from aamc_sdk.types import Prices
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.shared import SharedState
 
 logger = logging.getLogger(__name__)
 _GROUP = "prices"

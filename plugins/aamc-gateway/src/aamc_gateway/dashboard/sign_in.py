@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from typing import TYPE_CHECKING
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -17,10 +16,8 @@ from starlette.types import Receive, Scope, Send
 from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.access.keys import digest_of, key_with_id
 from aamc_gateway.requests.bodies import header, read_small_json
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import send_safe_json
-
-if TYPE_CHECKING:
-    from aamc_gateway.server.gateway import Gateway
 
 COOKIE = "aamc_dashboard"
 SESSION_S = 12 * 3600.0

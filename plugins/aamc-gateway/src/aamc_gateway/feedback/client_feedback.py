@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -15,15 +15,13 @@ from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.access.max_cost import maximum_prices
 from aamc_gateway.requests.bodies import read_small_json
 from aamc_gateway.requests.routing_arguments import length_error
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import send_safe_json
+from aamc_sdk import MetaController
 from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError, one_of, unknown_name
+from aamc_sdk.interfaces import Store
 from aamc_sdk.log import RowStore, columns_of
 from aamc_sdk.types import Attempt, ModelSpec, Pool, Record, is_implicit
-
-if TYPE_CHECKING:
-    from aamc_gateway.server.gateway import Gateway
-    from aamc_sdk import MetaController
-    from aamc_sdk.interfaces import Store
 
 EXAMPLE = '{"decision_id": "...", "quality": 1}'
 """A body with feedback, for messages."""

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.settings import ImplicitSettings
+from aamc_sdk import Decision
 from aamc_sdk.types import Feedback, normalized_text
-
-if TYPE_CHECKING:
-    from aamc_gateway.requests.client_request import ClientRequest
-    from aamc_sdk import Decision
 
 ESCALATION, REPHRASING = "implicit:escalation", "implicit:rephrasing"
 _ESCALATION = re.compile(

@@ -8,13 +8,16 @@ import math
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from aamc_models.dialects import new_messages
 
+from aamc_gateway.access.admission import Admission
 from aamc_gateway.access.callers import Refused
+from aamc_gateway.access.limit_claims import LimitedClaim
 from aamc_gateway.access.max_cost import advice_for, max_tokens
+from aamc_gateway.forwarding.answers.cache import CachedAnswer
 from aamc_gateway.forwarding.answers.descriptions import HeaderList, description_headers, description_object
 from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream, UpstreamCall
 from aamc_gateway.forwarding.calls.usage import tokens_of
@@ -24,16 +27,11 @@ from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable
 from aamc_gateway.forwarding.served_requests import served_request
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
+from aamc_gateway.server.gateway import Gateway
 from aamc_sdk import Attempt, Decision
 from aamc_sdk.errors import AamcError, DataError, NoCandidateError, ProviderError
 from aamc_sdk.serving import price, settled_attempts
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record, text_bytes
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.admission import Admission
-    from aamc_gateway.access.limit_claims import LimitedClaim
-    from aamc_gateway.forwarding.answers.cache import CachedAnswer
-    from aamc_gateway.server.gateway import Gateway
 
 logger = logging.getLogger(__name__)
 

@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aamc_models.dialects import json_object
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.access.limit_claims import USD
+from aamc_gateway.access.limit_claims import USD, LimitedClaim
+from aamc_gateway.forwarding.calls.upstreams import Upstream
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk.errors import NoCandidateError, ProviderError, failures_text, public_message
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.limit_claims import LimitedClaim
-    from aamc_gateway.forwarding.calls.upstreams import Upstream
-    from aamc_gateway.requests.client_request import ClientRequest
 
 _STATUSES = {"timeout": 504, "rate_limit": 429, "request": 400}
 """The statuses of kinds; 502 for the others."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -14,9 +14,7 @@ from aamc_gateway.forwarding.answers.whole_answers import answer_whole
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.requests.client_request import ClientRequest
-
-if TYPE_CHECKING:
-    from aamc_gateway.server.gateway import Gateway
+from aamc_gateway.server.gateway import Gateway
 
 
 async def serve(gateway: Gateway, request: ClientRequest, scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,18 +6,15 @@ import asyncio
 import itertools
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+
+from starlette.types import Receive, Scope
 
 from aamc_gateway.observe.request_figures import Ending, RequestFigures
 from aamc_gateway.requests.bodies import ClientLeft
+from aamc_gateway.requests.client_request import ClientRequest
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import status_and_kind
 from aamc_sdk.types import new_ids
-
-if TYPE_CHECKING:
-    from starlette.types import Receive, Scope
-
-    from aamc_gateway.requests.client_request import ClientRequest
-    from aamc_gateway.server.gateway import Gateway
 
 _PROCESS, _REQUESTS = new_ids(1)[0][-16:], itertools.count()
 CLIENT_LEFT = 499

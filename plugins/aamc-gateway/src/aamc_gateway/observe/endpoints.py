@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
 
 from starlette.types import Receive, Scope, Send
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.observe.metrics import TRIAL_ENDED
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import send_body, send_json
 from aamc_gateway.server.log_watch import PATIENCE_S
 from aamc_sdk.errors import AamcError
-
-if TYPE_CHECKING:
-    from aamc_gateway.server.gateway import Gateway
 
 logger = logging.getLogger(__name__)
 _SHARE_S = 5.0

@@ -12,7 +12,7 @@ import os
 import random
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -22,10 +22,8 @@ from opentelemetry.trace import SpanKind, Status, StatusCode, Tracer, get_curren
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
+from aamc_gateway.server.settings import TracingSettings
 from aamc_sdk.interfaces import Usage
-
-if TYPE_CHECKING:
-    from aamc_gateway.server.settings import TracingSettings
 
 logger = logging.getLogger(__name__)
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"

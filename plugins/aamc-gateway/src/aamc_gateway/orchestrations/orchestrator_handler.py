@@ -7,12 +7,13 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from aamc_models.dialects import DIALECTS, ChatEvents, chat_completion, conversation_of, convert_answer, convert_request, wants_usage
 from starlette.types import Receive, Scope, Send
 
+from aamc_gateway.access.admission import Admission
 from aamc_gateway.access.callers import Refused, refused_for_now
 from aamc_gateway.access.limit_claims import Advice
 from aamc_gateway.forwarding.answers.descriptions import cost_header, dropped_header, model_header
@@ -21,16 +22,13 @@ from aamc_gateway.forwarding.served_requests import ObservedRequest, served_requ
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import send_json
 from aamc_gateway.server.settings import CONTENT, NONE, REASONING
 from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Step, Usage
 from aamc_sdk.serving import Orchestration
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Attempt, Decision, Preference, Query, Record, Turn, new_ids
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.admission import Admission
-    from aamc_gateway.server.gateway import Gateway
 
 _READ = frozenset(("messages", "model", "stream", "stream_options", "user"))
 """Fields of chat that have an effect."""

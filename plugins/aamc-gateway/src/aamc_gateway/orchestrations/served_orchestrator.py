@@ -9,18 +9,16 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_sdk.errors import AamcError, PluginError, ProviderError
 from aamc_sdk.interfaces import Orchestrator, Step
+from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving import Orchestration, TaskQuery, TeamOptions, find_orchestrator, start_orchestration
 from aamc_sdk.types import Pool, Query
-
-if TYPE_CHECKING:
-    from aamc_sdk.plugins import Plugins
 
 logger = logging.getLogger(__name__)
 _END = object()

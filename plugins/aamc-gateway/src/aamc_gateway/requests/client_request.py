@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import attrs
 
+from aamc_gateway.access.callers import Caller
 from aamc_gateway.requests.media import Media
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.callers import Caller
-    from aamc_sdk.types import Preference, Query
+from aamc_sdk.types import Preference, Query
 
 Priced = Literal["tokens", "nothing", "unknown"]
 Mode = Literal["route", "model", "orchestrator", "arena"]

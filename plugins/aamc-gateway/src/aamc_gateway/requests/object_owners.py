@@ -6,17 +6,15 @@ import asyncio
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
+from aamc_gateway.access.access import Access
 from aamc_gateway.access.callers import Caller, Refused
+from aamc_gateway.access.shared import SharedState
 from aamc_gateway.requests.sessions import Answered
 from aamc_sdk.errors import StoreError
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.access import Access
-    from aamc_gateway.access.shared import SharedState
 
 logger = logging.getLogger(__name__)
 KEEP_S = 30 * 86400.0

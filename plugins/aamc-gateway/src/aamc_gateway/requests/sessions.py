@@ -7,16 +7,13 @@ import logging
 import time
 from collections import OrderedDict
 from hashlib import blake2b
-from typing import TYPE_CHECKING
 
 import msgspec
 import orjson
 
+from aamc_gateway.access.shared import SharedState
+from aamc_gateway.server.settings import SessionSettings
 from aamc_sdk.errors import StoreAwayError, StoreError
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.shared import SharedState
-    from aamc_gateway.server.settings import SessionSettings
 
 logger = logging.getLogger(__name__)
 CALL_KEEP_S = 3600.0

@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aamc_gateway.access.shared.operations import (
     LEASE_S,
@@ -31,9 +31,7 @@ from aamc_gateway.access.shared.operations import (
 )
 from aamc_gateway.futures import resolve
 from aamc_sdk.errors import StoreAwayError, StoreError
-
-if TYPE_CHECKING:
-    from aamc_sdk.interfaces import Store
+from aamc_sdk.interfaces import Store
 
 logger = logging.getLogger(__name__)
 SUFFIX = ".gateway"

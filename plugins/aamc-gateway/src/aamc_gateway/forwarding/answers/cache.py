@@ -6,21 +6,19 @@ import hashlib
 import math
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import orjson
 from aamc_models.dialects import answer_events, convert_answer, last_events, wants_usage
 
+from aamc_gateway.access.erasable_values import ErasableValues
+from aamc_gateway.access.settings import CacheSettings
+from aamc_gateway.access.shared import SharedState
 from aamc_gateway.forwarding.answers.event_sender import KEEP_ALIVE
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk.errors import AamcError
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.erasable_values import ErasableValues
-    from aamc_gateway.access.settings import CacheSettings
-    from aamc_gateway.access.shared import SharedState
-    from aamc_gateway.requests.client_request import ClientRequest
-    from aamc_sdk.types import ModelSpec, Record
+from aamc_sdk.types import ModelSpec, Record
 
 APIS = ("chat", "messages", "responses", "completions", "embeddings")
 """The APIs whose answers are cached."""

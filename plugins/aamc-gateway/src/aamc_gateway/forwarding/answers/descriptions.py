@@ -7,16 +7,15 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from aamc_models.dialects import event_of, object_of, usage_of
 
-if TYPE_CHECKING:
-    from aamc_gateway.forwarding.calls.upstreams import Prepared, UpstreamCall
-    from aamc_gateway.observe.request_figures import RequestFigures
-    from aamc_gateway.requests.client_request import ClientRequest
-    from aamc_sdk import Decision
+from aamc_gateway.forwarding.calls.upstreams import Prepared, UpstreamCall
+from aamc_gateway.observe.request_figures import RequestFigures
+from aamc_gateway.requests.client_request import ClientRequest
+from aamc_sdk import Decision
 
 HeaderList = list[tuple[bytes, bytes]]
 _UNPRINTABLE = re.compile(r"[^ -~]")

@@ -8,17 +8,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from aamc_models.dialects import error_event
+from starlette.types import Send
 
+from aamc_gateway.observe.request_figures import Ending
 from aamc_gateway.server.http.error_answers import client_message, tell_operator
 from aamc_sdk.errors import AamcError
-
-if TYPE_CHECKING:
-    from starlette.types import Send
-
-    from aamc_gateway.observe.request_figures import Ending
 
 _HEADERS = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 KEEP_ALIVE = b": keep-alive\n\n"

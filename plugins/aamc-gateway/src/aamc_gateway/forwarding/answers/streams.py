@@ -6,9 +6,10 @@ import math
 import re
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aamc_models.dialects import PlainChat, Seen, StreamConverter, StreamMonitor, last_events, wants_usage, without_usage
+from starlette.types import Send
 
 from aamc_gateway.forwarding.answers.descriptions import start_with_requested_model
 from aamc_gateway.forwarding.answers.event_sender import EventSender
@@ -17,9 +18,6 @@ from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.request_reader import prompt_count
 from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import Deadline
-
-if TYPE_CHECKING:
-    from starlette.types import Send
 
 _NULL_USAGE = b',"usage":null'
 _LAST_BYTES_S = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import orjson
@@ -24,19 +24,16 @@ from aamc_models.dialects import (
     reported_cost,
     usage_of,
 )
+from starlette.types import Send
 
 from aamc_gateway.forwarding.answers.descriptions import cost_header, printable, with_requested_model
 from aamc_gateway.forwarding.calls.upstreams import Prepared, UpstreamCall
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.client_request import ClientRequest, Priced
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import JSON, send_body
 from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
-
-if TYPE_CHECKING:
-    from starlette.types import Send
-
-    from aamc_gateway.server.gateway import Gateway
 
 _READ_BYTES = 2**20
 """Maximum size of an answer that is read although it only passes through: an image in JSON is larger."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import attrs
 from aamc_models import may_be_billed
@@ -22,23 +22,19 @@ from aamc_models.dialects import (
     without_foreign_state,
 )
 
+from aamc_gateway.access.admission import Reservation
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.max_cost import MaxCost
 from aamc_gateway.forwarding.calls.plain_provider import PlainWire
+from aamc_gateway.forwarding.calls.usage import UsageEstimator
 from aamc_gateway.observe.request_figures import CallFigures
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, read_form
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError, ProviderError, failures_text, whole_number_hint
-from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, WireProvider, WireRequest, output_limit
-from aamc_sdk.serving import ModelClient, price
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, Usage, WireProvider, WireRequest, output_limit
+from aamc_sdk.serving import Call, ModelClient, price
 from aamc_sdk.types import ModelSpec, Pool
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.admission import Reservation
-    from aamc_gateway.forwarding.calls.usage import UsageEstimator
-    from aamc_sdk.interfaces import Usage
-    from aamc_sdk.serving import Call
 
 logger = logging.getLogger(__name__)
 _MAX_WARNINGS = 100

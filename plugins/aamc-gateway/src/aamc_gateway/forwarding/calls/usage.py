@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
 
+from aamc_gateway.requests.media import Media
 from aamc_sdk.interfaces import Usage
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, text_bytes
-
-if TYPE_CHECKING:
-    from aamc_gateway.requests.media import Media
 
 _PROMPT_FIELDS = ("messages", "input", "prompt", "system", "instructions", "tools")
 _LEARNED_BYTES = 200_000

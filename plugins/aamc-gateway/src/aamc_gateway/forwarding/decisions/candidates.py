@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from aamc_gateway.access.callers import Refused
+from aamc_gateway.access.limit_claims import LimitedClaim
 from aamc_gateway.forwarding.failures import unavailable
+from aamc_gateway.requests.client_request import ClientRequest
+from aamc_gateway.server.gateway import Gateway
+from aamc_sdk import Decision
 from aamc_sdk.errors import one_of
-
-if TYPE_CHECKING:
-    from aamc_gateway.access.limit_claims import LimitedClaim
-    from aamc_gateway.requests.client_request import ClientRequest
-    from aamc_gateway.server.gateway import Gateway
-    from aamc_sdk import Decision
 
 
 async def find_candidates(gateway: Gateway, request: ClientRequest) -> tuple[Sequence[str], Mapping[str, LimitedClaim]]:

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import attrs
 from aamc_models.dialects import last_call
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.requests.sessions import Answered
+from aamc_gateway.requests.client_request import ClientRequest
+from aamc_gateway.requests.object_owners import ObjectOwners
+from aamc_gateway.requests.sessions import Answered, Sessions
+from aamc_gateway.server.gateway import Gateway
 from aamc_sdk.errors import StoreAwayError, one_of
-
-if TYPE_CHECKING:
-    from aamc_gateway.requests.client_request import ClientRequest
-    from aamc_gateway.requests.object_owners import ObjectOwners
-    from aamc_gateway.requests.sessions import Sessions
-    from aamc_gateway.server.gateway import Gateway
 
 UNMOVABLE = frozenset(("previous_response_id", "item_reference", "container"))
 """State that is a part of the conversation: without it, another candidate would miss a part of the conversation."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from aamc_gateway.arena.arena_handler import is_for_arena, serve_arena
+from aamc_gateway.forwarding.calls.upstreams import Upstream
 from aamc_gateway.forwarding.failures import UnservedError, unserved
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.forwarding.served_requests import WatchedBlock
@@ -16,14 +17,11 @@ from aamc_gateway.requests.bodies import read_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.request_reader import unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX, ROUTE
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import RouteEndpoint, send_body, send_json
 from aamc_sdk.errors import ProviderError
+from aamc_sdk.interfaces import WireReply
 from aamc_sdk.types import CHARACTERS_PER_TOKEN
-
-if TYPE_CHECKING:
-    from aamc_gateway.forwarding.calls.upstreams import Upstream
-    from aamc_gateway.server.gateway import Gateway
-    from aamc_sdk.interfaces import WireReply
 
 
 async def read_request(gateway: Gateway, dialect: str, api: str, scope: Scope, receive: Receive) -> ClientRequest:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlencode
 
 import orjson
@@ -19,11 +19,9 @@ from aamc_gateway.requests.forms import Form, is_form, read_form
 from aamc_gateway.requests.media import uploaded_media
 from aamc_gateway.requests.request_reader import PASSED_HEADERS, check_number, check_spelling, sorted_headers, unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.model_endpoints import free_reply
 from aamc_sdk.types import Query
-
-if TYPE_CHECKING:
-    from aamc_gateway.server.gateway import Gateway
 
 PASSED = (
     ("/v1/batches", ("GET", "POST")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import MutableMapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from starlette.types import Receive, Scope, Send
@@ -16,11 +16,9 @@ from aamc_gateway.forwarding.served_requests import ObservedRequest
 from aamc_gateway.requests.bodies import header, read_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import ARENA, NAMES, ROUTE
+from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import send_json
 from aamc_sdk.storage import plain
-
-if TYPE_CHECKING:
-    from aamc_gateway.server.gateway import Gateway
 
 
 async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
+from aamc_gateway.observe.metrics import Metrics
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingSettings, configure, load_yaml
 from aamc_sdk.errors import ConfigError, file_errors
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.serving import ServedComponents, components_from_file, load_checkpoints, make_components, names_checkpoint
-
-if TYPE_CHECKING:
-    from aamc_gateway.observe.metrics import Metrics
 
 ROUTER = "thompson"
 """The router where none is named: it learns from feedback which candidate is worth its price."""
