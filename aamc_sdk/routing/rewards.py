@@ -8,6 +8,7 @@ reward is linear, so the reward of an expectation is the expected reward.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from pathlib import Path
 
 import attrs
@@ -73,8 +74,10 @@ class LinearRewardOptions:
                 raise ConfigError(f"{name} must be a range [MINIMUM, MAXIMUM] with 0 <= MINIMUM < MAXIMUM, not {given!r}")
 
 
-_PROBES = np.array([[0.0, 0.05, 0.3, 0.5, 0.7, 1.0], [0.1, 2.0, 0.5, 0.05, 1.0, 0.7], [0.7, 0.1, 1.0, 2.0, 0.05, 0.5]])[:, None]
-"""Qualities, and shares of the maximum cost and latency, at which slopes are compared with the objectives."""
+@lru_cache(64)
+def _slopes_and_offsets(cost: Scale, latency: Scale) -> tuple[Floats, Floats]:
+    slopes, offsets = read_only(np.array([(1.0, 0.0), cost.line, latency.line]).T)
+    return slopes, offsets
 
 
 class LinearReward(Reward):
@@ -84,27 +87,12 @@ class LinearReward(Reward):
     config: LinearRewardOptions
     cost: Scale = Scale()
     latency: Scale = Scale()
-    _affine: tuple[Scale, Scale, tuple[Floats, Floats] | None] | None = None
 
     @property
     def affine(self) -> tuple[Floats, Floats] | None:
-        """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None if :meth:`vector` gives other objectives, as in a subclass.
-
-        They are compared when a scale is set.
-        """
-        known = self._affine
-        if known is None or known[0] is not self.cost or known[1] is not self.latency:
-            known = self._affine = self.cost, self.latency, self._lines()
-        return known[2]
-
-    def _lines(self) -> tuple[Floats, Floats] | None:
-        slopes, offsets = read_only(np.array([(1.0, 0.0), self.cost.line, self.latency.line]).T)
-        known = np.array((True, self.cost.known, self.latency.known))
-        figures = _PROBES * np.nan_to_num([1.0, self.cost.maximum, self.latency.maximum], nan=1.0)[:, None, None]
-        with np.errstate(all="ignore"):  # of a subclass's formula, or of scales that are nearly 0
-            objectives, figures = self.vector(Outcomes(*figures.copy())), np.moveaxis(figures, 0, -1)
-            agree = np.allclose(objectives[..., known], (figures * slopes + offsets)[..., known])
-        return (slopes, offsets) if agree else None
+        """Slopes and offsets ``[3]`` of quality, cheapness and quickness; None where a subclass of this class or of :class:`Scale` computes them."""
+        is_linear = type(self).vector is LinearReward.vector and type(self.cost) is type(self.latency) is Scale
+        return _slopes_and_offsets(self.cost, self.latency) if is_linear else None
 
     def fit(self, outcomes: Outcomes) -> None:
         """Set the scales from the options, else from training outcomes ``[B, M]``; latency has none where no outcome has a latency."""
