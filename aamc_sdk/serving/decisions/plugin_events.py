@@ -7,13 +7,11 @@ from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from aamc_sdk.interfaces import Store
-    from aamc_sdk.plugins import Plugins
-    from aamc_sdk.types import Decision, Feedback
-
+from aamc_sdk.interfaces import Store
+from aamc_sdk.plugins import Plugins
+from aamc_sdk.types import Decision, Feedback
 
 MAX_EARLY = 10_000
 """Maximum number of unknown decisions whose feedback is kept until they come, and of pieces on each; the oldest beyond it are not announced."""

@@ -5,19 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from aamc_sdk.errors import AamcError, CheckpointError, PluginError, StoreAwayError, is_ctrl_c
-from aamc_sdk.interfaces import ForkCheckedLock
+from aamc_sdk.interfaces import ForkCheckedLock, OnlineRouter, Store
 from aamc_sdk.serving.learner.log_consumer import LogConsumer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from aamc_sdk.interfaces import OnlineRouter, Store
-    from aamc_sdk.serving.learner.snapshots import LogPoint
-    from aamc_sdk.types import Feedback, Snapshot
+from aamc_sdk.serving.learner.snapshots import LogPoint
+from aamc_sdk.types import Feedback, Snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import attrs
 
 from aamc_sdk.errors import CheckpointError, PluginError
+from aamc_sdk.interfaces import OnlineRouter, Store
 from aamc_sdk.log.row_store import read_experience
 from aamc_sdk.serving.learner.component_state import restore, state_name, state_of
 from aamc_sdk.serving.learner.snapshots import NOWHERE, LogPoint, RouterSnapshots
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from aamc_sdk.interfaces import OnlineRouter, Store
-    from aamc_sdk.types import Feedback, Snapshot
+from aamc_sdk.types import Feedback, Snapshot
 
 logger = logging.getLogger(__name__)
 

@@ -7,16 +7,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import attrs
 
 from aamc_sdk.errors import CheckpointError, StoreError
+from aamc_sdk.interfaces import OnlineRouter, Store
 from aamc_sdk.serving.learner.component_state import restore, state_of, without_collections
 from aamc_sdk.types import Snapshot, StateDelta
-
-if TYPE_CHECKING:
-    from aamc_sdk.interfaces import OnlineRouter, Store
 
 logger = logging.getLogger(__name__)
 
