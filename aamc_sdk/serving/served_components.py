@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import numpy as np
@@ -28,15 +28,13 @@ from aamc_sdk.errors import (
 )
 from aamc_sdk.interfaces import Estimator, ForeignSettings, OnlineRouter, Router, Services, Store
 from aamc_sdk.log import open_store
+from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool, fit_reward, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint, names_checkpoint
 from aamc_sdk.serving.services import services_with_reward
 from aamc_sdk.storage import load_component, to_json
 from aamc_sdk.types import ROUNDING, Floats, ModelSpec, Outcomes, Pool, Preference, Query, Record, check_name
-
-if TYPE_CHECKING:
-    from aamc_sdk.plugins import Plugins
 
 logger = logging.getLogger(__name__)
 
@@ -330,7 +328,9 @@ def components_from_file(
     if config_format is not None:
         with format_errors(config_format.message_name):
             foreign = config_format.serving(content, path, decision)
-        _check_foreign(foreign, config_format.message_name)
+        where = f"{config_format.message_name}: serving"
+        check_type(foreign, ForeignSettings, f"{where} must return aamc_sdk.interfaces.ForeignSettings", PluginError)
+        check_known(foreign.content, SERVING_KEYS, f"{where} returned the unknown key", PluginError, "a controller has")
         content, pool = foreign.content, foreign.pool
     else:
         content = {**(defaults or {}), **content}
@@ -342,13 +342,6 @@ def components_from_file(
         logger.warning("%s describes no candidates, so they are those of the built-in pool; name others with the key pool: NAME|FILE", path)
     with file_errors(path, [str(store).partition(":")[0], *(changes or {}).values()]):
         return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
-
-
-def _check_foreign(foreign: object, name: str) -> None:
-    """Check the settings that a configuration format returned."""
-    if not isinstance(foreign, ForeignSettings):
-        raise PluginError(f"{name}: serving must return aamc_sdk.interfaces.ForeignSettings, not {foreign!r:.80}")
-    check_known(foreign.content, SERVING_KEYS, f"{name}: serving returned the unknown key", PluginError, "a controller has")
 
 
 def _check_keys(content: Mapping[str, Any], path: Path, other_keys: Collection[str]) -> None:
