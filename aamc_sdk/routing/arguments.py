@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from numbers import Number, Real
 from typing import Any, TypedDict
@@ -12,19 +13,11 @@ import numpy as np
 
 from aamc_sdk.errors import DataError, PreferenceError, check_known, check_type
 from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query
-from aamc_sdk.types.checks import names_field
+from aamc_sdk.types.checks import is_amount, names_field
 
 PreferenceLike = Preference | str | Sequence[float] | Mapping[str, float] | None
 Preferences = PreferenceLike | Sequence[PreferenceLike] | Floats
 """One preference for all requests, or one for each."""
-
-
-def _is_number(value: object) -> bool:
-    """Whether a value is a number: not NaN, and not too large for a float."""
-    try:
-        return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
-    except OverflowError:
-        return False
 
 
 class RouteKeywords(TypedDict, total=False):
@@ -101,9 +94,9 @@ class RouteArguments:
     def __attrs_post_init__(self) -> None:
         check_type(self.state, PoolState | None, "state must be an aamc_sdk.PoolState", DataError)
         budget, floor, count = self.budget_usd, self.quality_floor, len(self.queries)
-        if budget is not None and not (_is_number(budget) and budget >= 0):
+        if budget is not None and not (is_amount(budget) and (budget <= sys.float_info.max or budget == math.inf)):  # also refuses NaN
             raise DataError(f"budget_usd must be a number of at least 0, in USD, not {budget!r:.80}")
-        if floor is not None and not (_is_number(floor) and 0 <= floor <= 1):
+        if floor is not None and not (is_amount(floor) and floor <= 1):
             raise DataError(f"quality_floor must be a number from 0 to 1, not {floor!r:.80}")
         if self.ids is not None and (not isinstance(self.ids, Collection) or isinstance(self.ids, str | Set) or len(self.ids) != count):
             raise DataError(f"ids must be a sequence of {count} ids, one for each request, not {self.ids!r:.80}")
@@ -113,8 +106,15 @@ class RouteArguments:
         """Return one request with the named arguments. One that describes the query replaces the query's own value; needs are added."""
         check_known(given, _ROUTE_NAMES, "routing has no argument", DataError)
         own: dict[str, Any] = {name: value for name, value in given.items() if name not in _OF_ONE_QUERY}
+        fields: dict[str, Any] = {name: given[name] for name in ("user", "session", "tenant") if given.get(name) is not None}
+        if added := names_of(given.get("needs"), "needs"):
+            fields["needs"] = added | query.needs if isinstance(query, Query) else added
+        if not isinstance(query, Query):
+            query = Query(query, **fields)
+        elif fields:
+            query = attrs.evolve(query, **fields)
         decision_id = given.get("decision_id")
-        return cls([_described(query, given)], preference, ids=None if decision_id is None else [decision_id], **own)
+        return cls([query], preference, ids=None if decision_id is None else [decision_id], **own)
 
     @property
     def pool_state(self) -> PoolState | None:
@@ -127,16 +127,6 @@ class RouteArguments:
         if state is None:
             return added
         return attrs.evolve(state, unavailable=state.unavailable | added.unavailable, wait_ms={**state.wait_ms, **added.wait_ms})
-
-
-def _described(query: str | Query, given: Mapping[str, Any]) -> Query:
-    """Return the query with the arguments that describe it."""
-    fields = {name: given[name] for name in ("user", "session", "tenant") if given.get(name) is not None}
-    if added := names_of(given.get("needs"), "needs"):
-        fields["needs"] = added | query.needs if isinstance(query, Query) else added
-    if not isinstance(query, Query):
-        return Query(query, **fields)
-    return attrs.evolve(query, **fields) if fields else query
 
 
 def queries_of(queries: Iterable[str | Query]) -> list[Query]:
@@ -160,10 +150,11 @@ def names_of(names: Collection[str] | None, what: str) -> frozenset[str]:
 def weights_of(preference: Preferences, rows: int, default: Preference, named: Mapping[str, Preference]) -> Floats:
     """Return one preference ``[3]``, or one for each request ``[rows, 3]``."""
     if preference is None or not _is_one_each(preference, rows):
-        return _to_preference(preference, default, named).array
+        return default.array if preference is None else Preference.of(preference, named).array  # type: ignore[arg-type]  # it refuses what it cannot read
     if len(preference) != rows:  # type: ignore[arg-type]  # a sequence
         raise PreferenceError(f"{rows} requests need one preference or {rows} preferences, not {len(preference)}")  # type: ignore[arg-type]  # likewise
-    return np.stack([_to_preference(row, default, named).array for row in preference])  # type: ignore[union-attr]  # likewise
+    each = [default if row is None else Preference.of(row, named) for row in preference]  # type: ignore[union-attr, arg-type]  # likewise
+    return np.stack([row.array for row in each])
 
 
 def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
@@ -207,9 +198,3 @@ def _is_one_each(preference: object, rows: int) -> bool:
     else:
         each = isinstance(preference, list | tuple) and len(preference) > 0 and not isinstance(preference[0], Number)
     return each and (rows > 1 or len(preference) == 1)  # type: ignore[arg-type]  # a sequence
-
-
-def _to_preference(preference: object, default: Preference, named: Mapping[str, Preference]) -> Preference:
-    if preference is None:
-        return default
-    return Preference.parse(preference, named) if isinstance(preference, str) else Preference.of(preference)  # type: ignore[arg-type]  # of() refuses what it cannot read

@@ -67,8 +67,10 @@ class Preference:
         return cls(*weights)
 
     @classmethod
-    def of(cls, value: Preference | str | Sequence[float] | Mapping[str, float] | None) -> Preference:
-        """Return a preference from a :class:`Preference`, text, three numbers, or weights by name (0 without one); the default one for None.
+    def of(cls, value: Preference | str | Sequence[float] | Mapping[str, float] | None, named: Mapping[str, Preference] | None = None) -> Preference:
+        """Return a preference from a :class:`Preference`, three numbers, weights by name (0 without one), or a text as for :meth:`parse`.
+
+        None stands for the default one.
 
         Raises:
             PreferenceError: The value has none of these forms, or the weights cannot be used.
@@ -78,7 +80,7 @@ class Preference:
         if isinstance(value, Preference):
             return value
         if isinstance(value, str):
-            return cls.parse(value)
+            return cls.parse(value, named)
         if isinstance(value, Mapping):
             weights = {"quality": 0.0, "cost": 0.0, "latency": 0.0}
             check_known(value, weights, "a preference has no weight", PreferenceError)
