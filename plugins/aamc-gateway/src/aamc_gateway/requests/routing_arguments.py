@@ -58,18 +58,12 @@ def routing_arguments(in_model: Mapping[str, str], in_header: str | None, in_bod
         if name not in NAMES:
             raise Refused(unknown_name("aamc has no argument", name, NAMES))
     return RoutingArguments(
-        preference=_preference(given.get("preference"), named),
+        preference=None if given.get("preference") is None else Preference.of(given["preference"], named),
         quality_floor=_number(given, "quality_floor", 1.0),
         budget_usd=_number(given, "budget_usd", math.inf),
         user=_name(given, "user"),
         session=_name(given, "session"),
     )
-
-
-def _preference(value: Any, named: Mapping[str, Preference]) -> Preference | None:
-    if value is None:
-        return None
-    return Preference.parse(value, named) if isinstance(value, str) else Preference.of(value)
 
 
 def _number(given: Mapping[str, Any], name: str, at_most: float) -> float | None:
