@@ -31,7 +31,7 @@ from aamc_sdk.routing.arguments import (
     with_times,
 )
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
-from aamc_sdk.serving.decisions.decider import Decider
+from aamc_sdk.serving.decisions.decider import Decider, decisions_of
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.pseudonyms import pseudonymizer
@@ -222,11 +222,11 @@ class MetaController:
             StoreError: The decision could not be logged, its id belongs to another request, or the controller is closed.
             ForkedError: This process is a fork of the one that built the controller.
         """
-        return self._decider.decide(self._arguments(query, preference, arguments))[0]
+        return self._decider.decide(self._arguments(query, preference, arguments))[0].decision
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
-        return explain(self._decider.record(self._arguments(query, preference, arguments)), self.router, self.reward, self.pool)
+        return explain(self._decider.decide(self._arguments(query, preference, arguments))[0], self.router, self.reward, self.pool)
 
     def route_batch(
         self,
@@ -264,7 +264,7 @@ class MetaController:
         arguments = RouteArguments(
             batch, preference, ids=ids, unavailable=unavailable, state=state, budget_usd=budget_usd, quality_floor=quality_floor, episode=episode
         )
-        return self._decider.decide(arguments)
+        return list(decisions_of(self._decider.decide(arguments)))
 
     async def aroute(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Decision:
         """Decide one request as :meth:`route` does, with its arguments, without blocking the event loop."""

@@ -73,25 +73,18 @@ class Decider:
         self._user_id, self._events, self._wake = user_id, events, wake
         self._guard, self._call_guard, self._threads = guard, call_guard, threads
 
-    def decide(self, arguments: RouteArguments) -> list[Decision]:
-        """Return a decision for each query; errors as for :meth:`aamc_sdk.MetaController.route`."""
+    def decide(self, arguments: RouteArguments) -> Sequence[Record]:
+        """Return the record of each query's decision; errors as for :meth:`aamc_sdk.MetaController.route`."""
         logged = self._logged_records(arguments)
         if logged is not None:
-            return [record.decision for record in logged]
-        return list(self.log(self.draw(arguments)))
-
-    def record(self, arguments: RouteArguments) -> Record:
-        """Return the record of one query's decision."""
-        logged = self._logged_records(arguments)
-        if logged is not None:
-            return logged[0]
-        records = self.draw(arguments)
-        return Records(self.log(records), records.request)[0]
+            return logged
+        drawn = self.draw(arguments)
+        return Records(self.log(drawn), drawn.request)
 
     async def adecide(self, arguments: RouteArguments) -> Decision:
         """Return the decision of one query without blocking the event loop."""
         if not isinstance(self._router, AsyncRouter):
-            return (await self._threads.run(self.decide, arguments))[0]
+            return (await self._threads.run(self.decide, arguments))[0].decision
         logged = await self._threads.run(self._logged_records, arguments)
         if logged is not None:
             return logged[0].decision
@@ -202,12 +195,11 @@ class Decider:
 
     def log(self, records: Sequence[Record]) -> Sequence[Decision]:
         """Write decisions and announce the new ones; return the decisions as they are in the log."""
-        decisions = records.decisions if isinstance(records, Records) else [record.decision for record in records]
         with self._guard:  # closing waits until the events of logged decisions are submitted
             with self._components.store_errors():
                 contract = "add_decisions must return the logged decisions, one for each record"
                 logged = check_type(self._components.store.add_decisions(records), Sequence, contract)
-                new = [decision for decision, kept in zip(decisions, logged, strict=True) if kept is decision]
+                new = [decision for decision, kept in zip(decisions_of(records), logged, strict=True) if kept is decision]
             self._events.announce_decisions(new)
         self._wake()
         return logged
@@ -236,6 +228,11 @@ class Decider:
         """Return queries with the user ids that requests and the log have."""
         ids = [None if query.user is None else self._user_id(query.user) for query in queries]
         return [query if user == query.user else attrs.evolve(query, user=user) for query, user in zip(queries, ids, strict=True)]
+
+
+def decisions_of(records: Sequence[Record]) -> Sequence[Decision]:
+    """Return the decision of each record."""
+    return records.decisions if isinstance(records, Records) else [record.decision for record in records]
 
 
 def _bypassed_errors(request: RoutingRequest) -> tuple[type[AamcError], ...]:
