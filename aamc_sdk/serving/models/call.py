@@ -53,7 +53,10 @@ class PoolTracker:
         A request to an endpoint with a declared ``concurrency`` waits for the calls ahead of it, each of the candidate's mean service time;
         a request to any other endpoint does not wait.
         """
-        in_flight = self._count()
+        oldest = time.monotonic() - LOST_AFTER_SECONDS
+        with self._lock:
+            self._begun = {key: call for key, call in self._begun.items() if call[1] >= oldest}
+            in_flight = Counter(name for name, _ in self._begun.values())
         waits: dict[str, float] = {}
         for candidate in pool:
             queued = in_flight.get(candidate.name, 0)
@@ -63,13 +66,6 @@ class PoolTracker:
                     waits[candidate.name] = (queued - concurrency + 1) / concurrency * candidate.latency.service_ms
         known = {name: count for name, count in in_flight.items() if name in pool.names}
         return PoolState(wait_ms=waits, in_flight=known) if known else None
-
-    def _count(self) -> Counter[str]:
-        oldest = time.monotonic() - LOST_AFTER_SECONDS
-        with self._lock:
-            for key in [key for key, (_, since) in self._begun.items() if since < oldest]:
-                del self._begun[key]
-            return Counter(name for name, _ in self._begun.values())
 
 
 class Call:
