@@ -40,26 +40,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KINDS = {
-    "estimator": "aamc_estimators",
-    "router": "aamc_routers",
-    "environment": "aamc_environments",
-    "reward": "aamc_rewards",
-    "model_pool": "aamc_model_pools",
-    "provider": "aamc_providers",
-    "dataset": "aamc_datasets",
-    "agent": "aamc_agents",
-    "orchestrator": "aamc_orchestrators",
-    "store": "aamc_stores",
-    "config_format": "aamc_config_formats",
-    "command": "aamc_commands",
-    "check": "aamc_checks",
-}
-"""Each kind of component and the hook that announces it."""
+_HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("aamc_")}
+"""All hooks by name, events included."""
+KINDS = {name.removeprefix("aamc_").removesuffix("s"): name for name, hook in _HOOKS.items() if hook.__annotations__["return"] == "list[Component]"}
+"""Each kind of component, such as ``router``, and the hook that announces it, such as ``aamc_routers``."""
 _WITHOUT_INTERFACE = frozenset({"model_pool", "command", "check"})
 """The kinds whose targets need not be classes."""
-_HOOKS = [name for name in vars(hookspecs) if name.startswith("aamc_")]
-"""The names of all hooks, events included."""
 _NAME = re.compile(r"[^\W_][\w.-]*")
 """The name of a component, or a word of a command's path."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
