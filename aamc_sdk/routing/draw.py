@@ -195,18 +195,12 @@ def decide(
     names = request.pool.names
     now = time.time()
     probabilities = itertools.repeat({}, len(request)) if distribution is None else distribution.by_name
-    recorded = _preferences(request), probabilities, _notes(scores, request), _utilities(scores.utility, request)
+    preferences = map(_preference, *request.preferences.T.tolist())
+    recorded = preferences, probabilities, _notes(scores, request), _utilities(scores.utility, request)
     return [
         Decision(decision_id, names[candidate], propensity, preference, by_name, router, now, notes, utilities=utilities, episode=episode)
         for decision_id, candidate, propensity, preference, by_name, notes, utilities in zip(ids, chosen, propensities, *recorded, strict=True)
     ]
-
-
-def _preferences(request: RoutingRequest) -> list[Preference]:
-    """Return each row's preference; rows with the same one share the object."""
-    if len(request) == 1 or (len(request) and request.preferences.strides[0] == 0):  # one preference for all rows
-        return [_preference(*request.preferences[0].tolist())] * len(request)
-    return list(map(_preference, *request.preferences.T.tolist()))
 
 
 @lru_cache(4096)  # most requests share few preferences, and checking one takes longer than the lookup
