@@ -5,9 +5,8 @@ from aamc_sdk.types.arrays import AnswerLengths, Estimates, Outcomes, RoutingReq
 from aamc_sdk.types.candidates import Candidate, Endpoint, Latency, ModelSpec, Prices
 from aamc_sdk.types.checks import SEPARATOR, check_name, check_text, is_figure, json_figures
 from aamc_sdk.types.datasets import Dataset, Experience, Labels, check_dataset
-from aamc_sdk.types.decisions import Attempt, Decision, Feedback, is_implicit, new_ids
+from aamc_sdk.types.decisions import Attempt, Decision, Feedback, NamedValues, is_implicit, new_ids
 from aamc_sdk.types.lazy_property import lazy_property
-from aamc_sdk.types.named_values import NamedValues
 from aamc_sdk.types.pools import Pool, PoolState
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn, estimated_tokens, tenant_user, text_bytes
