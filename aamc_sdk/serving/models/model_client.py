@@ -237,15 +237,12 @@ class ModelClient:
                     call = self.call(candidate, decision.id, record)
                     answer = await _collected(self._stream(call, candidate, own, options), came, on_text)
                     return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=name, decision_id=decision.id)
-                except ProviderError as error:
-                    if came:
-                        raise
-                    errors.append(error)
-                except (ConfigError, PluginError) as error:  # such as a provider that cannot be made, as its extra is not installed
+                except (ProviderError, ConfigError, PluginError) as error:  # also a provider that cannot be made, as its extra is not installed
                     if came:
                         raise
                     public = f"calling {name!r} failed"
-                    errors.append(ProviderError(f"{public}: {error}", kind="configuration", public=public))
+                    unmade = ProviderError(f"{public}: {error}", kind="configuration", public=public)
+                    errors.append(error if isinstance(error, ProviderError) else unmade)
         nobody = "no candidate answered"
         cause = next((error for error in errors if error.kind == "unexpected"), errors[-1])  # its traceback leads to the provider's line
         raise ProviderError(failures_text(nobody, [*map(str, errors)]), public=failures_text(nobody, [error.public for error in errors])) from cause
