@@ -122,10 +122,6 @@ class Pool:
         """The candidates' prices, latencies and context windows as arrays."""
         return PoolArrays.of(self.candidates)
 
-    @lazy_property
-    def _positions(self) -> dict[str, int]:
-        return {name: position for position, name in enumerate(self.names)}
-
     def index(self, name: str) -> int:
         """Return a candidate's position.
 
@@ -133,8 +129,8 @@ class Pool:
             PoolError: No candidate has that name.
         """
         try:
-            return self._positions[name]
-        except KeyError:
+            return self.names.index(name)
+        except ValueError:
             raise PoolError(unknown_name("the pool has no candidate", name, self.names)) from None
 
     def subset(self, names: Sequence[str]) -> Pool:
