@@ -49,7 +49,8 @@ def explain(record: Record, router: Router | None = None, reward: Reward | None 
         those = f"decision {record.decision.id!r} was made among other candidates ({one_of(record.candidates)})"
         raise StoreError(f"{those}; use the run that made it")
     request = recorded_request(record, pool or Pool(map(Candidate, record.candidates)))
-    expected = _expected(record, request)
+    quality = record.decision.notes.get(EXPECTED_QUALITY)  # the router's own prediction
+    expected = request.expected if quality is None else attrs.evolve(request.expected, quality=_recorded(record, quality)[None])
     contributions, rewards = _expected_rewards(reward, request, expected)
     utility = _recorded(record, record.decision.utilities)
     chosen = record.candidates.index(record.decision.candidate)
@@ -105,12 +106,6 @@ def recorded_request(record: Record, pool: Pool) -> RoutingRequest:
         in_flight=record.in_flight,
         pressure=record.pressure,
     )
-
-
-def _expected(record: Record, request: RoutingRequest) -> Outcomes:
-    """Return the expected outcomes, with the router's own prediction of quality if it recorded one."""
-    quality = record.decision.notes.get(EXPECTED_QUALITY)
-    return request.expected if quality is None else attrs.evolve(request.expected, quality=_recorded(record, quality)[None])
 
 
 def _expected_rewards(reward: Reward | None, request: RoutingRequest, expected: Outcomes) -> tuple[Floats, Floats]:
