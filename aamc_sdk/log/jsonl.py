@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import attrs
 import msgspec
 
-from aamc_sdk.errors import AamcError, DataError, unknown_name
+from aamc_sdk.errors import AamcError, DataError, check_known
 from aamc_sdk.log.rows.decision_row import parsed_record
 from aamc_sdk.log.rows.json_text import encode
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Addition, Row, attempt_row, feedback_addition
@@ -175,9 +175,7 @@ def _made(cls: type[T], fields: Mapping[str, Any], noun: str) -> T:
 
 def _check_fields(cls: type[Any], given: Mapping[str, Any], noun: str) -> None:
     fields = {field.name: field for field in attrs.fields(cls)}
-    for name in given:
-        if name not in fields:
-            raise DataError(unknown_name(f"{noun} has no field", name, fields))
+    check_known(given, fields, f"{noun} has no field", DataError)
     for name, field in fields.items():
         if field.default is attrs.NOTHING and name not in given:
             raise DataError(f"{noun} must have the field {name!r}")

@@ -15,7 +15,7 @@ import attrs
 import click
 
 from aamc_sdk.cli import JSON, progress, write_json_line
-from aamc_sdk.errors import CheckpointError, DataError, nearest, one_of, unknown_name, write_errors
+from aamc_sdk.errors import CheckpointError, DataError, check_known, nearest, one_of, write_errors
 from aamc_sdk.interfaces import NoProgress, Progress
 from aamc_sdk.storage import file_hashes, locked, read_json, write_json
 
@@ -77,9 +77,7 @@ def fetch(names: Sequence[str], folder: Path, *, splits: Sequence[str] = (), hos
         if name not in FILES:
             raise DataError(f"there is no dataset {name!r} to fetch{nearest(name, FILES)} (there are: {one_of(FILES)})")
     known = {split for name in names for split in FILES[name][1]}
-    for split in splits:
-        if split not in known:
-            raise DataError(unknown_name(f"{one_of(names)} has no split", split, known, "there are"))
+    check_known(splits, known, f"{one_of(names)} has no split", DataError, "there are")
     if not host.startswith(("http://", "https://")):
         raise DataError(f"the address of a host must begin with https:// or http://, not {host!r}")
     wanted = [(name, split) for name in names for split in FILES[name][1] if not splits or split in splits]

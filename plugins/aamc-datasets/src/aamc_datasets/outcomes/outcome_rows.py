@@ -13,7 +13,7 @@ from aamc_datasets.columns import parquet_rows
 from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, refuse_misspelt, require, text
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
-from aamc_sdk.errors import DataError, nearest, unknown_name
+from aamc_sdk.errors import DataError, check_known, nearest
 from aamc_sdk.storage import json_lines, parse_json, unique_keys
 from aamc_sdk.types import check_text, estimated_tokens
 
@@ -116,9 +116,7 @@ def _figures(name: str, cell: Any) -> Figures:
         raise DataError(f"the outcome of {name!r} must be an object with a quality, not {cell!r:.80}")
     if "quality" not in cell:
         raise DataError(f"the outcome of {name!r} has no 'quality'{nearest('quality', map(str, cell))}; use null where it is unknown")
-    for field in cell:
-        if field not in _FIELDS:
-            raise DataError(unknown_name(f"the outcome of {name!r} has no field", field, _FIELDS))
+    check_known(cell, _FIELDS, f"the outcome of {name!r} has no field", DataError)
     where = f" of {name!r}"
     return (
         bounded_number(cell["quality"], f"quality{where}", 1.0),

@@ -22,7 +22,7 @@ from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, score
 from aamc_datasets.published.score_table import CostOptions, from_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, option
-from aamc_sdk.errors import DataError, one_of, quantity, read_errors, unknown_name
+from aamc_sdk.errors import DataError, check_known, one_of, quantity, read_errors
 from aamc_sdk.types import check_text
 
 T = TypeVar("T")
@@ -147,9 +147,7 @@ class LLMRouterBench(DatasetFormat):
             ("model", config.models, {run.model_name for run in runs.values()}),
             ("dataset", config.datasets, {run.dataset_name for run in runs.values()}),
         ):
-            for name in names:
-                if name not in found:
-                    raise DataError(unknown_name(f"{folder} has no results of {kind}", name, found))
+            check_known(names, found, f"{folder} has no results of {kind}", DataError)
         models, datasets = config.models or setting.models, config.datasets or setting.datasets
         newest: dict[tuple[str, ...], Path] = {}
         for file, run in sorted(runs.items(), key=lambda item: _date(item[0])):

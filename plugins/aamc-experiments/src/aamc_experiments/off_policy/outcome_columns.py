@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import DataError, unknown_name
+from aamc_sdk.errors import DataError, check_known
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import DecisionContent, OutcomeJoin, RowStore, decode_entry, outcome_fields, read_batches
 from aamc_sdk.types import Floats, LoggedOutcomes, Preference
@@ -327,9 +327,7 @@ def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
     if isinstance(asked, str) or not isinstance(asked, Iterable):
         raise DataError(f"columns must be a list of names such as ['text'], not {asked!r:.80}")
     names = tuple(dict.fromkeys(asked))
-    for name in names:
-        if name not in OUTCOME_COLUMNS:
-            raise DataError(unknown_name("logged outcomes have no column", name, OUTCOME_COLUMNS, "they have"))
+    check_known(names, OUTCOME_COLUMNS, "logged outcomes have no column", DataError, "they have")
     return names
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import attrs
 
 from aamc_gateway.access.callers import Refused
-from aamc_sdk.errors import unknown_name
+from aamc_sdk.errors import check_known
 from aamc_sdk.log import MAX_NAME_BYTES
 from aamc_sdk.types import Preference
 
@@ -54,9 +54,7 @@ def routing_arguments(in_model: Mapping[str, str], in_header: str | None, in_bod
     if in_body is not None and not isinstance(in_body, Mapping):
         raise Refused(f'the field aamc must be an object such as {{"preference": [0.7, 0.2, 0.1]}}, not {in_body!r:.80}')
     given: dict[str, Any] = {**in_model, **({} if in_header is None else {"preference": in_header}), **(in_body or {})}
-    for name in given:
-        if name not in NAMES:
-            raise Refused(unknown_name("aamc has no argument", name, NAMES))
+    check_known(given, NAMES, "aamc has no argument", Refused)
     return RoutingArguments(
         preference=None if given.get("preference") is None else Preference.of(given["preference"], named),
         quality_floor=_number(given, "quality_floor", 1.0),

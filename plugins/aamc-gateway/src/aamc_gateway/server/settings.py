@@ -11,7 +11,7 @@ from aamc_models.dialects import FOREIGN_STATE
 
 from aamc_gateway.access.settings import AccessSettings, CacheSettings
 from aamc_sdk.config import option
-from aamc_sdk.errors import ConfigError, unknown_name
+from aamc_sdk.errors import ConfigError, check_known, unknown_name
 
 CHOOSE, VOTE, SYNTHESIZE = "choose", "vote", "synthesize"
 """The values of ``aggregate``."""
@@ -56,9 +56,7 @@ class SessionSettings:
     def __attrs_post_init__(self) -> None:
         if not _HEADER.fullmatch(self.header):
             raise ConfigError(f"header must be the name of a header, of letters, digits, - and _, not {self.header!r}")
-        for tie in self.ties:
-            if tie not in FOREIGN_STATE:
-                raise ConfigError(unknown_name("ties must name state of a request, not", tie, FOREIGN_STATE, "there are"))
+        check_known(self.ties, FOREIGN_STATE, "ties must name state of a request, not", ConfigError, "there are")
 
 
 @attrs.frozen(kw_only=True)
