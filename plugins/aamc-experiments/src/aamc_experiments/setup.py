@@ -12,7 +12,7 @@ from aamc_experiments.leak_guard import leave_out_trained_rows, other_fingerprin
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import configure
-from aamc_sdk.errors import DataError, component_errors, one_of
+from aamc_sdk.errors import DataError, check_type, component_errors, one_of
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request, find_pool, fit_reward
@@ -114,8 +114,7 @@ def make_setup(settings: Settings, plugins: Plugins, fingerprints: Sequence[Trai
 def table_of(env: Environment, split: str) -> Dataset:
     """Return a split of an environment with its outcomes."""
     table = env.dataset(split)
-    if not isinstance(table, Dataset):
-        raise TypeError(f"dataset({split!r}) must return aamc_sdk.Dataset, not {table!r:.80}")
+    check_type(table, Dataset, f"dataset({split!r}) must return aamc_sdk.Dataset")
     return table
 
 

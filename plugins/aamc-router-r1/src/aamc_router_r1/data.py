@@ -13,7 +13,7 @@ from aamc_datasets.recognition import existing
 from aamc_router_r1.protocol import ModelNames, Segment, format_errors, information
 from aamc_router_r1.questions import golds_of
 from aamc_sdk import DatasetFormat
-from aamc_sdk.errors import ConfigError, DataError, PoolError, nearest, one_of
+from aamc_sdk.errors import ConfigError, DataError, PoolError, check_type, nearest, one_of
 from aamc_sdk.types import Dataset, Labels, Latency, ModelSpec, Pool, Prices, Query
 
 
@@ -172,8 +172,7 @@ def _steps(row: Mapping[str, Any], names: list[str], gold: str) -> list[Consulta
     steps = row.get("steps")
     if steps is None:
         steps = [{"thinking": reasoning or f"{best} suits this question.", "model": best, "query": row["query"], "reply": gold}] if best else []
-    if not isinstance(steps, list):
-        raise DataError(f"'steps' must be a list of consultations, not {steps!r:.80}")
+    check_type(steps, list, "'steps' must be a list of consultations", DataError)
     found = []
     for step in steps:
         require(step, STEP_KEYS)
@@ -198,8 +197,7 @@ def _model(row: Any) -> tuple[ModelSpec, dict[str, float]]:
     abilities, quality = row.get("abilities", []), row.get("quality", {})
     if not isinstance(abilities, list) or not all(isinstance(ability, str) for ability in abilities):
         raise DataError(f"'abilities' of model {name!r} must be a list of texts, not {abilities!r:.80}")
-    if not isinstance(quality, Mapping):
-        raise DataError(f"'quality' of model {name!r} must map categories to numbers from 0 to 1, not {quality!r:.80}")
+    check_type(quality, Mapping, f"'quality' of model {name!r} must map categories to numbers from 0 to 1", DataError)
     measured = {category: bounded_number(value, f"'quality' of model {name!r}", 1.0) for category, value in quality.items()}
     about = _optional_text(row, "description")
     spec = ModelSpec(name, description=about, abilities=frozenset(abilities), prices=_prices(row, name, cost), latency=Latency(service_ms=latency_ms))

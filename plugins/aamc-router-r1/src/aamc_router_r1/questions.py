@@ -16,7 +16,7 @@ import numpy as np
 from aamc_datasets.json_rows import parse_rows, require, text
 
 from aamc_sdk import Dataset, DatasetFormat, Query
-from aamc_sdk.errors import DataError, read_errors
+from aamc_sdk.errors import DataError, check_type, read_errors
 from aamc_sdk.storage import csv_rows, json_lines, parse_json
 from aamc_sdk.types import Labels, check_text
 
@@ -58,8 +58,7 @@ def _triviaqa(row: Row) -> Parsed:
     lower = {key.lower(): value for key, value in row.items()}
     require(lower, ("question", "answer"))
     answer = lower["answer"]
-    if not isinstance(answer, Mapping):
-        raise DataError(f"'Answer' must be an object with a 'Value', not {answer!r:.80}")
+    check_type(answer, Mapping, "'Answer' must be an object with a 'Value'", DataError)
     answer = {key.lower(): value for key, value in answer.items()}
     require(answer, ("value",))
     return text(lower, "question"), [answer["value"], *_listed(answer.get("aliases") or [])]
@@ -127,8 +126,7 @@ def _listed(answers: Any) -> list[Any]:
 def _checked(answers: Sequence[Any]) -> tuple[str, ...]:
     """Return the gold answers without repetitions."""
     for answer in answers:
-        if not isinstance(answer, str):
-            raise DataError(f"a gold answer must be a text, not {answer!r:.80}")
+        check_type(answer, str, "a gold answer must be a text", DataError)
         check_text(answer, "a gold answer")
     found = tuple(dict.fromkeys(answer.strip() for answer in answers if answer.strip()))
     if not found:

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import ConfigError, check_type
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Pool, is_figure
 
@@ -79,8 +79,7 @@ def read_endpoints(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             continue
         key = next((key for key in REFERENCES if figures.get(key)), None)
         given = [each for each, server in servers.items() if name in _served(each, server)] if key is None else figures[key]
-        if not isinstance(given, list):
-            raise ConfigError(f"{path}[{name}]: {key} must be a list of endpoints, not {given!r:.80}")
+        check_type(given, list, f"{path}[{name}]: {key} must be a list of endpoints", ConfigError)
         deployments = [_deployment(reference, servers, name, is_only=len(given) == 1) for reference in given]
         if len(deployments) == 1:
             found[name] = {"provider": "openai", "model": name, **{key: value for key, value in deployments[0].items() if key != "weight"}}
@@ -92,8 +91,7 @@ def read_endpoints(content: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def _served(name: str, server: Mapping[str, Any]) -> list[Any]:
     """Return the models that a server lists."""
     models = server.get("models") or []
-    if not isinstance(models, list):
-        raise ConfigError(f"the models of the endpoint {name!r} must be a list, not {models!r:.80}")
+    check_type(models, list, f"the models of the endpoint {name!r} must be a list", ConfigError)
     return models
 
 

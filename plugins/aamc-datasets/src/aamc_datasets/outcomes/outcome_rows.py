@@ -13,7 +13,7 @@ from aamc_datasets.columns import parquet_rows
 from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, refuse_misspelt, require, text
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
-from aamc_sdk.errors import DataError, check_known, nearest
+from aamc_sdk.errors import DataError, check_known, check_type, nearest
 from aamc_sdk.storage import json_lines, parse_json, unique_keys
 from aamc_sdk.types import check_text, estimated_tokens
 
@@ -112,8 +112,7 @@ def _query(content: Mapping[str, Any]) -> Query:
 
 
 def _figures(name: str, cell: Any) -> Figures:
-    if not isinstance(cell, Mapping):
-        raise DataError(f"the outcome of {name!r} must be an object with a quality, not {cell!r:.80}")
+    check_type(cell, Mapping, f"the outcome of {name!r} must be an object with a quality", DataError)
     if "quality" not in cell:
         raise DataError(f"the outcome of {name!r} has no 'quality'{nearest('quality', map(str, cell))}; use null where it is unknown")
     check_known(cell, _FIELDS, f"the outcome of {name!r} has no field", DataError)
@@ -131,8 +130,7 @@ def _output_tokens(cell: Mapping[str, Any], where: str) -> float:
     response = cell.get("response")
     if cell.get("output_tokens") is not None or response is None:
         return bounded_number(cell.get("output_tokens"), f"output_tokens{where}", MAX_TOKENS)
-    if not isinstance(response, str):
-        raise DataError(f"response{where} must be a text, not {response!r:.80}")
+    check_type(response, str, f"response{where} must be a text", DataError)
     return estimated_tokens(response)
 
 

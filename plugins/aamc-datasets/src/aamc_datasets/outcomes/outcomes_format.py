@@ -21,7 +21,7 @@ from aamc_datasets.outcomes.outcome_rows import OutcomeRow, read_outcome_rows
 from aamc_datasets.recognition import single_file
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml
-from aamc_sdk.errors import DataError, PoolError, unknown_name
+from aamc_sdk.errors import DataError, PoolError, check_type, unknown_name
 from aamc_sdk.routing import expected_cost, pool_to_dict, read_pool
 from aamc_sdk.storage import to_json, write_text, write_yaml
 from aamc_sdk.types import Floats
@@ -86,8 +86,7 @@ def _note(file: Path) -> str:
     """Return the ``cost_note`` of ``pool.yaml``, or ``""``."""
     pool_file = file.parent / POOL_FILE
     note = load_yaml(pool_file).get("cost_note", "") if pool_file.is_file() else ""
-    if not isinstance(note, str):
-        raise DataError(f"{pool_file}: cost_note must be a text, not {note!r:.80}")
+    check_type(note, str, f"{pool_file}: cost_note must be a text", DataError)
     return note
 
 

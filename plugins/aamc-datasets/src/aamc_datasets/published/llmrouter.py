@@ -16,7 +16,7 @@ from aamc_datasets.json_rows import score
 from aamc_datasets.published.score_table import PublishedFormat
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, Labels, Pool
-from aamc_sdk.errors import DataError, PoolError, nearest, read_errors, unknown_name
+from aamc_sdk.errors import DataError, PoolError, check_type, nearest, read_errors, unknown_name
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.storage import parse_json
 from aamc_sdk.types import Floats, check_text
@@ -66,8 +66,7 @@ def _pool(file: Path) -> Pool:
 
 def _candidate(name: str, entry: Any, file: Path) -> dict[str, Any]:
     """Return a candidate in the form of pool files."""
-    if not isinstance(entry, dict):
-        raise DataError(f"{file}: candidate {name!r} must be an object, not {entry!r:.80}")
+    check_type(entry, dict, f"{file}: candidate {name!r} must be an object", DataError)
     for key in ("input_price", "output_price"):
         if entry.get(key) is None:
             raise DataError(f"{file}: candidate {name!r} has no {key!r}{nearest(key, entry)}; give USD per million tokens")
@@ -85,8 +84,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
         raise DataError(f"{file} must be a list with at least one question, not {content!r:.80}")
     for number, row in enumerate(content, start=1):
         where = f"{file}, entry {number}"
-        if not isinstance(row, dict):
-            raise DataError(f"{where} must be an object, not {row!r:.80}")
+        check_type(row, dict, f"{where} must be an object", DataError)
         for key, kind in (("question", str), ("task_name", str), ("scores", dict)):
             value = row.get(key)
             if not isinstance(value, kind) or not (value.strip() if isinstance(value, str) else value):

@@ -16,7 +16,7 @@ from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, parse_l
 from aamc_datasets.published.score_table import PublishedFormat, from_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, check_type
 
 ScoredAnswer = tuple[str, str, str, str, float, float, float]
 """Key, question, category, model, score, cost in USD, output tokens."""
@@ -51,8 +51,7 @@ def _row(line: Any, advice: str, strict: bool) -> ScoredAnswer:
         result = {"score": None, "inference_cost": None}
     require(result, ("score", "inference_cost"))
     usage = line.get("token_usage") or {}
-    if not isinstance(usage, Mapping):
-        raise DataError(f"'token_usage' must be an object, not {usage!r:.80}")
+    check_type(usage, Mapping, "'token_usage' must be an object", DataError)
     index = str(line.get("global_index") or "")
     return (
         index or question,

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 from aamc_datasets.json_rows import refuse_misspelt, require, text
 
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import DataError, check_type, one_of
 from aamc_sdk.types import check_text
 
 WORDS = {"positive": 1.0, "neutral": 0.5, "negative": 0.0}
@@ -72,8 +72,7 @@ def user_line(row: Any, where: str) -> tuple[str, UserProfile, list[RatedAnswer]
     preferred, context = row.get("preferred_models") or [], row.get("context") or ""
     if not isinstance(preferred, list) or not all(isinstance(name, str) and name for name in preferred):
         raise DataError(f"'preferred_models' must be a list of model names, not {preferred!r:.80}")
-    if not isinstance(context, str):
-        raise DataError(f"'context' must be a text, not {context!r:.80}")
+    check_type(context, str, "'context' must be a text", DataError)
     check_text(context, "'context'")
     for name in preferred:
         check_text(name, "a model in 'preferred_models'")

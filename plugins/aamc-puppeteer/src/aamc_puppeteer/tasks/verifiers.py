@@ -12,7 +12,7 @@ from aamc_agents.models import ModelReply
 from aamc_agents.sandbox import SandboxLimits, code_in, run_tests
 from aamc_agents.tasks import Task, Verdict, Verifier
 
-from aamc_sdk.errors import ConfigError, DataError, unknown_name
+from aamc_sdk.errors import ConfigError, DataError, check_type, unknown_name
 from aamc_sdk.types import last_number, normalized_answer, same_number
 
 _ANSWER_IS = re.compile(
@@ -172,8 +172,7 @@ class Callback:
         decided = self.decide(task, answer)
         if isinstance(decided, bool):
             return Verdict(decided)
-        if not isinstance(decided, Verdict):
-            raise DataError(f"a callback must return True, False or a Verdict, not {decided!r:.80}")
+        check_type(decided, Verdict, "a callback must return True, False or a Verdict", DataError)
         return decided
 
 

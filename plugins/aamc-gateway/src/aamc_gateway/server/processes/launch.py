@@ -12,7 +12,7 @@ from aamc_gateway.observe.metrics import Metrics
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import ConfigError, file_errors
+from aamc_sdk.errors import ConfigError, check_type, file_errors
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.serving import ServedComponents, components_from_file, load_checkpoints, make_components, names_checkpoint
 
@@ -86,8 +86,7 @@ class Launch:
             ConfigError: A setting is unknown or wrong, or the workers cannot share the log.
         """
         section = self.content.get("gateway", {})
-        if not isinstance(section, Mapping):
-            raise ConfigError(f"{self.config}: gateway must be keys and values such as {{port: 8000}}, not {section!r:.80}")
+        check_type(section, Mapping, f"{self.config}: gateway must be keys and values such as {{port: 8000}}", ConfigError)
         if self.config is not None and "router" not in self.content:
             section = _with_arena(self.config, section)
         given = {name: value for name in ("host", "port", "workers") if (value := getattr(self, name)) is not None}
