@@ -30,7 +30,6 @@ from aamc_sdk.routing.arguments import (
     queries_of,
     with_times,
 )
-from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.decider import Decider, decisions_of
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.learner.learner import Learner
@@ -82,13 +81,9 @@ class MetaController:
             self.estimator = components.estimator
             self.preference = components.preference
             self.seed = components.seed
-            self._guard = CloseGuard()
-            self._threads = GuardedThreads(self._guard)
-            self._call_guard = CloseGuard()  # closes first: the answers of calls in progress are logged
             self._events = PluginEvents(components.plugins)
-            self._decider = Decider(
-                components, self._user_id, self._guard, self._threads, self._call_guard, self._events, wake=lambda: self._wake_learner(urgent=False)
-            )
+            self._decider = Decider(components, self._user_id, self._events, wake=lambda: self._wake_learner(urgent=False))
+            self._guard, self._threads = self._decider.guard, self._decider.threads
             self.models, self._loop = components.models, components.services.loop
             self.models.record_attempts(lambda attempt: self._threads.run(self._add_attempt, attempt))
             self.learner: Learner | None = None
@@ -450,8 +445,7 @@ class MetaController:
         if self._guard.forked:
             return
         self._threads.check_closer()
-        self._call_guard.close()
-        self._guard.close()
+        self._decider.close()
         if self.learner is not None:
             self.learner.close()
         self._close_router()

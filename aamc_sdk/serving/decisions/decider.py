@@ -54,24 +54,29 @@ logger = logging.getLogger(__name__)
 class Decider:
     """Decides requests with one set of components; safe to use from any thread. A request whose id is in the log gets the logged decision.
 
-    ``user_id`` maps an external user id to the id used in requests and the log; ``call_guard`` admits calls of models; ``wake`` is called after
-    decisions were logged.
+    Args:
+        components: The components.
+        user_id: Maps an external user id to the id used in requests and the log.
+        events: Announces new decisions.
+        wake: Called after decisions were logged.
+
+    Attributes:
+        guard: Admits work until it is closed.
+        threads: The threads for the blocking work of event loops.
     """
 
-    def __init__(
-        self,
-        components: ServedComponents,
-        user_id: Callable[[str], str],
-        guard: CloseGuard,
-        threads: GuardedThreads,
-        call_guard: CloseGuard,
-        events: PluginEvents,
-        wake: Callable[[], None],
-    ) -> None:
+    def __init__(self, components: ServedComponents, user_id: Callable[[str], str], events: PluginEvents, wake: Callable[[], None]) -> None:
         self._components = components
         self._router = components.router
         self._user_id, self._events, self._wake = user_id, events, wake
-        self._guard, self._call_guard, self._threads = guard, call_guard, threads
+        self.guard = CloseGuard()
+        self.threads = GuardedThreads(self.guard)
+        self._call_guard = CloseGuard()  # admits calls of models
+
+    def close(self) -> None:
+        """Admit no more work, and wait for the work in progress: calls of models first, since their attempts are logged."""
+        self._call_guard.close()
+        self.guard.close()
 
     def decide(self, arguments: RouteArguments) -> Sequence[Record]:
         """Return the record of each query's decision; errors as for :meth:`aamc_sdk.MetaController.route`."""
@@ -84,11 +89,11 @@ class Decider:
     async def adecide(self, arguments: RouteArguments) -> Decision:
         """Return the decision of one query without blocking the event loop."""
         if not isinstance(self._router, AsyncRouter):
-            return (await self._threads.run(self.decide, arguments))[0].decision
-        logged = await self._threads.run(self._logged_records, arguments)
+            return (await self.threads.run(self.decide, arguments))[0].decision
+        logged = await self.threads.run(self._logged_records, arguments)
         if logged is not None:
             return logged[0].decision
-        return (await self._threads.run(self.log, await self.adraw(arguments)))[0]
+        return (await self.threads.run(self.log, await self.adraw(arguments)))[0]
 
     async def complete(
         self, arguments: RouteArguments, options: Mapping[str, Any] | None, on_text: Callable[[str], object] | None = None
@@ -106,7 +111,7 @@ class Decider:
             raise DataError("on_text must be a plain function of a text, not a coroutine function, which nothing would await")
         if on_text is not None and options and options.get("tools"):
             raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
-        show = None if on_text is None else partial(self._threads.run, on_text)  # it may block, or complete another request
+        show = None if on_text is None else partial(self.threads.run, on_text)  # it may block, or complete another request
         models = self._components.models
         pool = self._components.pool
         arguments = attrs.evolve(arguments, state=models.present_state(pool, arguments.state))
@@ -133,7 +138,7 @@ class Decider:
     def draw(self, arguments: RouteArguments) -> Records:
         """Return a decision for each query, not in the log yet."""
         request = self.request(arguments)
-        self._guard.check()  # an asynchronous router would start the closed event loop again
+        self.guard.check()  # an asynchronous router would start the closed event loop again
         try:
             with self._router_errors():
                 return self.draw_from(self._router.score(request), request, arguments)
@@ -144,9 +149,9 @@ class Decider:
         """Return decisions as :meth:`draw` does, without blocking the caller's event loop."""
         router = self._router
         if not isinstance(router, AsyncRouter):
-            return await self._threads.run(self.draw, arguments)
-        request = await self._threads.run(self.request, arguments)
-        with self._guard:  # only until it is submitted, as closing cancels it then
+            return await self.threads.run(self.draw, arguments)
+        request = await self.threads.run(self.request, arguments)
+        with self.guard:  # only until it is submitted, as closing cancels it then
             scoring = router.services.loop.submit(self._score(router, request))
         try:
             with self._router_errors():
@@ -159,7 +164,7 @@ class Decider:
         try:
             return await router.ascore(request)
         except asyncio.CancelledError:
-            if self._guard.closed:  # cancelled by close, not by the caller
+            if self.guard.closed:  # cancelled by close, not by the caller
                 raise StoreError("the controller is closed") from None
             raise
 
@@ -170,7 +175,7 @@ class Decider:
             try:
                 yield
             except CancelledError:
-                if self._guard.closed:  # by close, while a thread waits for an asynchronous router
+                if self.guard.closed:  # by close, while a thread waits for an asynchronous router
                     raise StoreError("the controller is closed") from None
                 raise
 
@@ -195,7 +200,7 @@ class Decider:
 
     def log(self, records: Sequence[Record]) -> Sequence[Decision]:
         """Write decisions and announce the new ones; return the decisions as they are in the log."""
-        with self._guard:  # closing waits until the events of logged decisions are submitted
+        with self.guard:  # closing waits until the events of logged decisions are submitted
             with self._components.store_errors():
                 contract = "add_decisions must return the logged decisions, one for each record"
                 logged = check_type(self._components.store.add_decisions(records), Sequence, contract)
