@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.interfaces import Provider, Reward, Services
+from aamc_sdk.interfaces import Reward, Services
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.serving.models.model_client import ModelClient
-from aamc_sdk.types import Endpoint, Pool
+from aamc_sdk.types import Pool
 
 
 def make_services(pool: Pool, plugins: Plugins, settings: ServingSettings | None = None, reward: Reward | None = None) -> Services:
@@ -19,19 +16,11 @@ def make_services(pool: Pool, plugins: Plugins, settings: ServingSettings | None
     Without a reward they have a linear one without scales, as for making the reward itself.
     """
     chosen = settings or ServingSettings()
-
-    def make(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-        return plugins.make(kind, name, services, options, chosen.preset)
-
-    def make_provider(endpoint: Endpoint) -> Provider:
-        provider: Provider = plugins.make("provider", endpoint.provider, services, endpoint.options)
-        return provider
-
-    services = Services(
+    services: Services = Services(
         pool=pool,
         reward=LinearReward() if reward is None else reward,
-        make=make,
-        models=ModelClient(make_provider),
+        make=lambda kind, name, options: plugins.make(kind, name, services, options, chosen.preset),
+        models=ModelClient(lambda endpoint: plugins.make("provider", endpoint.provider, services, endpoint.options)),
         seed=chosen.seed,
         device=chosen.device,
     )
