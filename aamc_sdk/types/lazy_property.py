@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from typing import Any, Generic, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -23,14 +20,8 @@ class lazy_property(Generic[T_co]):  # noqa: N801  # a decorator, as functools.c
         self.func = func
         self.__doc__ = func.__doc__
 
-    @overload
-    def __get__(self, instance: None, owner: type[Any]) -> Self: ...
-
-    @overload
-    def __get__(self, instance: object, owner: type[Any]) -> T_co: ...
-
-    def __get__(self, instance: object, owner: type[Any]) -> Self | T_co:
+    def __get__(self, instance: object, owner: type[Any]) -> T_co:
         if instance is None:
-            return self
+            return self  # type: ignore[return-value]  # of the class, as documentation reads it
         value: T_co = instance.__dict__.setdefault(self.func.__name__, self.func(instance))
         return value
