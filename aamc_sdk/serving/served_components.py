@@ -189,15 +189,9 @@ def make_components(
     preference_given: bool = False,
     allow_untrained: bool = False,
 ) -> ServedComponents:
-    """Return untrained components; the reward's scales come from the pool's own figures.
+    """Return untrained components, as :meth:`aamc_sdk.MetaController.build` does; the estimator of the settings may be the folder of a trained one.
 
-    Args:
-        settings: The choices of router, estimator and reward; an estimator may be the folder of a trained one.
-        plugins: The plugins that offer components.
-        pool: The candidates; those that the settings name when None.
-        store: The log's URL.
-        preference_given: Whether the application chose the settings' preference.
-        allow_untrained: Whether to serve a router that requires training although it has none.
+    Without a ``pool``, the candidates are those that the settings name. ``preference_given``: whether the application chose the preference.
 
     Raises:
         ConfigError: A component or an option is unknown, an option is wrong, or the router requires training or an estimator.
