@@ -149,8 +149,10 @@ def names_of(names: Collection[str] | None, what: str) -> frozenset[str]:
 
 def weights_of(preference: Preferences, rows: int, default: Preference, named: Mapping[str, Preference]) -> Floats:
     """Return one preference ``[3]``, or one for each request ``[rows, 3]``."""
-    if preference is None or not _is_one_each(preference, rows):
-        return default.array if preference is None else Preference.of(preference, named).array  # type: ignore[arg-type]  # it refuses what it cannot read
+    if preference is None:
+        return default.array
+    if not _is_one_each(preference, rows):
+        return Preference.of(preference, named).array  # type: ignore[arg-type]  # it refuses what it cannot read
     if len(preference) != rows:  # type: ignore[arg-type]  # a sequence
         raise PreferenceError(f"{rows} requests need one preference or {rows} preferences, not {len(preference)}")  # type: ignore[arg-type]  # likewise
     each = [default if row is None else Preference.of(row, named) for row in preference]  # type: ignore[union-attr, arg-type]  # likewise
