@@ -163,15 +163,10 @@ PUBLISHED: Mapping[str, Callable[[str, Row], Task]] = {
 def read_published(name: str, path: str) -> list[Task]:
     """Return the tasks of a file in its published format: JSON lines, Parquet or CSV."""
     file = existing(path, "file of JSON lines, Parquet or CSV")
-    rows = ((f"{file}, row {number}", (f"{name}-{number}", row)) for number, row in _rows(file))
-    return parse_rows(file, rows, lambda task: PUBLISHED[name](*task))
-
-
-def _rows(file: Path) -> Iterator[tuple[int, Any]]:
-    """Yield each row with its number, from 1."""
     if file.suffix not in _READERS:
         raise DataError(f"{file} must end with one of {one_of(_READERS)}")
-    return _READERS[file.suffix](file)
+    rows = ((f"{file}, row {number}", (f"{name}-{number}", row)) for number, row in _READERS[file.suffix](file))
+    return parse_rows(file, rows, lambda task: PUBLISHED[name](*task))
 
 
 _READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {
@@ -179,3 +174,4 @@ _READERS: Mapping[str, Callable[[Path], Iterator[tuple[int, Any]]]] = {
     ".csv": lambda file: enumerate((row for _, row in csv_rows(file)), start=1),
     ".parquet": lambda file: enumerate(parquet_rows(file), start=1),
 }
+"""Yields the rows of a file with their numbers, by its suffix."""
