@@ -72,7 +72,10 @@ def hashed_words(text: str, buckets: int = WORDS) -> Array32:
     tokens = _TOKEN.findall(text[:_MAX_CHARACTERS].lower())
     counts = Counter(tokens)
     counts.update("<number>" for token in tokens if token.isdecimal())
-    return _scaled(hash_terms({token: 1 + np.log(count) for token, count in counts.items()}, buckets, np.float32))
+    vector = hash_terms({token: 1 + np.log(count) for token, count in counts.items()}, buckets, np.float32)
+    length = float(np.linalg.norm(vector))
+    vector *= LENGTH / length if length else 1
+    return read_only(vector)
 
 
 def described(agent: Candidate) -> str:
@@ -165,9 +168,3 @@ def _relative(similarity: Array32, present: NDArray[np.bool_]) -> Array32:
     """Return each agent's similarity ``[B, M]`` relative to those of the present agents, in standard deviations."""
     deviation = np.maximum(similarity.std(axis=1, keepdims=True, where=present), _MIN_DEVIATION)
     return np.asarray((similarity - similarity.mean(axis=1, keepdims=True, where=present)) / deviation)
-
-
-def _scaled(vector: Array32) -> Array32:
-    length = float(np.linalg.norm(vector))
-    vector *= LENGTH / length if length else 1
-    return read_only(vector)
