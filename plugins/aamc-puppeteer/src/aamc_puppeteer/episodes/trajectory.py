@@ -196,17 +196,12 @@ def _line(trajectory: Trajectory) -> bytes:
     return json.dumps(plain(to_document(trajectory)), default=repr, allow_nan=False).encode() + b"\n"
 
 
-def _ends(file: BinaryIO) -> tuple[bytes, bytes]:
-    """Return the first line of a file that ends with a newline, and all that follows the last newline."""
-    if not file.seek(0, os.SEEK_END):
-        return b"", b""
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content[: content.find(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
-
-
 def _last_line(file: BinaryIO, path: Path) -> bytes:
     """Return all that follows the last newline of a file of episodes, mostly nothing."""
-    first, last = _ends(file)
+    if not file.seek(0, os.SEEK_END):
+        return b""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        first, last = content[: content.find(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
     if (first and not _is_episode(first)) or not (_incomplete(last) or _is_episode(last)):
         raise OutputError(f"{path} holds something else than episodes of a puppeteer; choose another file, as with --trajectory")
     return last
