@@ -52,7 +52,13 @@ class Orchestrator:
         self.reward_config = reward_config
         self.verifier = verifier
         self.agent_name_to_idx = {agent.name: index for index, agent in enumerate(agents)}
-        _check(self.agents, policy)
+        names = [agent.name for agent in agents]
+        if not names:
+            raise PoolError("an orchestrator needs at least one agent, and there is none")
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise PoolError(f"agents' names must be unique; used twice: {one_of(twice)}")
+        if policy.num_agents != len(names):
+            raise PoolError(f"the policy chooses among {policy.num_agents} agents, and there are {len(names)}: {one_of(names)}")
 
     def run_episode(self, initial_state: SystemState) -> EpisodeTrajectory:
         """Run an episode, with agents in the calling thread; a failing agent does not end it."""
@@ -162,13 +168,3 @@ def _verify(verifier: Callable[[SystemState], bool], state: SystemState) -> Verd
         return Verdict(bool(verifier(state)))
     except Exception as error:  # a verifier may raise anything
         return Verdict(False, f"the verifier raised {short_error_text(error)}")
-
-
-def _check(agents: Sequence[AgentInterface], policy: PolicyNetwork) -> None:
-    names = [agent.name for agent in agents]
-    if not names:
-        raise PoolError("an orchestrator needs at least one agent, and there is none")
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise PoolError(f"agents' names must be unique; used twice: {one_of(twice)}")
-    if policy.num_agents != len(names):
-        raise PoolError(f"the policy chooses among {policy.num_agents} agents, and there are {len(names)}: {one_of(names)}")
