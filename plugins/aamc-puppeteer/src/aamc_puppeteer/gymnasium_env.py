@@ -15,14 +15,14 @@ from aamc_agents.tasks import Task
 
 from aamc_puppeteer.config import DEFAULT_AGENTS, EpisodeOptions
 from aamc_puppeteer.episodes.executor import Executor, pool_of
-from aamc_puppeteer.episodes.player import Running, begin
+from aamc_puppeteer.episodes.player import begin
 from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.policy.encoder import Encoder, described
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
 from aamc_puppeteer.tasks.sources import check_tasks, split_tasks, tasks_of
 from aamc_sdk import Agent, get_plugin_manager
 from aamc_sdk.config import ServingSettings, configure
-from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.errors import ConfigError, check_known
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.routing import Array32, default_pool
 from aamc_sdk.serving import make_services
@@ -123,7 +123,8 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         observation, cost = self.observe(episode.state), episode.costs[-1]
         if episode.stop is None:
             return observation, -self.config.rule.charge(len(episode.costs), cost), False, False, {"cost_usd": cost}
-        self.trajectory = self._trajectory(episode)
+        verdict = self._executor.verify([(episode.state.task, answer(episode.state))])[0]
+        self.trajectory = episode.finished(verdict, self.config.rule)
         return observation, self.trajectory.rewards[-1], True, False, {"cost_usd": cost, "is_success": self.trajectory.succeeded}
 
     def observe(self, state: TaskState) -> Array32:
@@ -135,15 +136,10 @@ class AgentsEnv(gymnasium.Env[Array32, np.int64]):
         """End the threads in which agents work."""
         self._executor.close()
 
-    def _trajectory(self, episode: Running) -> Trajectory:
-        verdict = self._executor.verify([(episode.state.task, answer(episode.state))])[0]
-        return episode.finished(verdict, self.config.rule)
-
 
 def _of_side(tasks: Sequence[Task], side: str, seed: int) -> tuple[Sequence[Task], Sequence[Task]]:
     """Return the training tasks and the played tasks, without tasks that have no text."""
-    if side not in (ALL, *SIDES):
-        raise ConfigError(f"tasks have no side {side!r} (there are: {one_of((ALL, *SIDES))})")
+    check_known([side], (ALL, *SIDES), "tasks have no side", ConfigError, "there are")
     tasks = [task for task in tasks if task.text.strip()]
     check_tasks(tasks)
     if side == ALL:

@@ -24,14 +24,14 @@ from aamc_puppeteer.episodes.trajectory import Trajectory
 from aamc_puppeteer.serving.decision_log import LoggedEpisodes, logged_episodes
 from aamc_puppeteer.serving.orchestration import PuppeteerOrchestration, by_policy, in_fixed_order, work_on
 from aamc_puppeteer.serving.parallel_paths import check_judge, fork
-from aamc_puppeteer.serving.team import Team, check_known
+from aamc_puppeteer.serving.team import AGENT_OPTIONS, Team
 from aamc_puppeteer.tasks.sources import as_task, check_tasks, tasks_of
 from aamc_puppeteer.training.cost_estimate import CostEstimate
 from aamc_puppeteer.training.training_record import TrainingRecord
 from aamc_puppeteer.training.validation import baselines_of, compared, max_turns
 from aamc_sdk import Agent, Dataset, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import ServingSettings, configure
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, check_known
 from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, NoProgress, Progress, Step
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import TeamOptions, make_services
@@ -105,7 +105,7 @@ class Puppeteer(Team, EvaluatedOrchestrator):
         return {"agents": tuple(team.agents), "agent_options": dict(team.agent_options)}
 
     def _check_options(self) -> None:
-        check_known(self.config.agent_options, self.pool.names)
+        check_known(self.config.agent_options, self.pool.names, AGENT_OPTIONS, ConfigError, "the agents")
         check_judge(self.config, self.pool.names)
 
     # Learning

@@ -15,9 +15,12 @@ from aamc_puppeteer.episodes.executor import Executor, pool_of
 from aamc_puppeteer.episodes.worker_threads import Cancellation
 from aamc_puppeteer.policy.agent_policy import AgentPolicy
 from aamc_sdk import Agent, Services
-from aamc_sdk.errors import AamcError, ConfigError, PluginError, error_text, nearest, one_of
+from aamc_sdk.errors import AamcError, ConfigError, PluginError, check_known, error_text
 from aamc_sdk.interfaces import Budget
 from aamc_sdk.serving import TeamOptions, TeamOrchestrator
+
+AGENT_OPTIONS = "agent_options names no agent"
+"""The beginning of the error on options of an agent that is not used."""
 
 
 class Team(TeamOrchestrator):
@@ -58,7 +61,7 @@ class Team(TeamOrchestrator):
         if team.agents is None and not team.agent_options:
             return
         names = team.agents or self.pool.names
-        check_known(team.agent_options, names)
+        check_known(team.agent_options, names, AGENT_OPTIONS, ConfigError, "the agents")
         trained = self.config.agent_options
         options = {name: {**trained.get(name, {}), **team.agent_options.get(name, {})} for name in names}
         self._make_team(names, options)
@@ -104,10 +107,3 @@ class Team(TeamOrchestrator):
     def forks(self, budget: Budget) -> bool:
         """Whether the work on a task with this budget has several paths."""
         return self.config.paths > 1 and budget.steps > 1
-
-
-def check_known(options: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Raise a ConfigError where options name an agent that is not used."""
-    for name in options:
-        if name not in names:
-            raise ConfigError(f"agent_options names {name!r}, which is not one of the agents ({one_of(names)}){nearest(name, names)}")

@@ -169,11 +169,8 @@ class Callback:
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
         """Call the function; another result than a verdict, such as a coroutine, is a DataError."""
-        decided = self.decide(task, answer)
-        if isinstance(decided, bool):
-            return Verdict(decided)
-        check_type(decided, Verdict, "a callback must return True, False or a Verdict", DataError)
-        return decided
+        decided = check_type(self.decide(task, answer), bool | Verdict, "a callback must return True, False or a Verdict", DataError)
+        return Verdict(decided) if isinstance(decided, bool) else decided
 
 
 def _reference(task: Task) -> str:

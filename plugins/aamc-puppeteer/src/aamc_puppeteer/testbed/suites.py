@@ -8,7 +8,7 @@ from random import Random
 from aamc_agents.tasks import Task
 
 from aamc_puppeteer.testbed import arithmetic, critic_loop, multi_hop, strings, tables
-from aamc_sdk.errors import DataError, unknown_name
+from aamc_sdk.errors import DataError, check_known
 
 MIXED = "mixed"
 DIFFICULTIES = 3
@@ -41,8 +41,7 @@ def load_suite(name: str, *, seed: int = 0, size: int = 300, difficulty: int | N
     Raises:
         DataError: The suite or the difficulty is unknown, or the suite has fewer different tasks.
     """
-    if name not in SUITES:
-        raise DataError(unknown_name("there is no task suite", name, SUITES, "there are"))
+    check_known([name], SUITES, "there is no task suite", DataError, "there are")
     if difficulty is not None and not 1 <= difficulty <= DIFFICULTIES:
         raise DataError(f"a difficulty is a whole number from 1 to {DIFFICULTIES}, not {difficulty!r}")
     kinds = tuple(GENERATORS) if name == MIXED else (name,)

@@ -20,7 +20,7 @@ from aamc_agents.tool import AgentError, Tool, subject
 from aamc_puppeteer.tasks.verifiers import Numeric
 from aamc_puppeteer.testbed.arithmetic import NAMES
 from aamc_sdk import Candidate
-from aamc_sdk.errors import unknown_name
+from aamc_sdk.errors import check_known, unknown_name
 
 ITEMS = ("kelp soap", "oak tray", "tin lamp", "wool hat", "clay mug", "silk scarf", "iron pan", "glass jar", "straw mat", "brass bell")
 SHOPS = ("harbour", "station", "market", "castle", "airport", "bridge", "campus", "garden", "museum", "village", "tower", "valley", "forest", "lake")
@@ -87,20 +87,15 @@ def look_up(text: str, files: Mapping[str, str]) -> str:
         raise AgentError(f"no table is asked for in {text!r:.80}")
     rows = _rows(files, found["file"])
     row = _where(rows, next(iter(rows[0])), found["key"])[0]
-    replaced = text.replace(found[0], _cell(row, found["column"]), 1)
-    return _what_is_left(_ITS.sub(lambda its: _cell(row, its[1]), replaced))
-
-
-def _what_is_left(text: str) -> str:
-    asked = _ASKED.fullmatch(text)
-    if _CELL.search(text) or asked is None:
-        return text
+    replaced = _ITS.sub(lambda its: _cell(row, its[1]), text.replace(found[0], _cell(row, found["column"]), 1))
+    asked = _ASKED.fullmatch(replaced)
+    if _CELL.search(replaced) or asked is None:
+        return replaced
     return asked[1] or f"{asked[2]} * {asked[3]}"
 
 
 def _rows(files: Mapping[str, str], name: str) -> Sequence[Row]:
-    if name not in files:
-        raise AgentError(unknown_name("there is no table", name, files, "there are"))
+    check_known([name], files, "there is no table", AgentError, "there are")
     rows = _read(files[name])
     if not rows:
         raise AgentError(f"table {name!r} has no rows")
