@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from aamc_agents.state import Activation, TaskState
 from opentelemetry import trace
-from opentelemetry.trace import Span, StatusCode
+from opentelemetry.trace import StatusCode
 
 from aamc_puppeteer.episodes.trajectory import Trajectory
 
@@ -33,19 +33,15 @@ async def traced(agent: str, state: TaskState, turn: Callable[[str, TaskState], 
         except asyncio.CancelledError:
             span.set_status(StatusCode.ERROR, "cancelled, for instance by its timeout")
             raise
-        _describe(span, activation)
+        span.set_attribute("aamc.cost_usd", activation.cost)
+        if activation.fault is not None:
+            span.set_attribute("error.type", activation.fault.value)
+            span.set_status(StatusCode.ERROR, activation.error)
+        if activation.output is not None:
+            span.set_attribute("aamc.tokens", activation.tokens)
+            if model := activation.output.metadata.get("model"):
+                span.set_attribute("gen_ai.request.model", str(model))
         return activation
-
-
-def _describe(span: Span, activation: Activation) -> None:
-    span.set_attribute("aamc.cost_usd", activation.cost)
-    if activation.fault is not None:
-        span.set_attribute("error.type", activation.fault.value)
-        span.set_status(StatusCode.ERROR, activation.error)
-    if activation.output is not None:
-        span.set_attribute("aamc.tokens", activation.tokens)
-        if model := activation.output.metadata.get("model"):
-            span.set_attribute("gen_ai.request.model", str(model))
 
 
 @contextmanager
