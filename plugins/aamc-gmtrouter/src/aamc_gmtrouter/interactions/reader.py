@@ -61,10 +61,7 @@ class Interactions(DatasetFormat):
             logger.warning("%s of %s without any interaction, such as %r: left out", quantity(len(lacking), "user"), path, lacking[0])
         if not answers:
             raise DataError(f"{path} has no interaction; give at least one rated answer")
-        rows = _Rows(str(path))
-        for user, own in answers.items():
-            rows.add(user, profiles.get(user, UserProfile()), self._turns(user, own))
-        return rows.dataset()
+        return _dataset(path, ((user, profiles.get(user, UserProfile()), self._turns(user, own)) for user, own in answers.items()))
 
     def _scaled(self, path: str, answers: Sequence[RatedAnswer]) -> list[RatedAnswer]:
         """Return all files' answers with ratings from 0 to 1, on one scale."""
@@ -157,37 +154,23 @@ def _in_time_order(user: str, answers: Sequence[RatedAnswer]) -> list[RatedAnswe
     return sorted(timed, key=lambda answer: answer.time)
 
 
-class _Rows:
-    """Collects decisions and feedback."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._queries: list[Query] = []
-        self._decisions: list[Decision] = []
-        self._feedback: list[Feedback] = []
-        self._users: list[str] = []
-
-    def add(self, user: str, profile: UserProfile, turns: Iterable[Sequence[RatedAnswer]]) -> None:
+def _dataset(source: str, users: Iterable[tuple[str, UserProfile, Sequence[Sequence[RatedAnswer]]]]) -> Dataset:
+    """Return the decisions and the feedback of users' turns."""
+    queries, decisions, feedback, owners = list[Query](), list[Decision](), list[Feedback](), list[str]()
+    for user, profile, turns in users:
         for number, answers in enumerate(turns):
             turn = f"{user}/{number}"
             for place, answer in enumerate(answers):
                 try:
-                    self._queries.append(_query(user, profile, answer))
-                    self._decisions.append(Decision(f"{turn}/{place}", answer.model, math.nan, Preference(), time=answer.time, episode=turn))
+                    queries.append(_query(user, profile, answer))
+                    decisions.append(Decision(f"{turn}/{place}", answer.model, math.nan, Preference(), time=answer.time, episode=turn))
                 except DataError as error:
                     raise DataError(f"{answer.where}: {error}") from error
-                self._users.append(user)
-            self._feedback += _feedback(turn, answers)
-
-    def dataset(self) -> Dataset:
-        names = sorted(
-            {decision.candidate for decision in self._decisions} | {turn.model for query in self._queries for turn in query.turns if turn.model}
-        )
-        experience = Experience(
-            len(self._decisions) + len(self._feedback), self._queries, Estimates.unknown(len(self._queries)), self._decisions, self._feedback
-        )
-        pool = Pool(ModelSpec(name) for name in names)
-        return Dataset(self._queries, pool=pool, experience=experience, source=self._source, groups=self._users)
+                owners.append(user)
+            feedback += _feedback(turn, answers)
+    names = {decision.candidate for decision in decisions} | {turn.model for query in queries for turn in query.turns if turn.model}
+    experience = Experience(len(decisions) + len(feedback), queries, Estimates.unknown(len(queries)), decisions, feedback)
+    return Dataset(queries, pool=Pool(map(ModelSpec, sorted(names))), experience=experience, source=source, groups=owners)
 
 
 def _query(user: str, profile: UserProfile, answer: RatedAnswer) -> Query:
