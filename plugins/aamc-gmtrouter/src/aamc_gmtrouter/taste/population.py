@@ -134,10 +134,12 @@ def _matrix_variance(seen: Observations) -> float:
 def _fit(seen: Observations, matrix_variance: float, rounds: int) -> Population:
     """Return the weights of the maximum evidence."""
     layout = _Layout.of(seen, matrix_variance)
-    variances, point = layout.first_variances(), layout.start()
+    variances = layout.first_variances()
+    point = np.concatenate((np.zeros(len(variances)), np.log([1.0, 0.1])))
+    bounds = [(None, None)] * len(variances) + [(-MAX_LOG_KERNEL, MAX_LOG_KERNEL)] * 2
     for remaining in reversed(range(rounds)):
         objective = _NegativeEvidence(seen, layout, variances)
-        point = minimize(objective, point, method="L-BFGS-B", jac=True, bounds=layout.bounds(), options={"maxiter": STEPS, "ftol": 1e-6}).x
+        point = minimize(objective, point, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": STEPS, "ftol": 1e-6}).x
         if remaining:
             variances = layout.updated_variances(seen, point)
     return layout.population(point)
@@ -196,13 +198,6 @@ class _Layout:
         """Return the place of each group."""
         ends = np.cumsum([0, *(size for _, size in self.groups())]).tolist()
         return {name: slice(start, end) for (name, _), start, end in zip(self.groups(), ends, ends[1:], strict=False)}
-
-    def start(self) -> Floats:
-        return np.concatenate((np.zeros(sum(size for _, size in self.groups())), np.log([1.0, 0.1])))
-
-    def bounds(self) -> list[tuple[float | None, float | None]]:
-        weights = sum(size for _, size in self.groups())
-        return [(None, None)] * weights + [(-MAX_LOG_KERNEL, MAX_LOG_KERNEL)] * 2
 
     def first_variances(self) -> Floats:
         own = dict.fromkeys(("query_scale", "context_scale", "preferred", "rating"), 10.0) | dict.fromkeys(MATRICES, self.matrix_variance)
