@@ -209,7 +209,9 @@ class PreferenceModel:
 
     def observations(self, histories: Sequence[UserHistory], limit: int) -> Observations:
         """Return users' last ``limit`` judgements in arrays."""
-        d, position = self.dimensions, {name: m for m, name in enumerate(self._column_names(histories))}
+        judged = {name for history in histories for each in history.judgements for name, _ in each.sides}
+        columns = [*self.names, *sorted(judged - set(self.names))]  # models without weights only matter within a user
+        d, position = self.dimensions, {name: m for m, name in enumerate(columns)}
         shape = (len(histories), max([min(len(history.judgements), limit) for history in histories], default=0))
         description, query, identity = np.zeros((*shape, d)), np.zeros((*shape, d)), np.zeros((*shape, len(position)))
         preferred, rating, y, context = np.zeros((*shape, 2)), np.zeros(shape), np.zeros(shape), np.zeros((len(histories), d))
@@ -222,11 +224,6 @@ class PreferenceModel:
                 preferred[u, n] = (each.better in history.preferred) - (each.worse in history.preferred), liked @ description[u, n]
                 query[u, n], rating[u, n], y[u, n] = 0.0 if each.query is None else each.query, float(each.worse is None), each.sign
         return Observations(description, identity, query, context, preferred, rating, y)
-
-    def _column_names(self, histories: Sequence[UserHistory]) -> list[str]:
-        """Return the models with weights, then others that the histories name: these only matter within a user."""
-        judged = {name for history in histories for each in history.judgements for name, _ in each.sides}
-        return [*self.names, *sorted(judged - set(self.names))]
 
     def _mean_trait(self, names: Sequence[str]) -> Floats:
         return np.mean([self.trait(name) for name in names], axis=0) if names else np.zeros(self.dimensions)
