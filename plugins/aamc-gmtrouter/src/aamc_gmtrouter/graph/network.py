@@ -102,10 +102,9 @@ class ServedNetwork:
     def states_without(self, history: UserHistory, model: PreferenceModel) -> tuple[Sequence[str], Tensor]:
         """Return the T turns that a user's state is made from, and the state without each of them, ``[T, hidden]``."""
         config = self._network.config
-        seen = last_turns(history.judgements, config.record_per_user)
-        turns = list(dict.fromkeys(each.turn for each in seen))
-        rest = [attrs.evolve(history, judgements=tuple(each for each in seen if each.turn != turn)) for turn in turns]
-        return turns, self._network.users(user_graph(rest, model, config))
+        seen = attrs.evolve(history, judgements=last_turns(history.judgements, config.record_per_user))
+        rest = [attrs.evolve(seen, judgements=tuple(each for each in seen.judgements if each.turn != turn)) for turn in seen.turns]
+        return seen.turns, self._network.users(user_graph(rest, model, config))
 
     @torch.no_grad()
     def influence(self, state: Tensor, without: Tensor, query: Floats, candidates: Floats) -> Floats:
