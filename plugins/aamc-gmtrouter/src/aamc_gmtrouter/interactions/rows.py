@@ -72,7 +72,6 @@ def user_line(row: Any, where: str) -> tuple[str, UserProfile, list[RatedAnswer]
     preferred, context = row.get("preferred_models") or [], row.get("context") or ""
     if not isinstance(preferred, list) or not all(isinstance(name, str) and name for name in preferred):
         raise DataError(f"'preferred_models' must be a list of model names, not {preferred!r:.80}")
-    check_type(context, str, "'context' must be a text", DataError)
     check_text(context, "'context'")
     for name in preferred:
         check_text(name, "a model in 'preferred_models'")
