@@ -26,17 +26,6 @@ from aamc_sdk.serving import LoggedOrchestrator, Orchestration
 from aamc_sdk.types import Attempt, Candidate, Record
 
 
-async def steps_of(episode: Episode, preference: Preference) -> AsyncGenerator[Step, None]:
-    """Play an episode, yielding each call as a step; the last step is final if the policy answered."""
-    async with aclosing(episode.play()) as calls:
-        async for call in calls:
-            decision = trace.decision_of(episode, call, preference)
-            final = episode.dialogue.answer is not None
-            content = str(episode.dialogue.answer) if final else call.text or call.shown_error
-            cost = 0.0 if math.isnan(call.cost_usd) else call.cost_usd
-            yield Step(decision=decision, content=content, cost_usd=cost, tokens=call.tokens, prompt_tokens=call.prompt_tokens, final=final)
-
-
 class RouterR1Orchestration(Orchestration):
     """One episode as an orchestration."""
 
@@ -46,13 +35,18 @@ class RouterR1Orchestration(Orchestration):
         self._preference = orchestrator.preference
 
     async def steps(self) -> AsyncGenerator[Step, None]:
-        """Work on the task, yielding each call as it is done."""
+        """Work on the task, yielding each call as a step; the last step is final if the policy answered."""
+        episode = self.episode
         try:
-            async with aclosing(steps_of(self.episode, self._preference)) as steps:
-                async for step in steps:
-                    yield step
+            async with aclosing(episode.play()) as calls:
+                async for call in calls:
+                    decision = trace.decision_of(episode, call, self._preference)
+                    final = episode.dialogue.answer is not None
+                    content = str(episode.dialogue.answer) if final else call.text or call.shown_error
+                    cost = 0.0 if math.isnan(call.cost_usd) else call.cost_usd
+                    yield Step(decision=decision, content=content, cost_usd=cost, tokens=call.tokens, prompt_tokens=call.prompt_tokens, final=final)
         finally:
-            self.answer, self.stop = self.episode.answer, self.episode.outcome
+            self.answer, self.stop = episode.answer, episode.outcome
 
     @property
     def cost_usd(self) -> float:
@@ -170,7 +164,7 @@ class RouterR1(LoggedOrchestrator, EvaluatedOrchestrator):
 
     async def run(self, task: Query, budget: Budget) -> AsyncGenerator[Step, None]:
         """Work on a question, yielding each call as a step; the content of the final step is the answer."""
-        async with aclosing(steps_of(self.episode(task, budget), self.preference)) as steps:
+        async with aclosing(self.orchestration(task, budget).steps()) as steps:
             async for step in steps:
                 yield step
 
