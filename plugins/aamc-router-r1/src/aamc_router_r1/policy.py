@@ -97,12 +97,15 @@ def policy_of(config: PolicyOptions, pool: Pool, checkpoint: Path | None) -> Can
             raise ConfigError(
                 f"policy must be a candidate of the pool ({one_of(pool.names)}), not {config.policy!r}{nearest(config.policy, pool.names)}"
             )
-        return _of_one_call(pool.candidates[pool.index(config.policy)], config)
-    if config.router_model_path:
-        checkpoint = _checkpoint(Path(config.router_model_path))
-    if checkpoint is not None:
-        return _of_one_call(ModelSpec(TRAINED, endpoint=Endpoint(TRAINED, {"checkpoint": str(checkpoint)})), config)
-    raise ConfigError("no policy is named; set orchestrator.policy=NAME to a candidate of the pool, or name a training with --run")
+        policy = pool.candidates[pool.index(config.policy)]
+    else:
+        folder = _checkpoint(Path(config.router_model_path)) if config.router_model_path else checkpoint
+        if folder is None:
+            raise ConfigError("no policy is named; set orchestrator.policy=NAME to a candidate of the pool, or name a training with --run")
+        policy = ModelSpec(TRAINED, endpoint=Endpoint(TRAINED, {"checkpoint": str(folder)}))
+    if config.calls > 1 and _folder_of(policy) is not None:  # a checkpoint ends its turn after one search
+        raise ConfigError(f"a trained policy consults one model in a turn; set calls=1, not {config.calls}, or serve it with vLLM")
+    return policy
 
 
 def stated(preference: Preference, alphas: Sequence[float], is_shown: bool) -> Preference | None:
@@ -125,13 +128,6 @@ def _folder_of(policy: Candidate) -> Path | None:
     """Return the folder of a policy that is a checkpoint; None for another policy."""
     endpoint = policy.endpoint if isinstance(policy, ModelSpec) else None
     return Path(str(endpoint.options.get("checkpoint", ""))) if endpoint is not None and endpoint.provider == TRAINED else None
-
-
-def _of_one_call(policy: Candidate, config: PolicyOptions) -> Candidate:
-    """Return the policy; raise ConfigError for a checkpoint with ``calls`` above 1, since a checkpoint ends its turn after one search."""
-    if config.calls > 1 and _folder_of(policy) is not None:
-        raise ConfigError(f"a trained policy consults one model in a turn; set calls=1, not {config.calls}, or serve it with vLLM")
-    return policy
 
 
 def _checkpoint(folder: Path) -> Path:
