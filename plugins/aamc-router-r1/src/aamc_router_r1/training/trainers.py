@@ -156,7 +156,8 @@ def arguments(job: Job, folder: Path) -> dict[str, Any]:
     share = config.warm_start_batch_size // config.processes
     micro = largest_divisor(share, config.micro_batch_size)
     return {
-        **shared_arguments(job, folder),
+        **base_arguments(folder, job.device, job.seed, config.save_every, bf16=job.bf16),
+        "gradient_checkpointing": config.gradient_checkpointing,
         "num_train_epochs": config.warm_start_epochs,
         "learning_rate": config.warm_start_learning_rate,
         "per_device_train_batch_size": micro,
@@ -170,14 +171,6 @@ def arguments(job: Job, folder: Path) -> dict[str, Any]:
 def largest_divisor(number: int, most: int) -> int:
     """Return the largest divisor of a number that is at most ``most``."""
     return max(size for size in range(1, most + 1) if number % size == 0)
-
-
-def shared_arguments(job: Job, folder: Path) -> dict[str, Any]:
-    """Return the arguments that both stages share."""
-    return {
-        **base_arguments(folder, job.device, job.seed, job.config.save_every, bf16=job.bf16),
-        "gradient_checkpointing": job.config.gradient_checkpointing,  # TRL's default differs from that of transformers
-    }
 
 
 def base_arguments(folder: Path, device: str, seed: int, save_every: int, *, bf16: bool) -> dict[str, Any]:
@@ -257,7 +250,8 @@ def grpo_arguments(job: Job, folder: Path, steps: int) -> dict[str, Any]:
     config = job.config
     accumulated = config.batch_size * config.group_size // (config.micro_batch_size * config.processes)
     return {
-        **shared_arguments(job, folder),
+        **base_arguments(folder, job.device, job.seed, config.save_every, bf16=job.bf16),
+        "gradient_checkpointing": config.gradient_checkpointing,  # TRL's default differs from that of transformers
         "max_steps": steps,
         "learning_rate": config.learning_rate,
         "lr_scheduler_type": "linear" if config.learning_rate_decay else "constant",
