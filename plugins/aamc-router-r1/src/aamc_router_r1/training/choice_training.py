@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import attrs
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ from aamc_router_r1.training.stages import made_for
 from aamc_router_r1.training.trainers import Follow, adapted, base_arguments, largest_divisor, last_checkpoint, merged
 from aamc_sdk import Services, Training
 from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
-from aamc_sdk.types import Floats, Pool
+from aamc_sdk.types import Floats
 
 UNKNOWN = -1e9
 """The logit of a candidate whose outcome is unknown in a row."""
@@ -45,20 +44,6 @@ def order_of_rows(texts: Sequence[str], updates: int, batch_size: int, seed: int
         order += rng.permutation(len(texts)).tolist()
     batches = [order[first : first + batch_size] for first in range(0, updates * batch_size, batch_size)]
     return [row for batch in batches for row in sorted(batch, key=lambda row: len(texts[row]))]
-
-
-@attrs.frozen
-class _Batches:
-    """Makes a batch of row numbers."""
-
-    policy: ChoicePolicy
-    texts: Sequence[str]
-    reward: Floats
-    pool: Pool
-
-    def __call__(self, rows: Sequence[int]) -> dict[str, Tensor]:
-        reward = torch.tensor(self.reward[rows], dtype=torch.float32, device=self.policy.model.device)
-        return {**self.policy.batch([self.texts[row] for row in rows], self.policy.frame(self.pool)), "reward": reward}
 
 
 class _ChoiceTrainer(Trainer):
@@ -98,6 +83,11 @@ def train(config: ChoiceOptions, services: Services, texts: Sequence[str], rewar
     updates = warm_start_updates + later_updates
     if not updates:
         return policy, {"updates": 0, "rows": len(texts), "curve": []}
+
+    def batch(rows: Sequence[int]) -> dict[str, Tensor]:
+        rewards = torch.tensor(reward[rows], dtype=torch.float32, device=policy.model.device)
+        return {**policy.batch([texts[row] for row in rows], policy.frame(services.pool)), "reward": rewards}
+
     if policy.bf16 and config.lora_rank:
         for weight in policy.model.parameters():  # buffers and the adapters stay in float32
             weight.data = weight.data.to(torch.bfloat16)
@@ -111,7 +101,7 @@ def train(config: ChoiceOptions, services: Services, texts: Sequence[str], rewar
             model=adapted(policy.model, config.lora_rank),
             args=_arguments(config, services, folder),
             train_dataset=order_of_rows(texts, updates, config.batch_size, services.seed),
-            data_collator=_Batches(policy, texts, reward, services.pool),
+            data_collator=batch,
             callbacks=[Follow(training.progress, "router-r1-choice", dict)],
         )
         trainer.policy, trainer.warm_start_updates = policy, warm_start_updates
