@@ -79,11 +79,6 @@ class BatchPlayer:
     prices: Prices = FREE
     temperature: float = 1.0
 
-    @property
-    def _output_only(self) -> bool:
-        """Whether only the tokens of answers cost."""
-        return self.config.cost_tokens == COMPLETION
-
     def begin(self, task: RoutingTask, alpha: float) -> PlayedEpisode:
         """Return a new episode."""
         preference = preference_of(alpha) if self.config.training_alphas or self.config.show_preference else None
@@ -107,31 +102,27 @@ class BatchPlayer:
             for episode in running:
                 if id(episode) in texts:
                     episode.dialogue.inform(texts[id(episode)])
-                if not episode.dialogue.done:
-                    self._observe(episode)
+                if not episode.dialogue.done:  # the tokens of the environment's last segment are masked
+                    ids = plain_ids(self.tokenizer, episode.dialogue.transcript[-1].text)
+                    episode.ids += ids
+                    episode.mask += [0] * len(ids)
 
     def _count(self, episode: PlayedEpisode, model: str, cost_usd: float, tokens: int) -> None:
         prices = spec_of(episode.task, model).prices
         per_token = math.nan if prices is None else prices.output
-        episode.cost_usd += tokens * per_token / 1e6 if self._output_only else cost_usd
+        episode.cost_usd += tokens * per_token / 1e6 if self.config.cost_tokens == COMPLETION else cost_usd
         episode.spent_usd += 0.0 if math.isnan(cost_usd) else cost_usd
         episode.size_tokens += weighed_tokens(prices, tokens)
 
     def _take(self, episode: PlayedEpisode, ids: list[int]) -> Sequence[SubQuestion]:
         """Add the policy's turn to an episode and return its calls."""
         spent_usd = self.prices.cost_usd(len(episode.prompt_ids) + len(episode.ids), len(ids))
-        episode.cost_usd += self.prices.cost_usd(0, len(ids)) if self._output_only else spent_usd
+        episode.cost_usd += self.prices.cost_usd(0, len(ids)) if self.config.cost_tokens == COMPLETION else spent_usd
         episode.spent_usd += spent_usd
         episode.ids += ids
         episode.mask += [1] * len(ids)
         text = str(self.tokenizer.decode(ids, skip_special_tokens=True))
         return episode.dialogue.take(text, len(ids)).calls
-
-    def _observe(self, episode: PlayedEpisode) -> None:
-        """Add the environment's last segment to an episode's tokens, masked."""
-        ids = plain_ids(self.tokenizer, episode.dialogue.transcript[-1].text)
-        episode.ids += ids
-        episode.mask += [0] * len(ids)
 
     def _generate(self, model: Any, episodes: Sequence[PlayedEpisode]) -> list[list[int]]:
         """Return the tokens of each episode's next turn."""
