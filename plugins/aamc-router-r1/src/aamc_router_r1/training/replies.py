@@ -8,20 +8,19 @@ import math
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
-from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, require, text
+from aamc_datasets.json_rows import MAX_TOKENS, bounded_number, parse_lines, require, text
 from aamc_datasets.recognition import existing
 
 from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode.calls import CONSULTED, consult, lone_caller
 from aamc_router_r1.protocol import SubQuestion
-from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Services, Usage
 from aamc_sdk.serving import price
-from aamc_sdk.storage import json_lines
 from aamc_sdk.types import ModelSpec, estimated_tokens, normalized_text
 
 UNSURE = "I do not know."
@@ -110,6 +109,14 @@ def _price(spec: ModelSpec) -> float:
     return math.inf if spec.prices is None else spec.prices.output
 
 
+def _recorded(row: Any) -> tuple[tuple[str, str], tuple[str, int | None]]:
+    """Return a line's model and query, and its reply and tokens."""
+    require(row, ("model", "query", "reply"))
+    tokens = bounded_number(row.get("output_tokens"), "'output_tokens'", MAX_TOKENS)
+    reply = text(row, "reply"), None if math.isnan(tokens) else int(tokens)
+    return (text(row, "model"), normalized_text(text(row, "query"))), reply
+
+
 class RecordedReplies:
     """Replies from a file of JSON lines: ``model``, ``query``, ``reply``, and perhaps ``output_tokens``.
 
@@ -118,18 +125,7 @@ class RecordedReplies:
     """
 
     def __init__(self, path: str) -> None:
-        file = existing(path, "file of recorded replies, live or simulated")
-        self._replies: dict[tuple[str, str], tuple[str, int | None]] = {}
-        for number, row in json_lines(file):
-            try:
-                require(row, ("model", "query", "reply"))
-                tokens = bounded_number(row.get("output_tokens"), "'output_tokens'", MAX_TOKENS)
-                reply = text(row, "reply"), None if math.isnan(tokens) else int(tokens)
-                self._replies[text(row, "model"), normalized_text(text(row, "query"))] = reply
-            except DataError as error:
-                raise DataError(f"{file}, line {number}: {error}") from error
-        if not self._replies:
-            raise DataError(f"{file} has no recorded replies; give at least one line with model, query and reply")
+        self._replies = dict(parse_lines(existing(path, "file of recorded replies, live or simulated"), _recorded))
 
     def __call__(self, asked: Sequence[Asked]) -> list[ConsultedReply]:
         """Return the replies to questions."""
