@@ -110,12 +110,7 @@ def _temperature(asked: Any, default: float) -> float:
 
 
 def _answer(
-    model: Any,
-    tokenizer: Any,
-    messages: Sequence[Message],
-    options: dict[str, Any],
-    temperature: float,
-    stops: Callable[[], bool] = lambda: False,
+    model: Any, tokenizer: Any, messages: Sequence[Message], options: dict[str, Any], temperature: float, stops: Callable[[], bool]
 ) -> Completion:
     import torch
 
