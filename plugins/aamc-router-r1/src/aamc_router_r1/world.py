@@ -146,7 +146,8 @@ class FactWorld:
             name = truth.best[hop] if way == SPECIALIST else truth.generalist
             wrong = rng.random() < 0.15
             value = int(rng.integers(self.entities)) if wrong else int(self.tables[hop][entity])
-            about = f"{way} {domain_of(truth, name, hop)} {truth.quality[name][DOMAINS[hop]]:.2f} {name}"
+            domain = EVERYTHING if way == GENERALIST else DOMAINS[hop]  # as the model's description says
+            about = f"{way} {domain} {truth.quality[name][DOMAINS[hop]]:.2f} {name}"
             thinking = f"{stated(alpha, len(truth.hops) - place)} {about}"
             steps.append(Consultation(thinking, name, f"{DOMAINS[hop]} of item{entity}", f"item{value}"))
             entity = value
@@ -156,11 +157,6 @@ class FactWorld:
 def stated(alpha: float, hops: int) -> str:
     """Return the beginning of a demonstrated thought: the number of hops left and the weight of the cost."""
     return f"{COUNTS[hops]} left, low cost {alpha:g}"
-
-
-def domain_of(truth: Truth, name: str, hop: int) -> str:
-    """Return the word for a hop's domain in a model's description."""
-    return EVERYTHING if name == truth.generalist else DOMAINS[hop]
 
 
 def model_spec(name: str, quality: Mapping[str, float], generalist: bool) -> ModelSpec:
