@@ -109,8 +109,12 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
 
     def __init__(self, config: RouterOptions, services: Services) -> None:
         super().__init__(config, services)
-        if config.llm_routing_fallback != ERROR:
-            self.wrapped = _fallback(config, services)
+        name = config.llm_routing_fallback
+        if name == "router-r1":
+            raise ConfigError("router-r1 cannot be its own fallback; choose another router as llm_routing_fallback, such as thompson, or error")
+        if name != ERROR:
+            self.wrapped = services.make("router", name, config.fallback_options)
+            check_privileged(name, self.wrapped, "llm_routing_fallback")
         self._alphas: tuple[float, ...] = ()
         self._selector = self._make_selector()
         self.uses_preference = (
@@ -147,16 +151,15 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
         asked = await asyncio.gather(*(self._ask(request, row) for row in range(len(request))))
         spent_ms = 1000 * (time.monotonic() - began)
         failed = np.array([row for row, found in enumerate(asked) if isinstance(found, SelectionError)], dtype=np.intp)
-        if len(failed) and self.wrapped is None:
-            first = asked[int(failed[0])]
-            assert isinstance(first, SelectionError)
-            raise SelectionError(f"{first.reason}, and llm_routing_fallback is error", first.reason, first.cost_usd) from first.__cause__
-        others = await self._by_fallback(request.take(failed)) if len(failed) else None
+        others: Scores | None = None
+        if len(failed):
+            if self.wrapped is None:
+                first = asked[int(failed[0])]
+                assert isinstance(first, SelectionError)
+                raise SelectionError(f"{first.reason}, and llm_routing_fallback is error", first.reason, first.cost_usd) from first.__cause__
+            rest = request.take(failed)
+            others = await self.wrapped.ascore(rest) if isinstance(self.wrapped, AsyncRouter) else self.wrapped.score(rest)
         return self._combined(request, asked, failed, others, spent_ms)
-
-    async def _by_fallback(self, request: RoutingRequest) -> Scores:
-        assert self.wrapped is not None
-        return await self.wrapped.ascore(request) if isinstance(self.wrapped, AsyncRouter) else self.wrapped.score(request)
 
     def _combined(
         self, request: RoutingRequest, asked: Sequence[ModelSelection | SelectionError], failed: Any, others: Scores | None, spent_ms: float
@@ -232,13 +235,3 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
         if self.config.use_router_r1_rewards:
             experience = rewarded(experience, self.services.pool, self.config.cost_reward_alpha)
         super().learn(experience)
-
-
-def _fallback(config: RouterOptions, services: Services) -> Router:
-    """Return the fallback."""
-    name = config.llm_routing_fallback
-    if name == "router-r1":
-        raise ConfigError("router-r1 cannot be its own fallback; choose another router as llm_routing_fallback, such as thompson, or error")
-    fallback: Router = services.make("router", name, config.fallback_options)
-    check_privileged(name, fallback, "llm_routing_fallback")
-    return fallback
