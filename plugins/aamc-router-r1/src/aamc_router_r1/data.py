@@ -13,7 +13,7 @@ from aamc_datasets.recognition import existing
 from aamc_router_r1.protocol import ModelNames, Segment, format_errors, information
 from aamc_router_r1.questions import golds_of
 from aamc_sdk import DatasetFormat
-from aamc_sdk.errors import ConfigError, DataError, PoolError, check_type, nearest, one_of
+from aamc_sdk.errors import ConfigError, DataError, PoolError, check_known, check_type, nearest, one_of
 from aamc_sdk.types import Dataset, Labels, Latency, ModelSpec, Pool, Prices, Query
 
 
@@ -139,7 +139,7 @@ def parse_record(row: Any) -> RoutingTask:
         DataError: A value is missing or wrong.
     """
     require(row, ("query", "candidate_models", "ground_truth"))
-    _refuse_unknown(row, KEYS, "a record")
+    check_known(row, KEYS, "a record has no key", DataError, "its keys")
     models = row["candidate_models"]
     if not isinstance(models, list) or not models:
         raise DataError(f"'candidate_models' must be a list of at least one model, not {models!r:.80}")
@@ -172,11 +172,10 @@ def _steps(row: Mapping[str, Any], names: list[str], gold: str) -> list[Consulta
     steps = row.get("steps")
     if steps is None:
         steps = [{"thinking": reasoning or f"{best} suits this question.", "model": best, "query": row["query"], "reply": gold}] if best else []
-    check_type(steps, list, "'steps' must be a list of consultations", DataError)
     found = []
-    for step in steps:
+    for step in check_type(steps, list, "'steps' must be a list of consultations", DataError):
         require(step, STEP_KEYS)
-        _refuse_unknown(step, STEP_KEYS, "a step")
+        check_known(step, STEP_KEYS, "a step has no key", DataError, "its keys")
         found.append(Consultation(*(text(step, key) for key in STEP_KEYS)))
     for name in [best] * bool(best) + [step.model for step in found]:
         if name not in names:
@@ -187,7 +186,7 @@ def _steps(row: Mapping[str, Any], names: list[str], gold: str) -> list[Consulta
 def _model(row: Any) -> tuple[ModelSpec, dict[str, float]]:
     """Return a model of a record and its measured quality: its cost and prices are USD per million tokens, its latency seconds."""
     require(row, ("name", "cost", "latency"))
-    _refuse_unknown(row, MODEL_KEYS, "a model")
+    check_known(row, MODEL_KEYS, "a model has no key", DataError, "its keys")
     name = text(row, "name")
     for key in ("cost", "latency"):
         if row[key] is None:
@@ -213,16 +212,8 @@ def _prices(row: Mapping[str, Any], name: str, cost: float) -> Prices:
 
 
 def _optional_text(row: Mapping[str, Any], key: str) -> str:
-    value = row.get(key, "")
-    if not isinstance(value, str):
-        raise DataError(f"{key!r} must be a text, not {value!r:.80}")
+    value: str = check_type(row.get(key, ""), str, f"{key!r} must be a text", DataError)
     return value.strip()
-
-
-def _refuse_unknown(row: Mapping[str, Any], known: tuple[str, ...], what: str) -> None:
-    for key in row:
-        if key not in known:
-            raise DataError(f"{what} has no key {key!r}{nearest(key, known)} (its keys: {one_of(known)})")
 
 
 def read_records(path: str) -> list[RoutingTask]:

@@ -57,9 +57,8 @@ def _triviaqa(row: Row) -> Parsed:
     """TriviaQA: ``Question`` and ``Answer`` with ``Value`` and ``Aliases``, or the same in lower case."""
     lower = {key.lower(): value for key, value in row.items()}
     require(lower, ("question", "answer"))
-    answer = lower["answer"]
-    check_type(answer, Mapping, "'Answer' must be an object with a 'Value'", DataError)
-    answer = {key.lower(): value for key, value in answer.items()}
+    given = check_type(lower["answer"], Mapping, "'Answer' must be an object with a 'Value'", DataError)
+    answer = {key.lower(): value for key, value in given.items()}
     require(answer, ("value",))
     return text(lower, "question"), [answer["value"], *_listed(answer.get("aliases") or [])]
 
@@ -126,8 +125,7 @@ def _listed(answers: Any) -> list[Any]:
 def _checked(answers: Sequence[Any]) -> tuple[str, ...]:
     """Return the gold answers without repetitions."""
     for answer in answers:
-        check_type(answer, str, "a gold answer must be a text", DataError)
-        check_text(answer, "a gold answer")
+        check_text(check_type(answer, str, "a gold answer must be a text", DataError), "a gold answer")
     found = tuple(dict.fromkeys(answer.strip() for answer in answers if answer.strip()))
     if not found:
         raise DataError("the question has no gold answer; leave it out, or add its ground truth")

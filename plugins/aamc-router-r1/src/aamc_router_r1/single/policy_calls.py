@@ -8,16 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import attrs
-from aamc_datasets.json_rows import MAX_USD
 
 from aamc_router_r1.config import CHAT, PolicyOptions, RouterOptions
 from aamc_router_r1.episode.calls import request_options
 from aamc_router_r1.policy import prompt_of
-from aamc_router_r1.protocol import Codec, ModelNames, clean, codec_of, cut_turn, parse_turn
+from aamc_router_r1.protocol import ModelNames, clean, codec_of, cut_turn, parse_turn
 from aamc_sdk import Preference, Query
 from aamc_sdk.errors import AamcError, ConfigError, ProviderError
-from aamc_sdk.interfaces import Completion, ModelCaller, Services, WireProvider, WireRequest
-from aamc_sdk.types import Candidate, ModelSpec, Pool
+from aamc_sdk.interfaces import ModelCaller, Services, WireProvider, WireRequest
+from aamc_sdk.types import Candidate, ModelSpec, Pool, is_figure
 
 
 class SelectionError(AamcError):
@@ -68,7 +67,12 @@ class FirstCall:
         more = {**codec.options(1, True), **options.parameters}
         asked = request_options(self._policy, options.turn_tokens, more)
         completion = await self._client.complete(self._policy, codec.messages(prompt, ()), **asked)
-        return selection_of(completion, codec, names, self._policy.name)
+        turn = parse_turn(cut_turn(clean(codec.text(completion))), names)
+        if turn.blocked is not None:
+            reason = f"the policy broke the protocol: {turn.blocked.kind}"
+            raise SelectionError(f"the policy {self._policy.name!r}: {turn.blocked}", reason, completion.cost_usd)
+        candidate = turn.calls[0].model if turn.calls else self._policy.name
+        return ModelSelection(candidate, turn.thinking, completion.cost_usd, turn.text)
 
 
 class RouteServer:
@@ -97,12 +101,8 @@ class RouteServer:
             message = f"the server's answer must have a selected_model, not {clean(str(answer)):.200}"
             raise SelectionError(message, "the server's answer has no selected_model", cost_usd)
         name = answer["selected_model"].strip()
-        return ModelSelection(
-            self._aliases.get(name, name),
-            clean(str(answer.get("thinking") or "")),
-            cost_usd,
-            clean(str(answer.get("full_response") or "")),
-        )
+        thinking, text = (clean(str(answer.get(key) or "")) for key in ("thinking", "full_response"))
+        return ModelSelection(self._aliases.get(name, name), thinking, cost_usd, text)
 
 
 Selector = FirstCall | RouteServer
@@ -118,15 +118,6 @@ def described(candidate: Candidate) -> dict[str, Any]:
     return document
 
 
-def selection_of(completion: Completion, codec: Codec, names: ModelNames, policy: str) -> ModelSelection:
-    """Return the selection in the first turn of a policy: the model of its first call, or the policy itself if it answers."""
-    turn = parse_turn(cut_turn(clean(codec.text(completion))), names)
-    if turn.blocked is not None:
-        raise SelectionError(f"the policy {policy!r}: {turn.blocked}", f"the policy broke the protocol: {turn.blocked.kind}", completion.cost_usd)
-    candidate = turn.calls[0].model if turn.calls else policy
-    return ModelSelection(candidate, turn.thinking, completion.cost_usd, turn.text)
-
-
 def _json(body: bytes) -> Any:
     """Return the value of a body in JSON; None for another one."""
     try:
@@ -137,8 +128,8 @@ def _json(body: bytes) -> Any:
 
 def _cost_in(answer: Any) -> float:
     """Return the ``cost_usd`` of a server's answer; NaN without a possible one."""
-    cost = answer.get("cost_usd") if isinstance(answer, Mapping) else None
-    return float(cost) if isinstance(cost, int | float) and not isinstance(cost, bool) and 0 <= cost <= MAX_USD else math.nan
+    cost: Any = answer.get("cost_usd") if isinstance(answer, Mapping) else None
+    return float(cost) if is_figure(cost) else math.nan
 
 
 def server_selector(options: RouterOptions, services: Services) -> Selector:

@@ -23,8 +23,8 @@ from aamc_router_r1.episode.calls import request_options
 from aamc_router_r1.policy import stated, trained_alphas
 from aamc_router_r1.single.policy_calls import FirstCall, SelectionError
 from aamc_sdk import Preference, Query
-from aamc_sdk.errors import AamcError, DataError, public_message
-from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, Completion, ModelCaller
+from aamc_sdk.errors import AamcError, DataError, check_type, public_message
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, ModelCaller
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Candidate, Pool, Turn
 
@@ -114,7 +114,9 @@ class DecisionServer:
             return _error(str(error), 400)
         except AamcError as error:
             return _failed(error)
-        whole = _completion(answer, self._policy.name)
+        choice = {"index": 0, "message": dict(answer.message), "finish_reason": answer.finish_reason}
+        head, usage = chat_head(self._policy.name, "chat.completion"), usage_object("chat", answer.usage)
+        whole = {**head, "choices": [choice], "usage": usage}
         if not streamed:
             return JSONResponse(whole)
         events = answer_events(whole, "chat", self._policy.name, shows_usage=wants_usage(body))
@@ -138,7 +140,11 @@ class DecisionServer:
             content += part
             if len(content) > _MAX_BODY:
                 raise HTTPException(413, f"the body is larger than {_MAX_BODY / 1e6:g} MB; send less")
-        return _object(content)
+        try:
+            body: Mapping[str, Any] = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"the body is not JSON: {error}") from error
+        return check_type(body, Mapping, "the body must be a JSON object", DataError)
 
     def _candidates(self, given: Any) -> Pool:
         if given is None:
@@ -161,8 +167,7 @@ def _described(entry: Any) -> Candidate:
     if not isinstance(name, str) or not name:
         raise DataError(f"a candidate must have a name, not {entry!r:.80}")
     keys = {key: entry[key] for key in ("name", "description", "abilities", "prices") if entry.get(key) is not None}
-    if not isinstance(keys.get("prices", {}), Mapping):
-        raise DataError(f"prices of {name!r} must be an object with input and output, not {keys['prices']!r:.80}")
+    check_type(keys.get("prices", {}), Mapping, f"prices of {name!r} must be an object with input and output", DataError)
     cost, latency_ms, latency_s = (entry.get(key) for key in ("cost", "latency_ms", "latency"))
     if cost is not None and "prices" not in keys:
         usd = bounded_number(cost, f"'cost' of {name!r}", MAX_USD)
@@ -175,13 +180,8 @@ def _described(entry: Any) -> Candidate:
 
 
 def _streams(body: Mapping[str, Any]) -> bool:
-    stream = body.get("stream")
-    if stream is not None and not isinstance(stream, bool):
-        raise DataError(f"stream must be true or false, not {stream!r:.80}")
-    options = body.get("stream_options")
-    if options is not None and not isinstance(options, Mapping):
-        raise DataError(f"stream_options must be an object such as {{'include_usage': true}}, not {options!r:.80}")
-    return bool(stream)
+    check_type(body.get("stream_options"), Mapping | None, "stream_options must be an object such as {'include_usage': true}", DataError)
+    return bool(check_type(body.get("stream"), bool | None, "stream must be true or false", DataError))
 
 
 def _tokens(body: Mapping[str, Any], most: int) -> int:
@@ -192,21 +192,6 @@ def _tokens(body: Mapping[str, Any], most: int) -> int:
             raise DataError(f"{name} must be a whole number from 1, not {tokens!r:.80}")
         most = most if tokens is None else min(most, tokens)
     return most
-
-
-def _completion(answer: Completion, model: str) -> dict[str, Any]:
-    choice = {"index": 0, "message": dict(answer.message), "finish_reason": answer.finish_reason}
-    return {**chat_head(model, "chat.completion"), "choices": [choice], "usage": usage_object("chat", answer.usage)}
-
-
-def _object(content: bytes) -> Mapping[str, Any]:
-    try:
-        body = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"the body is not JSON: {error}") from error
-    if not isinstance(body, Mapping):
-        raise DataError(f"the body must be a JSON object, not {body!r:.80}")
-    return body
 
 
 def _messages(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
