@@ -346,7 +346,7 @@ class GMTRouter(OnlineRouter):
             self._known = {key: known for key, known in self._known.items() if key and key not in forgotten}  # "" may have their contexts
             self._all_changed = self._all_changed or bool(forgotten)
             if forgotten and self._model is not None:
-                self._model.keep_contexts(history.context for history in self._users.values())
+                self._model.set_contexts(self._model.contexts(history.context for history in self._users.values()))
 
     def delta(self) -> bytes | None:
         """Return the histories of users who judged since the last call, in the order that decides who is dropped; None where all changed."""

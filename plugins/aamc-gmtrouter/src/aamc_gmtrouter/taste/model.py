@@ -135,12 +135,8 @@ class PreferenceModel:
         named = set(wanted)
         return {text: embedding for text, embedding in dict(self._contexts).items() if text in named}
 
-    def keep_contexts(self, kept: Iterable[str]) -> None:
-        """Forget all other contexts."""
-        self._contexts = self.contexts(kept)
-
     def set_contexts(self, contexts: Mapping[str, Floats]) -> None:
-        """Set the reduced embeddings of known contexts."""
+        """Set the reduced embeddings of known contexts, and forget all others."""
         self._contexts = dict(contexts)
 
     def context(self, text: str) -> Floats:
