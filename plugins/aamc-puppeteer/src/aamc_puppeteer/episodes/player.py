@@ -168,10 +168,8 @@ class Player:
         visible = visibility or Visibility.full(len(tasks), len(self.names))
         seeds = rng.integers(2**62, size=len(tasks))
         episodes = [begin(number, task, steps, int(seeds[number])) for number, task in enumerate(tasks)]
-        drawn: list[int] = []
-        steps_taken: list[int] = []
+        taken: list[tuple[int, int, int]] = []  # of each action its episode, step and number
         seen: list[StateFeatures] = []
-        chosen: list[int] = []
 
         def choose(running: Sequence[Running]) -> list[str | None]:
             rows = [episode.number for episode in running]
@@ -181,21 +179,20 @@ class Player:
             uniforms = rng.random(len(tasks), np.float32)[rows]
             actions = (sampled if sample else greedy_actions)(probabilities, uniforms).tolist()
             for place, (episode, action) in enumerate(zip(running, actions, strict=True)):
-                steps_taken.append(len(episode.costs))
+                taken.append((episode.number, len(episode.costs), action))
                 episode.probabilities.append(float(probabilities[place, action]))
-            drawn.extend(rows)
             seen.append(features)
-            chosen.extend(actions)
             return [self.names[action] if action < len(self.names) else None for action in actions]
 
         trajectories = play_out(episodes, choose, self.executor, self.rule)
         returns = [discounted_returns(trajectory.rewards, self.rule.discount) for trajectory in trajectories]
+        drawn, step, action = np.array(taken, np.intp).reshape(-1, 3).T
         nothing = StateFeatures(np.zeros((0, 0), np.float32), np.zeros((0, 0, 0), np.float32))
         return trajectories, ActionBatch(
             features=StateFeatures.concatenate(seen) if seen else nothing,
             visibility=visible.take(drawn),
-            action=np.array(chosen, np.intp),
-            returns=np.array([returns[episode][step] for episode, step in zip(drawn, steps_taken, strict=True)], np.float64),
-            step=np.array(steps_taken, np.intp),
+            action=action,
+            returns=np.array([returns[episode][place] for episode, place, _ in taken], np.float64),
+            step=step,
             episodes=len(trajectories),
         )
