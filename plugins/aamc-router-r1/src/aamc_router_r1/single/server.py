@@ -107,7 +107,8 @@ class DecisionServer:
         """Answer a chat completion by the policy, of at most ``turn_tokens`` tokens; a streamed one is sent when the turn is whole."""
         try:
             body = await self._body(request)
-            streamed = _streams(body)
+            streamed = check_type(body.get("stream"), bool | None, "stream must be true or false", DataError)
+            check_type(body.get("stream_options"), Mapping | None, "stream_options must be an object such as {'include_usage': true}", DataError)
             asked = request_options(self._policy, _tokens(body, self._options.turn_tokens), {name: body[name] for name in PARAMETERS if name in body})
             answer = await self._client.complete(self._policy, _messages(body), **asked)
         except DataError as error:
@@ -177,11 +178,6 @@ def _described(entry: Any) -> Candidate:
     elif latency_s is not None:
         keys["latency"] = {"service_ms": 1000 * bounded_number(latency_s, f"'latency' of {name!r}", MAX_MS / 1000)}
     return pool_from_dict({"candidates": [keys]}, "the request").candidates[0]
-
-
-def _streams(body: Mapping[str, Any]) -> bool:
-    check_type(body.get("stream_options"), Mapping | None, "stream_options must be an object such as {'include_usage': true}", DataError)
-    return bool(check_type(body.get("stream"), bool | None, "stream must be true or false", DataError))
 
 
 def _tokens(body: Mapping[str, Any], most: int) -> int:
