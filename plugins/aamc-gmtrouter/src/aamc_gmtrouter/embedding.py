@@ -93,12 +93,3 @@ def required(estimator: Callable[[Sequence[str]], Floats | None]) -> Embed:
         return np.asarray(found, dtype=np.float64)
 
     return embed
-
-
-def text_embeddings(texts: Sequence[str], embed: Embed | None) -> Floats | None:
-    """Return the embedding of each text, NaN for an empty one; None without ``embed`` or if all texts are empty."""
-    if embed is None or not any(texts):
-        return None
-    found = np.asarray(embed([text or " " for text in texts]), dtype=np.float64)
-    found[[not text for text in texts]] = np.nan
-    return found

@@ -18,7 +18,7 @@ import attrs
 import numpy as np
 from scipy.special import ndtr  # type: ignore[import-untyped]  # scipy ships no types
 
-from aamc_gmtrouter.embedding import Embed, hashed_words, required, text_embeddings
+from aamc_gmtrouter.embedding import Embed, hashed_words, required
 from aamc_gmtrouter.history import (
     NEUTRAL,
     UserHistory,
@@ -291,7 +291,10 @@ class GMTRouter(OnlineRouter):
         logged = experience.estimates
         if logged.embedding is not None and not self._hashes and logged.fingerprint == self._estimator:
             return experience
-        found = text_embeddings([query.text for query in experience.queries], embed)
+        texts, found = [query.text for query in experience.queries], None
+        if embed is not None and any(texts):
+            found = np.asarray(embed([text or " " for text in texts]), dtype=np.float64)
+            found[[not text for text in texts]] = np.nan
         return attrs.evolve(experience, estimates=attrs.evolve(logged, embedding=found))
 
     def _as_configured(self, history: UserHistory) -> UserHistory:
