@@ -17,6 +17,7 @@ from typing import Any
 
 import attrs
 from aamc_datasets.json_rows import json_records
+from aamc_datasets.recognition import existing
 
 from aamc_gmtrouter.history import CONTEXT, NEUTRAL, PREFERRED
 from aamc_gmtrouter.interactions.rows import RatedAnswer, UserProfile, answer_line, user_line
@@ -96,11 +97,7 @@ class Interactions(DatasetFormat):
 
 
 def _files(path: str) -> list[Path]:
-    if not path:
-        raise ConfigError("no path was given; name a file after the format's colon, such as interactions:history.jsonl")
-    location = Path(path).expanduser()
-    if not location.exists():
-        raise DataError(f"{path} does not exist; name a file with interactions, or a folder of such files")
+    location = existing(path, "file with interactions, or a folder of such files")
     files = sorted(location.glob("*.jsonl")) if location.is_dir() else [location]
     if not files:
         raise DataError(f"{path} has no .jsonl file, as format interactions reads")
