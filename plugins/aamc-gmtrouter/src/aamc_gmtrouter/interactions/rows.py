@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 from aamc_datasets.json_rows import refuse_misspelt, require, text
 
-from aamc_sdk.errors import DataError, check_type, one_of
+from aamc_sdk.errors import DataError, one_of
 from aamc_sdk.types import check_text
 
 WORDS = {"positive": 1.0, "neutral": 0.5, "negative": 0.0}
