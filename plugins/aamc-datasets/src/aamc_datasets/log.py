@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 
-import attrs
 import numpy as np
 
 from aamc_sdk import Dataset, DatasetFormat, Experience, ModelSpec, Pool
@@ -112,13 +111,7 @@ def _divided_by_time(whole: Dataset) -> dict[str, Dataset]:
         raise DataError(
             f"the log {whole.source} has {quantity(len(whole), 'decision')}, and train, validation and test need one each; serve more requests"
         )
-    assert whole.experience is not None
     inner = np.round(np.cumsum(list(_SHARES.values()))[:-1] * len(whole)).astype(int)
     first = int(np.clip(inner[0], 1, len(whole) - 2))
     ends = [0, first, int(np.clip(inner[1], first + 1, len(whole) - 1)), len(whole)]
-    splits = {}
-    for name, start, end in zip(_SHARES, ends, ends[1:], strict=False):
-        rows = np.arange(start, end)
-        outcomes = None if whole.outcomes is None else whole.outcomes.take(rows)
-        splits[name] = attrs.evolve(whole, queries=whole.queries[start:end], outcomes=outcomes, experience=whole.experience.take(rows))
-    return splits
+    return {name: whole.take(np.arange(start, end)) for name, start, end in zip(_SHARES, ends, ends[1:], strict=False)}
