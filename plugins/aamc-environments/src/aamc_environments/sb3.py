@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,7 @@ class StreamsVecEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Return an attribute, the same for all streams."""
-        return [getattr(self.streams, attr_name)] * len(self._chosen(indices))
+        return [getattr(self.streams, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Set an attribute of all streams."""
@@ -54,11 +53,8 @@ class StreamsVecEnv(VecEnv):
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
         """Call a method of the streams once; its result stands for each."""
         result = getattr(self.streams, method_name)(*method_args, **method_kwargs)
-        return [result] * len(self._chosen(indices))
+        return [result for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         """Return False for each stream."""
-        return [False] * len(self._chosen(indices))
-
-    def _chosen(self, indices: Any) -> Sequence[int]:
-        return list(self._get_indices(indices))
+        return [False for _ in self._get_indices(indices)]
