@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aamc_environments.preferences import KINDS, PreferenceSource
 from aamc_environments.streams import Streams, StreamSetup
 from aamc_sdk import Dataset, Environment, Estimates, Preference, RoutingRequest, option
-from aamc_sdk.errors import DataError, unknown_name
+from aamc_sdk.errors import DataError, check_known
 from aamc_sdk.types import Floats
 
 
@@ -112,8 +112,7 @@ class StreamEnvironment(Environment):
         Raises:
             DataError: :meth:`prepare` was not given this split.
         """
-        if name not in self._splits:
-            raise DataError(unknown_name("there is no split", name, self._splits, "there are"))
+        check_known([name], self._splits, "there is no split", DataError, "there are")
         return self._splits[name]
 
     @abc.abstractmethod

@@ -21,7 +21,7 @@ from aamc_datasets.outcomes.outcome_rows import OutcomeRow, read_outcome_rows
 from aamc_datasets.recognition import single_file
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml
-from aamc_sdk.errors import DataError, PoolError, check_type, unknown_name
+from aamc_sdk.errors import DataError, PoolError, check_known, check_type
 from aamc_sdk.routing import expected_cost, pool_to_dict, read_pool
 from aamc_sdk.storage import to_json, write_text, write_yaml
 from aamc_sdk.types import Floats
@@ -74,8 +74,7 @@ def _pool(file: Path, rows: Sequence[OutcomeRow]) -> Pool:
             raise DataError(f"{file}: {error}") from error
     pool = read_pool(pool_file)
     for name, location in named.items():
-        if name not in pool.names:
-            raise DataError(unknown_name(f"{location}: {pool_file} has no candidate", name, pool.names))
+        check_known([name], pool.names, f"{location}: {pool_file} has no candidate", DataError)
     for name in pool.names:
         if name not in named:
             raise DataError(f"candidate {name!r} of {pool_file} has no outcome in {file}; add its outcomes, or take it out of the pool")

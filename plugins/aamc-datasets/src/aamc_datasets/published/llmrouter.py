@@ -16,7 +16,7 @@ from aamc_datasets.json_rows import score
 from aamc_datasets.published.score_table import PublishedFormat
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, Labels, Pool
-from aamc_sdk.errors import DataError, PoolError, check_type, nearest, read_errors, unknown_name
+from aamc_sdk.errors import DataError, PoolError, check_known, check_type, nearest, read_errors
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.storage import parse_json
 from aamc_sdk.types import Floats, check_text
@@ -100,9 +100,8 @@ def _quality(file: Path, rows: Sequence[Mapping[str, Any]], pool: Pool, strict: 
     columns = {name: column for column, name in enumerate(pool.names)}
     quality = np.full((len(rows), len(pool)), np.nan)
     for number, row in enumerate(rows):
+        where = f"{file}, entry {number + 1}"
+        check_known(row["scores"], columns, f"{where}: {CANDIDATES_FILE} has no candidate", DataError)
         for name, value in row["scores"].items():
-            where = f"{file}, entry {number + 1}"
-            if name not in columns:
-                raise DataError(unknown_name(f"{where}: {CANDIDATES_FILE} has no candidate", name, columns))
             quality[number, columns[name]] = score(value, f"{where}: the score of {name!r}", strict)
     return quality
