@@ -25,7 +25,7 @@ from aamc_experiments.off_policy.overlap import Choices, refusal
 from aamc_experiments.off_policy.value_estimates import estimate
 from aamc_experiments.settings import read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, StoreError, one_of, quantity
-from aamc_sdk.interfaces import Estimator, OnlineRouter, Router, Services, public_url
+from aamc_sdk.interfaces import OnlineRouter, Router, Services, public_url
 from aamc_sdk.log import is_within, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import fit_reward
@@ -87,11 +87,16 @@ def evaluate_log(
         run = None
     services = _services(log, plugins, run, pool)
     routers = _routers(services, plugins, names, run)
-    if estimator is not None and not log.with_text.any():
-        raise DataError(f"{log_name} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
-    again = None if estimator is None else _load(estimator, run, plugins, services)
     checkpoints = [] if run is None else [run.folder / "routers" / name for name in routers if name in run.router_names]
-    trained = _trained(log, checkpoints if estimator is None else [*checkpoints, _estimator_folder(estimator, run)], strict)
+    again = None
+    if estimator is not None:
+        from aamc_experiments.run_folder import estimator_checkpoint  # its imports would slow down those who read logs alone
+
+        if not log.with_text.any():
+            raise DataError(f"{log_name} keeps no texts that could be estimated again; leave out --estimator, or log with {STORE_TEXT}")
+        checkpoints.append(estimator_checkpoint(estimator, run))
+        again = load_component(checkpoints[-1], "estimator", plugins, services)
+    trained = _trained(log, checkpoints, strict)
     policies = LoggedPolicies(log, services.pool, trained, preference, again, **_of_run(run, plugins, services, routers))
     preferences = log.columns["preference"] if preference is None else np.broadcast_to(preference.array, (len(log), 3))
     observed = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
@@ -201,17 +206,6 @@ def _routers(services: Services, plugins: Plugins, names: Sequence[str] | None, 
 def _mean(outcome: BoundedOutcome) -> dict[str, Any] | None:
     values = outcome.values[outcome.known]
     return {"n": len(values), "value": values.mean(), "ci95": mean_interval(values, outcome.low, outcome.high)} if len(values) else None
-
-
-def _estimator_folder(name: str, run: RunFolder | None) -> Path:
-    from aamc_experiments.run_folder import estimator_checkpoint  # its imports would slow down those who read logs alone
-
-    return estimator_checkpoint(name, run)
-
-
-def _load(name: str, run: RunFolder | None, plugins: Plugins, services: Services) -> Estimator:
-    component: Estimator = load_component(_estimator_folder(name, run), "estimator", plugins, services)
-    return component
 
 
 def _trained(log: LoggedDecisions, checkpoints: Sequence[Path], strict: bool) -> NDArray[np.bool_]:
