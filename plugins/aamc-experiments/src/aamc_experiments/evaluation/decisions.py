@@ -61,45 +61,6 @@ class ComparisonRequest:
         return evaluation_points(self.headline, latency_counts(self.reward, outcomes))
 
 
-OUTCOMES = ("quality", "cost_usd", "latency_ms")
-"""The outcomes that the streams report."""
-
-
-@attrs.frozen(eq=False)
-class RouterDecisions:
-    """The decisions of one router on Q queries at P preferences, among M candidates.
-
-    Attributes:
-        chosen: The position of the chosen candidate, ``[P, Q]``.
-        spent_usd: The cost of deciding in USD, ``[P, Q]``.
-        spent_ms: The time of deciding in ms, beyond computing, ``[P, Q]``.
-        utility: The scores at (1, 0, 0), ``[Q, M]``.
-        expected_quality: The expected quality behind these scores, ``[Q, M]``.
-        played: The ``OUTCOMES`` in the router's own streams, ``[P, Q]`` each; empty for tables.
-    """
-
-    chosen: Integers
-    spent_usd: Floats
-    spent_ms: Floats
-    utility: Floats
-    expected_quality: Floats
-    played: Mapping[str, Floats]
-
-    @classmethod
-    def empty(cls, points: int, queries: int, candidates: int, streams: bool = False) -> RouterDecisions:
-        """Allocate the arrays; those of outcomes only for streams."""
-        shape = (points, queries)
-        played = {figure: np.empty(shape) for figure in OUTCOMES if streams}
-        unknown = np.full((2, queries, candidates), np.nan, dtype=np.float32)
-        return cls(np.empty(shape, dtype=np.int16), np.zeros(shape), np.zeros(shape, dtype=np.float32), unknown[0], unknown[1], played)
-
-    def record_scores(self, rows: Any, scores: Scores, request: RoutingRequest, part: slice = slice(None)) -> None:
-        """Record utilities and expected quality of a part of a scored request as those of some rows."""
-        own = scores.expected_quality
-        self.utility[rows] = scores.utility[part]
-        self.expected_quality[rows] = (request.expected.known_quality if own is None else own)[part]
-
-
 def visible(router: Router, request: RoutingRequest, hindsight: Outcomes | None) -> RoutingRequest:
     """Return the request that the router may see: with hindsight only if it is privileged."""
     return attrs.evolve(request, hindsight=hindsight if router.privileged else None)
@@ -114,55 +75,51 @@ def decision_ids(seed: int, positions: Integers) -> list[str]:
     return [f"{seed}/{HEADLINE}/{position}" for position in positions.tolist()]
 
 
-def comparison_of(
-    compared: ComparisonRequest,
-    points: Floats,
-    decisions: Mapping[str, RouterDecisions],
-    rows: Integers,
-    stream: Integers,
-    outcomes: Outcomes | None = None,
-    counterfactual_quality: Floats | None = None,
-) -> Comparison:
-    """Return the comparison of all routers' decisions.
+def _undecided(compared: ComparisonRequest, points: Floats, stream: Integers, outcomes: Outcomes | None = None) -> Comparison:
+    """Return a comparison whose routers have yet to decide Q queries, which :func:`_of_rows` describes.
 
     Args:
         compared: The request of the comparison.
         points: The preferences, ``[P, 3]``.
-        decisions: The decisions by router.
-        rows: The requested row of each decided query, ``[Q]``.
-        stream: The stream of each decided query, ``[Q]``.
-        outcomes: The table's outcomes of these rows, ``[Q, M]``; None to take those that each router had in its streams.
-        counterfactual_quality: In streams the quality that each candidate would have had, ``[Q, M]``; None if unknown.
+        stream: The stream of each query, ``[Q]``.
+        outcomes: The table's outcomes of the queries, ``[Q, M]``; None for those that each router will have in its streams.
     """
-    shape, missing = (len(points), len(rows)), 0 if outcomes is None else len(compared.request) - len(rows)
-    recorded = list(decisions.values())
+    pool, shape = compared.request.pool, (len(compared.routers), len(points), len(stream))
     if outcomes is None:
-        outcomes = Outcomes(*(_stacked([one.played[figure] for one in recorded], shape) for figure in OUTCOMES))
+        outcomes = Outcomes(*(np.empty(shape) for _ in range(3)))
+    unknown = np.full((2, len(compared.routers), len(stream), len(pool)), np.nan, dtype=np.float32)
     return Comparison(
-        routers=np.array(list(decisions)),
+        routers=np.array(list(compared.routers)),
         preferences=points,
-        queries=np.array([text_hash(query.text) for query in compared.request.queries])[rows],
-        category=np.asarray(compared.categories, dtype=np.str_)[rows],
-        candidates=np.array(compared.request.pool.names),
+        queries=np.full(len(stream), ""),
+        category=np.full(len(stream), ""),
+        candidates=np.array(pool.names),
         candidate_means=compared.candidate_means,
         scales=_scales(compared.reward),
-        chosen=_stacked([one.chosen for one in recorded], shape),
-        spent_usd=_stacked([one.spent_usd for one in recorded], shape),
-        spent_ms=_stacked([one.spent_ms for one in recorded], shape),
-        expected_quality=np.stack([one.expected_quality for one in recorded]),
-        utility=np.stack([one.utility for one in recorded]),
+        chosen=np.empty(shape, dtype=np.int16),
+        spent_usd=np.zeros(shape),
+        spent_ms=np.zeros(shape, dtype=np.float32),
+        expected_quality=unknown[0],
+        utility=unknown[1],
         stream=stream,
         quality=outcomes.known_quality,
         cost_usd=outcomes.cost_usd,
         latency_ms=outcomes.latency_ms,
-        missing=np.array(missing),
-        **({} if counterfactual_quality is None else {"counterfactual_quality": counterfactual_quality}),
+        missing=np.array(0),
     )
 
 
-def _stacked(arrays: Sequence[Any], shape: tuple[int, int]) -> Any:
-    """Stack the routers' ``[P, Q]`` arrays; one of ``[1, Q]`` holds for every preference."""
-    return np.stack([np.broadcast_to(array, shape) for array in arrays])
+def _of_rows(comparison: Comparison, compared: ComparisonRequest, rows: Integers, **further: Floats | Integers) -> Comparison:
+    """Return the comparison with the text and category of each query's requested row, ``[Q]``, and further arrays."""
+    queries = np.array([text_hash(query.text) for query in compared.request.queries])
+    return attrs.evolve(comparison, queries=queries[rows], category=np.asarray(compared.categories, dtype=np.str_)[rows], **further)
+
+
+def _record_scores(comparison: Comparison, place: int, rows: Any, scores: Scores, request: RoutingRequest, part: slice = slice(None)) -> None:
+    """Record a router's utilities and expected quality in a part of a scored request as those of some rows."""
+    own = scores.expected_quality
+    comparison.utility[place, rows] = scores.utility[part]
+    comparison.expected_quality[place, rows] = (request.expected.known_quality if own is None else own)[part]
 
 
 def _scales(reward: Reward) -> Floats:
@@ -192,8 +149,10 @@ def compare_table(compared: ComparisonRequest, outcomes: Outcomes) -> Comparison
     outcomes = outcomes.where(request.mask | outcomes.complete[:, None])
     points = compared.points(outcomes.with_substitutes(outcomes.known))
     compared.progress.start(compared.stage, len(compared.routers) * len(rows))
-    decisions = {name: _decide_table(compared, name, request, outcomes, points) for name in compared.routers}
-    return comparison_of(compared, points, decisions, rows, question_units(request.queries), outcomes)
+    comparison = _undecided(compared, points, question_units(request.queries), outcomes)
+    for place in range(len(compared.routers)):
+        _decide_table(compared, comparison, place, request, outcomes)
+    return _of_rows(comparison, compared, rows, missing=np.array(len(compared.request) - len(rows)))
 
 
 def question_units(queries: Sequence[Query]) -> Integers:
@@ -235,10 +194,10 @@ def most_missing(outcomes: Outcomes, allowed: NDArray[np.bool_], names: Sequence
     return {"candidate": names[worst], "missing": int(gaps[:, worst].sum()), "queries_without": int(complete + added[worst])}
 
 
-def _decide_table(compared: ComparisonRequest, name: str, request: RoutingRequest, outcomes: Outcomes, points: Floats) -> RouterDecisions:
-    """Let a router decide the complete rows of a table at all points."""
-    router, seed = compared.routers[name], compared.seed
-    decided = RouterDecisions.empty(len(points), len(request), len(request.pool))
+def _decide_table(compared: ComparisonRequest, comparison: Comparison, place: int, request: RoutingRequest, outcomes: Outcomes) -> None:
+    """Let the router at a place of the comparison decide the complete rows of a table at all points."""
+    name, seed, points = str(comparison.routers[place]), compared.seed, comparison.preferences
+    router = compared.routers[name]
     groups = _scored_alike(points, router)
     for start in range(0, len(request), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(request)))
@@ -248,13 +207,12 @@ def _decide_table(compared: ComparisonRequest, name: str, request: RoutingReques
             scored = router.score_each(part, points[[group[0] for group in groups]])
             for group, scores in zip(groups, scored, strict=True):
                 cells = np.ix_(group, rows)
-                decided.chosen[cells] = draw(scores, part, router.samples, seed, ids).chosen
-                decided.spent_usd[cells] = scores.spent_usd
-                decided.spent_ms[cells] = scores.spent_ms
+                comparison.chosen[place][cells] = draw(scores, part, router.samples, seed, ids).chosen
+                comparison.spent_usd[place][cells] = scores.spent_usd
+                comparison.spent_ms[place][cells] = scores.spent_ms
                 if QUALITY_ALONE in group:
-                    decided.record_scores(rows, scores, part)
+                    _record_scores(comparison, place, rows, scores, part)
         compared.progress.advance(len(rows))
-    return decided
 
 
 def _scored_alike(points: Floats, router: Router) -> list[NDArray[np.intp]]:
@@ -289,10 +247,9 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
     points = compared.points()
     compared.progress.start(compared.stage, len(compared.routers) * (warm_up + steps))
     played_rows = np.full((steps, streams), UNPLAYED, dtype=np.intp)
-    decisions, found = {}, list[Floats]()
-    for name, router in compared.routers.items():
+    comparison, found = _undecided(compared, points, np.tile(np.arange(streams), steps)), list[Floats]()
+    for place, router in enumerate(compared.routers.values()):
         played_points = points if router.uses_preference else points[:1]  # the same decisions, hence outcomes, at every preference
-        decided = RouterDecisions.empty(len(played_points), played_rows.size, len(compared.request.pool), streams=True)
         with component_errors(f"{env.message_name} failed"):
             vector = env.vector(
                 len(played_points) * streams,
@@ -302,25 +259,27 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
                 streams=np.tile(np.arange(streams), len(played_points)),
                 preferences=np.repeat(played_points, streams, axis=0),
             )
-            found = _play_streams(compared, name, vector, decided, played_rows, warm_up)
+            found = _play_streams(compared, comparison, place, vector, played_rows, warm_up)
             vector.close()
-        decisions[name] = decided
     # any router's will do: it depends on the queries and random numbers alone
-    counterfactual = np.concatenate(found) if found else None
-    return comparison_of(compared, points, decisions, played_rows.ravel(), np.tile(np.arange(streams), steps), counterfactual_quality=counterfactual)
+    counterfactual = {"counterfactual_quality": np.concatenate(found)} if found else {}
+    return _of_rows(comparison, compared, played_rows.ravel(), **counterfactual)
 
 
 def _play_streams(
-    compared: ComparisonRequest, name: str, vector: RoutingStreams, decided: RouterDecisions, played_rows: Integers, warm_up: int
+    compared: ComparisonRequest, comparison: Comparison, place: int, vector: RoutingStreams, played_rows: Integers, warm_up: int
 ) -> list[Floats]:
     """Play all streams to their end; after the warm-up, record decisions, and the row of each query in ``played_rows [steps, streams]``.
+
+    Those of a single point hold for every preference.
 
     Returns:
         The quality that each candidate would have had, ``[streams, M]`` a step; empty if the streams do not tell it.
     """
-    router, seed = compared.routers[name], compared.seed
+    name, seed = str(comparison.routers[place]), compared.seed
+    router = compared.routers[name]
     steps, streams = played_rows.shape
-    points = len(decided.chosen)
+    points = vector.num_envs // streams
     quality_alone = slice(QUALITY_ALONE * streams, (QUALITY_ALONE + 1) * streams) if points > 1 else slice(streams)
     counterfactual: list[Floats] = []
     vector.reset(seed=seed)
@@ -338,12 +297,12 @@ def _play_streams(
         compared.progress.advance(1)
         if step < 0:
             continue
-        decided.record_scores(now, scores, request, quality_alone)
-        decided.chosen[:, now] = chosen.reshape(points, streams)
-        for array, spent in ((decided.spent_usd, scores.spent_usd), (decided.spent_ms, scores.spent_ms)):
-            array[:, now] = np.broadcast_to(spent, len(chosen)).reshape(points, streams)
-        for figure, array in decided.played.items():
-            array[:, now] = info[figure].reshape(points, streams)
+        _record_scores(comparison, place, now, scores, request, quality_alone)
+        comparison.chosen[place, :, now] = chosen.reshape(points, streams)
+        for array, spent in ((comparison.spent_usd, scores.spent_usd), (comparison.spent_ms, scores.spent_ms)):
+            array[place, :, now] = np.broadcast_to(spent, len(chosen)).reshape(points, streams)
+        for array, figure in ((comparison.quality, "quality"), (comparison.cost_usd, "cost_usd"), (comparison.latency_ms, "latency_ms")):
+            array[place, :, now] = info[figure].reshape(points, streams)
         _record_rows(played_rows[step], info["row"][:streams])
     return counterfactual
 
