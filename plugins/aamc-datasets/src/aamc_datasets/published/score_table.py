@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk import Candidate, Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool, Prices, Query, option
+from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool, Prices, Query, option
 from aamc_sdk.config import configure
 from aamc_sdk.errors import DataError, PoolError, nearest, one_of
 from aamc_sdk.routing import expected_cost
@@ -68,7 +68,7 @@ class CostOptions:
             if name not in pool.names:
                 raise DataError(f"prices name {name!r}, and {source} has no such candidate{nearest(name, pool.names)} (it has: {one_of(pool.names)})")
         given = {name: configure(Prices, price, where=f"the price of {name}") for name, price in self.prices.items()}
-        return Pool(_repriced(candidate, given.get(candidate.name)) for candidate in pool)
+        return Pool(attrs.evolve(each, prices=given[each.name]) if isinstance(each, ModelSpec) and each.name in given else each for each in pool)
 
     def outcomes(
         self, queries: Sequence[Query], pool: Pool, quality: Floats, measured: Floats | None = None, output_tokens: Floats | None = None
@@ -88,7 +88,7 @@ class CostOptions:
         by_price = np.array([measured is None or name in self.prices for name in pool.names])
         if measured is not None:
             by_price |= (np.isnan(measured) | np.isnan(quality)).all(axis=0) & np.isfinite(quality).any(axis=0)
-        unpriced = [candidate.name for candidate, computed in zip(pool, by_price, strict=True) if computed and not _has_price(candidate)]
+        unpriced = [each.name for each, computed in zip(pool, by_price, strict=True) if computed and getattr(each, "prices", None) is None]
         if unpriced:
             example = f"--set 'dataset.prices={{\"{unpriced[0]}\": {{input: 0.5, output: 1.5}}}}'"
             raise DataError(
@@ -117,14 +117,6 @@ class PublishedFormat(DatasetFormat):
 
     Config = CostOptions
     config: CostOptions
-
-
-def _has_price(candidate: Candidate) -> bool:
-    return isinstance(candidate, ModelSpec) and candidate.prices is not None
-
-
-def _repriced(candidate: Candidate, prices: Prices | None) -> Candidate:
-    return attrs.evolve(candidate, prices=prices) if prices is not None and isinstance(candidate, ModelSpec) else candidate
 
 
 @attrs.frozen(eq=False)
