@@ -109,7 +109,7 @@ def _undecided(compared: ComparisonRequest, points: Floats, stream: Integers, ou
     )
 
 
-def _of_rows(comparison: Comparison, compared: ComparisonRequest, rows: Integers, **further: Floats | Integers) -> Comparison:
+def _of_rows(comparison: Comparison, compared: ComparisonRequest, rows: Integers, **further: Any) -> Comparison:
     """Return the comparison with the text and category of each query's requested row, ``[Q]``, and further arrays."""
     queries = np.array([text_hash(query.text) for query in compared.request.queries])
     return attrs.evolve(comparison, queries=queries[rows], category=np.asarray(compared.categories, dtype=np.str_)[rows], **further)
