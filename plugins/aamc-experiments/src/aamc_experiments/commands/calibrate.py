@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aamc_experiments.run_folder import RunFolder
-from aamc_sdk.cli import JSON, plugins_of
+from aamc_sdk.cli import JSON, plugins_of, progress, write_json_line
 from aamc_sdk.errors import OutputError, split_advice
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ def calibrate(
     Example: aamc calibrate runs/latest --quality-floor 0.97
     """
     from aamc_experiments.target_preferences import CONFIDENCE, Target, TargetMissedError, calibrate, check_name, save_calibration
-    from aamc_sdk.cli import progress, write_json_line
 
     given = [(kind.replace("_", "-"), value) for kind, value in targets.items() if value is not None]
     if len(given) != 1:

@@ -1,4 +1,4 @@
-"""``aamc evaluate``: compare routers on other data or with baselines, estimate their results from a log, or score an estimator."""
+"""``aamc evaluate``: compare routers on other data or with baselines, estimate their results from a log, or score an estimator or orchestrator."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ import click
 from click.core import ParameterSource
 
 from aamc_experiments.commands.options import CONFIG, SET, notify_finished, settings_from_options
-from aamc_experiments.commands.orchestrator_evaluation import evaluate_orchestrator
 from aamc_experiments.run_folder import Goal, RunFolder, estimator_checkpoint
-from aamc_sdk.cli import JSON, PREFERENCE, SINCE, UNTIL, Folder, check_range, plugins_of, split_names
-from aamc_sdk.errors import ConfigError, slash_hint
+from aamc_experiments.settings import Settings, Source
+from aamc_sdk.cli import JSON, PREFERENCE, SINCE, UNTIL, Folder, check_range, plugins_of, print_table, progress, split_names, write_json_line
+from aamc_sdk.errors import ConfigError, component_errors, slash_hint
+from aamc_sdk.interfaces import EvaluatedOrchestrator
+from aamc_sdk.routing import find_pool
+from aamc_sdk.serving import OrchestrationOptions, TeamOptions, find_checkpoint, find_orchestrator, names_checkpoint, trained_name
+from aamc_sdk.storage import locked
+from aamc_sdk.types import Preference
 
 if TYPE_CHECKING:
     from aamc_experiments.measurement import EvaluationRequest
-    from aamc_experiments.settings import Settings
-    from aamc_sdk.types import Preference
-
 
 BASELINE_OPTIONS = ("configs", "assignments", "n_episodes")
 """Options of a comparison with baselines, which is an experiment of its own."""
@@ -102,7 +104,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """
     if options["orchestrator"] is not None:
         _refuse(ctx, NOT_OF_ORCHESTRATORS, "--orchestrator evaluates an orchestrator on tasks")
-        evaluate_orchestrator(ctx, options, options["run"] if _given(ctx, "run") else None, as_json)
+        _evaluate_orchestrator(ctx, options, options["run"] if _given(ctx, "run") else None, as_json)
         return
     if options["logs"] is not None:
         if _given(ctx, "run"):
@@ -129,7 +131,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
         _evaluate_estimator(ctx, {**options, "estimator": ""}, as_json)
     elif goal is Goal.ORCHESTRATOR:
         _refuse(ctx, NOT_OF_ORCHESTRATORS, f"{options['run']} holds an orchestrator, which is evaluated on tasks")
-        evaluate_orchestrator(ctx, options, options["run"], as_json)
+        _evaluate_orchestrator(ctx, options, options["run"], as_json)
     elif goal is Goal.ROUTER and not options["gate"] and options["dataset"] is options["split"] is None:
         _compare_with_baselines(ctx, {**options, "router": str(options["run"].resolve())}, as_json)
     else:
@@ -151,7 +153,6 @@ def _refuse(ctx: click.Context, names: Sequence[str], why: str) -> None:
 
 def _request(options: Mapping[str, Any], names: Sequence[str], preference: Preference) -> EvaluationRequest:
     from aamc_experiments.measurement import EvaluationRequest
-    from aamc_experiments.settings import Source
 
     return EvaluationRequest(
         names=names,
@@ -168,8 +169,6 @@ def _request(options: Mapping[str, Any], names: Sequence[str], preference: Prefe
 def _evaluate_run(ctx: click.Context, options: Mapping[str, Any], as_json: bool) -> None:
     from aamc_experiments.commands.tables import show_metrics
     from aamc_experiments.measurement import evaluate_run
-    from aamc_sdk.cli import progress
-    from aamc_sdk.storage import locked
 
     routers, out = options["routers"], options["out"]
     run = RunFolder.open(options["run"])
@@ -189,7 +188,6 @@ def _compare_with_baselines(ctx: click.Context, options: Mapping[str, Any], as_j
     """Compare a trained router with baselines that are trained on the rows of its training."""
     from aamc_experiments.commands.tables import show_metrics
     from aamc_experiments.training import Experiment
-    from aamc_sdk.cli import progress
 
     out, settings = options["out"], _baseline_settings(ctx, options)
     with progress() as shown, TemporaryDirectory() as folder:
@@ -204,8 +202,6 @@ def _compare_with_baselines(ctx: click.Context, options: Mapping[str, Any], as_j
 
 def _baseline_settings(ctx: click.Context, options: Mapping[str, Any]) -> Settings:
     """Return the settings of the router's run, changed by the options, with its checkpoints as router and estimator."""
-    from aamc_sdk.serving import find_checkpoint
-
     checkpoint = find_checkpoint(options["router"], "router")
     if checkpoint is None:
         advice = slash_hint(options["router"]) or f"; train one with: aamc train --router {options['router']}"
@@ -228,9 +224,6 @@ def _baseline_settings(ctx: click.Context, options: Mapping[str, Any]) -> Settin
 def _evaluate_estimator(ctx: click.Context, options: Mapping[str, Any], as_json: bool) -> None:
     from aamc_experiments.commands.tables import show_estimator
     from aamc_experiments.estimator_evaluation import evaluate_estimator
-    from aamc_sdk.serving import names_checkpoint
-    from aamc_sdk.storage import locked
-    from aamc_sdk.types import Preference
 
     name, out = options["estimator"], options["out"]
     holder = RunFolder.holding(estimator_checkpoint(name, None)) if name and names_checkpoint(name) and not _given(ctx, "run") else None
@@ -240,11 +233,40 @@ def _evaluate_estimator(ctx: click.Context, options: Mapping[str, Any], as_json:
     show_estimator(document, as_json)
 
 
+def _evaluate_orchestrator(ctx: click.Context, options: Mapping[str, Any], folder: Path | None, as_json: bool) -> None:
+    """Evaluate the orchestrator of a folder, or without one the newest trained one, else an untrained one, and show the results.
+
+    Raises:
+        ConfigError: The orchestrator has no evaluation of its own, or an option is wrong.
+        OutputError: The folder to write is not empty.
+    """
+    from aamc_experiments.training.orchestrator_training import read_evaluation_tasks
+
+    own = OrchestrationOptions.of(options["configs"], options["assignments"], "aamc evaluate --orchestrator").orchestrator
+    plugins, out = plugins_of(ctx), options["out"]
+    component, trained = find_orchestrator(options["orchestrator"], folder, TeamOptions(), plugins, options["pool"], own)
+    name = options["orchestrator"] if trained is None else trained_name(trained)
+    if not isinstance(component, EvaluatedOrchestrator):
+        raise ConfigError(f"orchestrator {name!r} has no evaluation of its own; derive its class from EvaluatedOrchestrator")
+    source = None if options["dataset"] is None else Source.of(options["dataset"], "--dataset")
+    routers = None if options["routers"] is None else split_names(options["routers"])
+    try:
+        dataset = read_evaluation_tasks(trained, source, plugins, component.services)
+        with progress() as shown, nullcontext() if out is None else locked(out), component_errors(f"{component.message_name} failed", passes=OSError):
+            if out is not None:
+                RunFolder(out).refuse_to_overwrite(resumes=False)
+            document = component.evaluate(dataset, routers, out, shown)
+    finally:
+        component.close()
+    if as_json:
+        write_json_line(document)
+    else:
+        print_table(component.table(document))
+
+
 def _evaluate_log(ctx: click.Context, url: str, options: Mapping[str, Any], as_json: bool) -> None:
     from aamc_experiments.commands.tables import show_log_estimates
     from aamc_experiments.off_policy import evaluate_log
-    from aamc_sdk.routing import find_pool
-    from aamc_sdk.types import Preference
 
     folder, routers, preference = options["run"], options["routers"], options["preference"]
     check_range(options["since"], options["until"])

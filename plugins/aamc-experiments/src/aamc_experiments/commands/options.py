@@ -12,6 +12,7 @@ import click
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.cli import PREFERENCE, InputFile, add_options, plugins_of, split_names
+from aamc_sdk.errors import CheckpointError, ConfigError, Interrupted, PluginError, format_errors
 
 if TYPE_CHECKING:
     from aamc_experiments.run_folder import Goal
@@ -86,7 +87,6 @@ def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = 
 def _read_files(options: Mapping[str, Any], plugins: Plugins) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the joint content of the configuration files, and the assignments that are left for it."""
     from aamc_sdk.config import load_yaml
-    from aamc_sdk.errors import PluginError, format_errors
 
     configs, assignments = options.get("configs", ()), options.get("assignments", ())
     files: list[Mapping[str, Any]] = [load_yaml(config) for config in configs]
@@ -157,7 +157,6 @@ def open_experiment(ctx: click.Context, goal: Goal, options: Mapping[str, Any], 
     """
     from aamc_experiments.run_folder import Goal
     from aamc_experiments.training import Experiment
-    from aamc_sdk.errors import CheckpointError, ConfigError
 
     described, out, resume = split_options(options, "a run")
     if resume is None:
@@ -181,8 +180,6 @@ def complete(job: Experiment | OrchestratorTraining, command: str) -> dict[str, 
     Raises:
         Interrupted: The user stopped the job; the message says how to continue.
     """
-    from aamc_sdk.errors import Interrupted
-
     try:
         return job.complete()
     except KeyboardInterrupt:

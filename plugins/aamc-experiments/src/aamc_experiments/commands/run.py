@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from aamc_experiments.commands.options import complete, experiment_options, notify_finished, open_experiment
-from aamc_sdk.cli import JSON, OUT, RESUME
+from aamc_sdk.cli import JSON, OUT, RESUME, progress
 
 
 @click.command()
@@ -27,7 +27,6 @@ def run(ctx: click.Context, /, as_json: bool, profiled: bool, **options: Any) ->
     from aamc_experiments.commands.tables import show_metrics, show_profile
     from aamc_experiments.run_folder import NOT_LATEST, Goal, point_latest
     from aamc_experiments.training.profile import Profile
-    from aamc_sdk.cli import progress
 
     with progress() as shown:
         profile = Profile(shown) if profiled else None

@@ -10,12 +10,15 @@ import click
 
 from aamc_experiments.commands.options import complete, experiment_options, new_folder, open_experiment, settings_from_options, split_options
 from aamc_experiments.run_folder import NOT_LATEST, Goal, RunFolder, point_latest
-from aamc_sdk.cli import JSON, OUT, RESUME, Number, plugins_of
+from aamc_sdk.cli import JSON, OUT, RESUME, Number, plugins_of, progress, write_json_line
+from aamc_sdk.config import NO_ESTIMATOR
+from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.interfaces import BaseComponent, ExportableComponent, Progress
+from aamc_sdk.serving import component_name
 
 if TYPE_CHECKING:
     from aamc_experiments.training import Experiment
     from aamc_experiments.training.orchestrator_training import OrchestratorTraining
-    from aamc_sdk.interfaces import BaseComponent, Progress
 
 ROUTER_OPTIONS = ("router", "estimator", "environment", "reward", "test_dataset", "preference")
 """Options without a meaning for orchestrators."""
@@ -39,9 +42,6 @@ def train(ctx: click.Context, /, form: str | None, as_json: bool, **options: Any
 
     Example: aamc train --router ppo --estimator tce --out checkpoints/ppo
     """
-    from aamc_sdk.cli import progress, write_json_line
-    from aamc_sdk.config import NO_ESTIMATOR
-
     estimator, orchestrated = options.get("estimator") not in (None, NO_ESTIMATOR), names_orchestrator(options)
     if options.get("resume") is None and not (options.get("router") or options.get("configs") or estimator or orchestrated):
         raise click.UsageError("choose what to train: --router NAME, --estimator NAME or --orchestrator NAME")
@@ -114,10 +114,6 @@ def check_form(experiment: Experiment, form: str) -> None:
     Raises:
         ConfigError: It cannot.
     """
-    from aamc_sdk.errors import ConfigError, one_of
-    from aamc_sdk.interfaces import ExportableComponent
-    from aamc_sdk.serving import component_name
-
     kind = experiment.goal.value
     choice = experiment.settings.estimator if experiment.goal is Goal.ESTIMATOR else experiment.settings.router
     assert choice is not None  # the goal names it
@@ -130,8 +126,6 @@ def check_form(experiment: Experiment, form: str) -> None:
 
 def export(experiment: Experiment, form: str) -> None:
     """Export the trained component into its folder."""
-    from aamc_sdk.interfaces import ExportableComponent
-
     run, plugins = experiment.run, experiment.plugins
     services = run.services(plugins)
     if experiment.goal is Goal.ROUTER:
