@@ -63,7 +63,14 @@ def metrics(
     document: dict[str, Any] = plain(
         {
             "schema": SCHEMA,
-            "data": _about(comparison, source, cost_note),
+            "data": {
+                "source": source,
+                "queries": len(comparison.queries),
+                "questions": comparison.questions,
+                "models": comparison.candidates,
+                "preference": comparison.preferences[HEADLINE],
+                "cost_note": cost_note,
+            },
             "routers": routers,
             "zero_router": _zero_router(comparison, references[0].candidates),
             "comparisons": paired_comparisons(rewards, resamplings, seed),
@@ -115,17 +122,6 @@ def _intervals(units: Sequence[int], over: Sequence[Figures], shares: Container[
         return two_way([share_interval(each[name][1:], each[name][0], n) for each, n in zip(over, units, strict=True)], 0.0, 1.0)
 
     return {name: bounds(name) for name in over[0]}
-
-
-def _about(comparison: Comparison, source: str, cost_note: str) -> Mapping[str, Any]:
-    return {
-        "source": source,
-        "queries": len(comparison.queries),
-        "questions": comparison.questions,
-        "models": comparison.candidates,
-        "preference": comparison.preferences[HEADLINE],
-        "cost_note": cost_note,
-    }
 
 
 def _zero_router(comparison: Comparison, candidates: CandidateMeans) -> Mapping[str, Any]:
