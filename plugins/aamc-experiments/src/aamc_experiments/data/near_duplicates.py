@@ -22,8 +22,6 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.types import Floats
-
 SIMILARITY = 0.7
 """The minimum similarity of near-duplicates."""
 ESTIMATED_SIMILARITY = 0.5
@@ -173,7 +171,7 @@ def likely_pairs(some: Signatures, others: Signatures, similarity: float) -> NDA
             for rows, partners in _same_bucket(_band(some, part, start), _band(others, part, start)):
                 if some is others:
                     rows, partners = np.sort((rows, partners), axis=0)[:, rows != partners]
-                alike = _estimates(some[rows], others[partners]) >= similarity
+                alike = (some[rows] == others[partners]).mean(axis=2).min(axis=1) >= similarity
                 found.append(np.column_stack((rows[alike], partners[alike])))
     return np.unique(np.concatenate(found), axis=0)
 
@@ -190,7 +188,3 @@ def _same_bucket(keys: Hashes, known: Hashes) -> Iterator[tuple[NDArray[np.intp]
     for offset in range(min(BUCKET, int((end - begin).max(initial=0)))):
         rows = np.flatnonzero(begin + offset < end)
         yield rows, order[begin[rows] + offset]
-
-
-def _estimates(some: Signatures, others: Signatures) -> Floats:
-    return np.asarray((some == others).mean(axis=2).min(axis=1))
