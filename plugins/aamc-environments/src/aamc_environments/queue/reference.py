@@ -166,7 +166,10 @@ def _resources(
         return members, [shared], lambda streams: (_of(streams, TokenLimit).used[:, None] / mean, tokens[streams.row][:, None] / mean)
     slots = resource.slots if isinstance(resource, Slots) else 1
     if per_ms:
-        _check_capacity(arrivals.per_second / 1000 * float(longer.mean()) / float((slots / np.maximum(service_ms, 1e-6)).sum()))
+        demand = arrivals.per_second / 1000 * float(longer.mean()) / float((slots / np.maximum(service_ms, 1e-6)).sum())
+        if demand >= 1:  # every policy's queues would grow without end
+            excess = f"queries arrive at {demand:.3g} times the rate that all candidates together can serve"
+            raise NotConvergedError(f"{excess}; lower load or arrival_rate by more than that factor")
     shared_by = [
         SharedResource(
             use=rewards[rows, m],
@@ -185,13 +188,6 @@ def _resources(
         return work, np.repeat(longer[streams.row][:, None], len(service_ms), axis=1)
 
     return [[m] for m in range(len(service_ms))], shared_by, unit
-
-
-def _check_capacity(demand: float) -> None:
-    """Refuse a demand, relative to what all candidates together can serve, at which every policy's queues grow without end."""
-    if demand >= 1:
-        excess = f"queries arrive at {demand:.3g} times the rate that all candidates together can serve"
-        raise NotConvergedError(f"{excess}; lower load or arrival_rate by more than that factor")
 
 
 def _slot_loss(per_service: float, slots: int, work: Floats, size: float) -> Floats:
