@@ -5,9 +5,8 @@ msgspec decodes a content without building and validating an object of the types
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -237,7 +236,7 @@ class OutcomeColumns:
             if len(rows):
                 given = values if len(rows) == len(values) else [values[row] for row in rows.tolist()]
                 places = np.array([self._names[name] for name in names], dtype=np.intp)
-                table[np.ix_(rows, places)] = _table(given, len(names))
+                table[np.ix_(rows, places)] = np.array(given, dtype=np.float64)  # None becomes NaN
         return table
 
     def _mask(self, masked_why: Sequence[Mapping[str, str]], pool: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -299,23 +298,15 @@ def _decoded_once(decoder: msgspec.json.Decoder[Any], parts: Sequence[msgspec.Ra
     return list(map(known.__getitem__, texts))
 
 
-def _probabilities(drawn: _DrawFields, candidates: tuple[str, ...]) -> Collection[float] | None:
+def _probabilities(drawn: _DrawFields, candidates: tuple[str, ...]) -> list[float] | None:
     """Return the probability of each candidate of a decision; None where it is not known."""
     if drawn.propensity is None:
         return None
     if not drawn.probabilities:
         return [float(name == drawn.candidate) for name in candidates] if drawn.propensity == 1 else None
     if tuple(drawn.probabilities) == candidates:  # as most routers give them
-        return drawn.probabilities.values()
+        return list(drawn.probabilities.values())
     return [drawn.probabilities.get(name, 0.0) for name in candidates]
-
-
-def _table(values: Sequence[Sequence[float | None] | Floats], width: int) -> Floats:
-    """Return lists of numbers as an array ``[n, width]``; None becomes NaN."""
-    try:
-        return np.fromiter(itertools.chain.from_iterable(values), np.float64, len(values) * width).reshape(-1, width)
-    except TypeError:  # this way takes three times as long, and knows None
-        return np.array(values, dtype=np.float64)
 
 
 def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
