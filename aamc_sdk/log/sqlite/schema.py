@@ -100,8 +100,7 @@ def make(path: Path) -> None:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {SCHEMA}")
             write_ahead(connection)
-        with suppress(FileExistsError):
-            _move(draft, path)
+        _move(draft, path)
     finally:
         for name in (draft, f"{draft}-journal", f"{draft}-wal", f"{draft}-shm"):
             with suppress(OSError):  # if there is no folder, SQLite has raised the error already
@@ -110,15 +109,12 @@ def make(path: Path) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    """Rename a file; raises FileExistsError if the name is not free."""
+    """Rename a file if the name is free."""
     try:
         os.link(source, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if target.exists():
-            raise FileExistsError(target) from None
-        source.rename(target)
+    except OSError:  # another process has made a log there, or the file system has no links
+        if not target.exists():
+            source.rename(target)
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
