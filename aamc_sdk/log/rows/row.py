@@ -41,6 +41,7 @@ COLUMNS: Mapping[str, str] = {**KIND_COLUMNS[DECISION], **KIND_COLUMNS[FEEDBACK]
 _FIGURES = ("cost_usd", "latency_ms", "first_token_ms")
 _LATER_FIELDS = ("first_token_ms", "prompt_tokens", "cached_tokens", "reasoning_tokens")
 """Fields of an attempt that version 0.1 did not have; left out if they are unknown."""
+_FEEDBACK_FIELDS = tuple(field.name for field in attrs.fields(Feedback) if field.name != "time")
 _ORIGIN_KEYS = ("feedback", "call")
 """Keys of an attempt's JSON besides its fields: the id of the feedback that it came with, or the random id of an attempt that came without a
 number. Its own id is made of them."""
@@ -201,11 +202,6 @@ def attempt_row(attempt: Attempt, *, feedback_id: str | None = None, random_id: 
     return row.with_fields(fields)
 
 
-def numbered(row: Row, n: int) -> Row:
-    """Return an attempt's row with a number."""
-    return row.with_fields(row.fields | {"n": n})
-
-
 def attempt_from(row: Row) -> Attempt:
     """Return the attempt of a row, with the candidate that was called."""
     saved = {**row.fields, "candidate": row.candidate}
@@ -225,18 +221,9 @@ def same_attempt(left: Row, right: Row) -> bool:
 
 def feedback_row(feedback: Feedback) -> Row:
     """Return the row of feedback; its time is not part of the content, so a later repetition is still the same."""
-    fields = {
-        "decision_id": feedback.decision_id,
-        "quality": feedback.quality,
-        "candidate": feedback.candidate,
-        "over": feedback.over,
-        "tie": feedback.tie,
-        "confidence": feedback.confidence,
-        "weight": feedback.weight,
-        "source": feedback.source,
-        **({"revision": feedback.revision} if feedback.revision else {}),
-        "id": feedback.id,
-    }
+    fields = {name: getattr(feedback, name) for name in _FEEDBACK_FIELDS}
+    if not feedback.revision:
+        del fields["revision"]
     return Row(
         kind=FEEDBACK,
         id=feedback.id,

@@ -19,16 +19,7 @@ from typing import Any
 from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, UnknownCandidateError, one_of, unknown_name
 from aamc_sdk.log.erasure import erased
 from aamc_sdk.log.rows.json_text import damage_errors
-from aamc_sdk.log.rows.row import (
-    ATTEMPT,
-    DECISION,
-    FEEDBACK,
-    Row,
-    candidates_of,
-    columns_of,
-    numbered,
-    same_attempt,
-)
+from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, candidates_of, columns_of, same_attempt
 from aamc_sdk.log.writes.excerpt import Excerpt
 
 logger = logging.getLogger(__name__)
@@ -108,7 +99,7 @@ def _with_numbers(excerpt: Excerpt, rows: Sequence[Row]) -> Sequence[Row]:
     for row in rows:
         if row.kind == ATTEMPT and _number(row) is None:
             known = excerpt.find(ATTEMPT, row.id)
-            row = numbered(row, _number(known[0]) if known else free[row.decision_id])
+            row = row.with_fields(row.fields | {"n": _number(known[0]) if known else free[row.decision_id]})
             free[row.decision_id] += not known
         result.append(row)
     return result
