@@ -13,7 +13,6 @@ from pathlib import Path
 import attrs
 import psycopg
 import pytest
-from aamc_stores.postgres_log import entries as postgres_entries
 from aamc_stores.postgres_log.store import PostgresStore
 from aamc_stores.shared_store import SharedOptions
 from postgres_logs import DAY, age, begin_partition, decide, die_at_statement, ids, judge
@@ -263,7 +262,6 @@ def test_sums_go_when_they_are_older_than_their_limit(log):
 
 def test_a_log_beyond_its_size_loses_its_oldest_partitions(log, monkeypatch):
     store = log.open(days=None, max_gb=0.0002)
-    monkeypatch.setattr(postgres_entries, "_SIZE_SECONDS", 0.0)
     for n in range(40):
         decide(store, *(f"d{n}-{k}" for k in range(20)))
     partitions = len(store.partitions())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
@@ -44,11 +43,10 @@ if TYPE_CHECKING:
 _PENDING = -1
 """Stands for the partition of an entry that has none."""
 _READ_AT_ONCE = 5000
-_SIZE_SECONDS = 10.0
-"""Time between two looks at the size of the newest partition."""
 _STATE = """
     SELECT position, start, (SELECT coalesce(max(epoch), 0) FROM {erasures}), (SELECT coalesce(max(number), 0) FROM {templates}),
-        extract(epoch FROM clock_timestamp())::float8, newest.number, newest.first, newest.begun
+        extract(epoch FROM clock_timestamp())::float8, newest.number, newest.first, NULL, newest.begun,
+        coalesce(pg_total_relation_size(to_regclass({children} || newest.number || '"')), 0)
     FROM {version} LEFT JOIN (SELECT * FROM {partitions} ORDER BY number DESC LIMIT 1) AS newest ON true
 """
 _ABOUT = """
@@ -110,13 +108,13 @@ class LogState:
     epoch: int  # how often a user was forgotten
     templates: int
     now: float  # the server's time, in seconds since the epoch
-    newest: Partition | None  # without its size; None in a log without decisions
+    newest: Partition | None  # None in a log without decisions
 
     @classmethod
     def of(cls, found: Any) -> LogState:
         """Return the state in the row that ``_STATE`` selects."""
-        position, start, epoch, templates, now, number, first, begun = found
-        return cls(position, start, epoch, templates, now, None if number is None else Partition(number, first, None, begun, 0))
+        position, start, epoch, templates, now, *newest = found
+        return cls(position, start, epoch, templates, now, None if newest[0] is None else Partition(*newest))
 
 
 class Entries:
@@ -129,7 +127,6 @@ class Entries:
         self._templates_lock = threading.Lock()
         self._writers_templates = Templates()
         self._forgotten: tuple[int, Mapping[str, float]] = (0, {})
-        self._size: tuple[int, float, int] = (-1, 0.0, 0)
 
     def state(self, connection: psycopg.Connection) -> LogState:
         """Return the log's state."""
@@ -207,23 +204,12 @@ class Entries:
     def _newest(self, connection: psycopg.Connection, state: LogState) -> int:
         """Return the number of the partition for new decisions, which is made where one begins."""
         newest = state.newest
-        if newest is not None:
-            newest = attrs.evolve(newest, size=self._size_of(connection, newest.number))
-            if not begins_partition(newest, state.now, self._retention):
-                return newest.number
+        if newest is not None and not begins_partition(newest, state.now, self._retention):
+            return newest.number
         number = 0 if newest is None else newest.number + 1
         self._tables.make_child(connection, number)
         self._tables.run(connection, "INSERT INTO {partitions} VALUES (%s, %s, %s)", number, state.position + 1, state.now)
         return number
-
-    def _size_of(self, connection: psycopg.Connection, number: int) -> int:
-        """Return the size of the newest partition in bytes, at most some seconds old."""
-        known, looked, size = self._size
-        if known != number or time.monotonic() > looked + _SIZE_SECONDS:
-            query: LiteralString = "SELECT coalesce(pg_total_relation_size(to_regclass(%s)), 0)"
-            size = int(self._tables.value(connection, query, self._tables.child(number).as_string(None)))
-            self._size = number, time.monotonic(), size
-        return size
 
     def _copy(self, connection: psycopg.Connection, rows: Sequence[Row], state: LogState, partitions: Mapping[str, int]) -> None:
         templates = self._writers_templates

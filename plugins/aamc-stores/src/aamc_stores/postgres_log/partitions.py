@@ -37,7 +37,7 @@ _NOW: LiteralString = "SELECT extract(epoch FROM now())::float8"
 _DROP_WAIT_MS = 500
 """Time that a drop waits for readers, such as a backup. All other transactions wait behind it; a drop that fails is tried again."""
 _ALL: LiteralString = """SELECT number, first, lead(first) OVER (ORDER BY number) - 1, begun,
-    coalesce(pg_total_relation_size(to_regclass(%s || number || '"')), 0) FROM {partitions} ORDER BY number"""
+    coalesce(pg_total_relation_size(to_regclass({children} || number || '"')), 0) FROM {partitions} ORDER BY number"""
 _OUTCOMES: LiteralString = """SELECT kind, id, decision_id, candidate,
     CASE WHEN kind != 'decision' THEN json END, CASE WHEN kind != 'decision' THEN packed END, time, revision, tenant, propensity FROM {child}"""
 
@@ -68,7 +68,7 @@ class Partitions:
 
     def all(self, connection: psycopg.Connection) -> list[Partition]:
         """Return the partitions, the oldest first."""
-        return [Partition(*found) for found in self._tables.run(connection, _ALL, f'"{self._tables.prefix}_entries_')]
+        return [Partition(*found) for found in self._tables.run(connection, _ALL)]
 
     def now(self, connection: psycopg.Connection) -> float:
         """Return the server's time in seconds since the epoch."""

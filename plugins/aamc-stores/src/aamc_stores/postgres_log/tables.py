@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import psycopg
-from psycopg.sql import SQL, Composable, Identifier
+from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import COLUMNS, Row, columns_of
@@ -130,6 +130,7 @@ class Tables:
             "snapshots_key": Identifier(f"{prefix}_views_name_key"),
             "first_partition": Identifier(f"{prefix}_partition_0"),
             "first_child": self.child(0),
+            "children": Literal(f'"{prefix}_entries_'),  # begins the quoted name of a partition's table
             "about": Identifier("aamc_about"),
             "insert_feedback": Identifier("aamc_insert_feedback"),
             "row": SQL(f"position, kind, id, decision_id, candidate, {_CONTENT} time, embedding, {_TAIL}"),
