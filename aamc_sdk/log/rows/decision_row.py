@@ -88,7 +88,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
             check_plain(note)
         except StoreError as error:
             raise StoreError(f"note {name!r} of router {decision.router!r} cannot be logged: {error}") from None
-    content = {
+    content: dict[str, Any] = {
         "decision": _decision_fields(decision),
         "query": _query_fields(query) if store_text else _redacted_fields(query),
         "estimates": {
@@ -99,16 +99,15 @@ def decision_row(record: Record, store_text: bool) -> Row:
             "fingerprint": estimates.fingerprint,
         },
         "candidates": record.candidates,
-        "expected": _expected_fields(record.expected),
-        "wait_ms": record.wait_ms.tolist()[0],
+        "expected": {name: _only_row(getattr(record.expected, name)) for name in ExpectedFields.__struct_fields__},
+        "wait_ms": _only_row(record.wait_ms),
         "masked_why": record.masked_why,
     }
     if not record.preference_given:
         content["preference_given"] = False
-    if record.in_flight is not None:
-        content["in_flight"] = record.in_flight.tolist()[0]
-    if record.pressure is not None:
-        content["pressure"] = record.pressure.tolist()[0]
+    for name in ("in_flight", "pressure"):
+        if (values := getattr(record, name)) is not None:
+            content[name] = _only_row(values)
     if record.budget_usd is not None:
         content["budget_usd"] = float(record.budget_usd)
     if record.quality_floor is not None:
@@ -145,13 +144,9 @@ def _decision_fields(decision: Decision) -> dict[str, Any]:
     return fields
 
 
-def _expected_fields(expected: Outcomes) -> dict[str, Any]:
-    return {
-        "quality": None if expected.quality is None else expected.quality.tolist()[0],
-        "cost_usd": expected.cost_usd.tolist()[0],
-        "latency_ms": expected.latency_ms.tolist()[0],
-        "output_tokens": None if expected.output_tokens is None else expected.output_tokens.tolist()[0],
-    }
+def _only_row(values: Floats | None) -> list[float] | None:
+    """Return the numbers of an array ``[1, n]``."""
+    return None if values is None else values[0].tolist()
 
 
 def record_from(row: Row) -> Record:
