@@ -224,7 +224,7 @@ def test_a_tenant_is_searched_for_while_others_write_and_their_decisions_are_for
     monkeypatch.setattr(row_store, "BATCH_ENTRIES", 2)
     store, other = log(), log(timeout_s=0.5)
     store.add_decisions([record(name, tenant=tenant) for name, tenant in (("a", "acme"), ("b", "bank"), ("c", "acme"), ("d", "acme"))])
-    search, late = store._entries.of_tenant, iter("xyz")
+    search, late = store._entries.covered, iter("xyz")
 
     def search_with_traffic(connection, *arguments):
         found = search(connection, *arguments)
@@ -232,7 +232,7 @@ def test_a_tenant_is_searched_for_while_others_write_and_their_decisions_are_for
             other.add_decisions([record(name, tenant="acme") for name in itertools.islice(late, 1)])
         return found
 
-    monkeypatch.setattr(store._entries, "of_tenant", search_with_traffic)
+    monkeypatch.setattr(store._entries, "covered", search_with_traffic)
     assert store.forget(None, "acme") == 6
     assert other.health()["spooled"] == 0
     assert {name: store.record(name).query.tenant for name in "abcdxyz"} == dict.fromkeys("acdxyz") | {"b": "bank"}

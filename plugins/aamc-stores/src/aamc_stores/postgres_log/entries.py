@@ -247,34 +247,30 @@ class Entries:
             self._forgotten = epoch, forgotten
         return forgotten
 
-    def of_tenant(self, connection: psycopg.Connection, tenant: str, after: int, limit: int) -> tuple[list[str], int]:
-        """Return at most ``limit`` decisions of a tenant after a position, and the position up to which the log was searched, without an index."""
+    def covered(self, connection: psycopg.Connection, erasure: Erasure, after: int, limit: int) -> tuple[list[str], int]:
+        """Return at most ``limit`` decisions to erase after a position, and the position up to which the log was searched.
+
+        A tenant's are searched without an index. A user's are found at any position: erased ones leave the index of users.
+        """
         position = self.state(connection).position
-        query: LiteralString = """SELECT position, decision_id FROM {entries}
-            WHERE kind = 'decision' AND tenant = %s AND position > %s ORDER BY position LIMIT %s"""
-        found = self._tables.run(connection, query, tenant, after, limit).fetchall()
+        which: LiteralString = "user_id = %(user)s AND (%(tenant)s::text IS NULL OR tenant = %(tenant)s)"
+        if erasure.user is None:
+            which = "tenant = %(tenant)s AND position > %(after)s ORDER BY position"
+        query: LiteralString = "SELECT position, decision_id FROM {entries} WHERE kind = 'decision' AND " + which + " LIMIT %(limit)s"  # noqa: S608  # constants
+        values = {"user": erasure.user, "tenant": erasure.tenant, "after": after, "limit": limit}
+        found = connection.execute(self._tables.query(query), values).fetchall()
         return [name for _, name in found], found[-1][0] if len(found) == limit else max(after, position)
 
-    def erase_user(self, connection: psycopg.Connection, erasure: Erasure, limit: int) -> int:
-        """Erase at most ``limit`` decisions of a user in all partitions; return how many. They leave the index of users."""
-        condition: LiteralString = "user_id = %s AND (%s::text IS NULL OR tenant = %s) LIMIT %s"
-        return self._erase(connection, erasure, condition, erasure.user, erasure.tenant, erasure.tenant, limit)
-
-    def erase_named(self, connection: psycopg.Connection, erasure: Erasure, names: Sequence[str]) -> None:
-        """Erase the decisions of some ids that the log still has."""
-        self._erase(connection, erasure, "decision_id = ANY(%s)", list(names))
-
-    def _erase(self, connection: psycopg.Connection, erasure: Erasure, condition: LiteralString, *values: object) -> int:
-        """Erase the decisions that meet a condition; return how many. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
-        query: LiteralString = "SELECT {rule_row} FROM {entries} WHERE kind = 'decision' AND " + condition  # noqa: S608  # constants
-        found = self._tables.run(connection, query, *values).fetchall()
+    def erase(self, connection: psycopg.Connection, erasure: Erasure, names: Sequence[str]) -> None:
+        """Erase the decisions of some ids that the log still has. PostgreSQL overwrites their bytes in time, with its next VACUUM."""
+        query = "SELECT {rule_row} FROM {entries} WHERE kind = 'decision' AND decision_id = ANY(%s)"
+        found = self._tables.run(connection, query, list(names)).fetchall()
         templates = Templates()
         templates.extend(self._templates_after(connection, 0))
         packed = [templates.pack(erasure.applied(row)) for row in self._rows(connection, found)]
         self._keep_templates(connection, len(templates), [template for _, template in packed if template is not None])
         erased = [(content, erasure.user is None, each[0], each[3]) for each, (content, _) in zip(found, packed, strict=True)]
         connection.cursor().executemany(self._tables.query(_ERASE), erased)
-        return len(found)
 
     def batch(self, connection: psycopg.Connection, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position, with the entries that belong to them."""

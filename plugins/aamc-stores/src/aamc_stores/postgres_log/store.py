@@ -144,27 +144,20 @@ class PostgresStore(SharedStore):
             return self._entries.rows_where(connection, "episode = %s ORDER BY position", episode_id)
 
     def _erase(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
+        """Erase some decisions. The search for a tenant's through a large log takes long, so only the last part of it holds the lock."""
+        names, reached = list[str](), after
         if erasure.user is None:
-            return self._erase_tenant(erasure, after, limit)
-        with self._writing(self._lock_key, self._states_key) as connection:
-            count = self._entries.erase_user(connection, erasure, limit)
-            if count < limit:
-                self._states.forget(connection, erasure)
-        return count, after
-
-    def _erase_tenant(self, erasure: Erasure, after: int, limit: int) -> tuple[int, int]:
-        """Erase some decisions of a tenant. The search through a large log takes long, so only the last part of it holds the lock."""
-        assert erasure.tenant is not None
-        with self._reading(bounded=False) as connection:
-            names, reached = self._entries.of_tenant(connection, erasure.tenant, after, limit)
+            with self._reading(bounded=False) as connection:
+                names, reached = self._entries.covered(connection, erasure, after, limit)
         with self._writing(self._lock_key, self._states_key) as connection:
             if len(names) < limit:
-                late, reached = self._entries.of_tenant(connection, erasure.tenant, reached, limit - len(names))
+                late, reached = self._entries.covered(connection, erasure, reached, limit - len(names))
                 names += late
-            self._entries.erase_named(connection, erasure, names)
+            self._entries.erase(connection, erasure, names)
             if len(names) < limit:
                 self._states.forget(connection, erasure)
-                self._partitions.erase_tenant(connection, erasure.tenant)
+                if erasure.user is None:
+                    self._partitions.erase_tenant(connection, erasure.tenant)
         return len(names), reached
 
     def exports(self) -> Sequence[ExportedFile]:
