@@ -53,7 +53,6 @@ _DURABILITY = {
 _RELAXED = {"appendfsync": ("always", "everysec")}
 """Values that are right too with ``durability=relaxed``: at most the last two seconds are lost when the server's machine crashes."""
 _FIRST_VERSION = 7
-_BYTE, _HALF = 1 << 8, 1 << 16
 logger = logging.getLogger(__name__)
 
 
@@ -80,12 +79,7 @@ class Facts:
 
 def binary(content: bytes) -> msgspec.Raw:
     """Return bytes in the form of a text: the MessagePack that Redis reads has no separate type for bytes."""
-    size = len(content)
-    if size < _BYTE:
-        return msgspec.Raw(b"\xd9%c%b" % (size, content))
-    if size < _HALF:
-        return msgspec.Raw(b"\xda%b%b" % (size.to_bytes(2, "big"), content))
-    return msgspec.Raw(b"\xdb%b%b" % (size.to_bytes(4, "big"), content))
+    return msgspec.Raw(b"\xdb%b%b" % (len(content).to_bytes(4, "big"), content))
 
 
 def partition_value(begun: float) -> bytes:
