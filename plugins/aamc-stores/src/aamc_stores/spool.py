@@ -37,16 +37,15 @@ from aamc_sdk.log import (
     write_ahead,
 )
 
-_TABLE = """CREATE TABLE IF NOT EXISTS spool (
-    n INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice: another process may still be about to remove the first of that number
-    kind TEXT NOT NULL, id TEXT NOT NULL, decision_id TEXT NOT NULL, line TEXT NOT NULL,
-    refused TEXT)  -- why the server did not take it; NULL while it waits
+_TABLE = """
+    CREATE TABLE IF NOT EXISTS spool (
+        n INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice: another process may still be about to remove the first of that number
+        kind TEXT NOT NULL, id TEXT NOT NULL, decision_id TEXT NOT NULL, line TEXT NOT NULL,
+        refused TEXT);  -- why the server did not take it; NULL while it waits
+    CREATE INDEX IF NOT EXISTS spool_by_decision ON spool (decision_id);
+    CREATE INDEX IF NOT EXISTS spool_by_id ON spool (id);
+    CREATE INDEX IF NOT EXISTS spool_waiting ON spool (n) WHERE refused IS NULL
 """
-_INDICES = (
-    "CREATE INDEX IF NOT EXISTS spool_by_decision ON spool (decision_id)",
-    "CREATE INDEX IF NOT EXISTS spool_by_id ON spool (id)",
-    "CREATE INDEX IF NOT EXISTS spool_waiting ON spool (n) WHERE refused IS NULL",
-)
 _WAITS = "SELECT 1 FROM spool WHERE refused IS NULL LIMIT 1"
 _ABOUT = """SELECT n, line FROM spool WHERE refused IS NULL AND decision_id IN (SELECT value FROM json_each(:decisions)
     UNION SELECT decision_id FROM spool WHERE kind = 'feedback' AND id IN (SELECT value FROM json_each(:feedback))) ORDER BY n"""
@@ -256,9 +255,7 @@ def _connect(path: Path, prefix: str) -> sqlite3.Connection:
     connection = connect(path.resolve().as_uri())
     try:
         write_ahead(connection)
-        connection.execute(_TABLE)
-        for index in _INDICES:
-            connection.execute(index)
+        connection.executescript(_TABLE)
         _check_owner(connection, path, prefix)
     except BaseException:
         connection.close()
