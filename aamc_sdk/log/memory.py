@@ -50,6 +50,9 @@ class MemoryLog(Excerpt):
         self._unread: deque[tuple[Records, bool]] = deque()
         self._unread_ids: set[str] = set()
 
+    def __len__(self) -> int:
+        return len(self.added) + len(self._unread_ids)
+
     @property
     def unread(self) -> int:
         """The number of decisions that are not rows yet."""
@@ -200,7 +203,7 @@ class MemoryStore(RowStore):
 
     def _counts(self) -> tuple[int, int]:
         with self._counting() as log:
-            return len(log.added) + log.unread, len(log.snapshots)
+            return len(log), len(log.snapshots)
 
     def _forgotten_digests(self) -> Mapping[str, float]:
         return self._log.forgotten
