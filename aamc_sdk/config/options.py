@@ -199,10 +199,8 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
     merged = {**chosen, **options}
     try:
         return _converter().structure(merged, cls)
-    except cattrs.BaseValidationError as error:
+    except (cattrs.BaseValidationError, ConfigError) as error:
         raise ConfigError(f"{where}: {_first_cause(error)}") from error
-    except ConfigError as error:
-        raise ConfigError(f"{where}: {error}") from error
 
 
 def _check_options(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
