@@ -128,19 +128,13 @@ def decision_row(record: Record, store_text: bool) -> Row:
 def _decision_fields(decision: Decision) -> dict[str, Any]:
     """Return a decision's fields but for its time."""
     preference = decision.preference
-    fields: dict[str, Any] = {
-        "id": decision.id,
-        "candidate": decision.candidate,
-        "propensity": null_if_unknown(decision.propensity),
-        "preference": (preference.quality, preference.cost, preference.latency),
-        "probabilities": decision.probabilities,
-        "router": decision.router,
-        "notes": decision.notes,
-    }
-    if decision.utilities:
-        fields["utilities"] = decision.utilities
-    if decision.episode is not None:
-        fields["episode"] = decision.episode
+    fields = {name: getattr(decision, name) for name in DecisionFields.__struct_fields__}
+    fields["propensity"] = null_if_unknown(decision.propensity)
+    fields["preference"] = (preference.quality, preference.cost, preference.latency)
+    if not decision.utilities:
+        del fields["utilities"]
+    if decision.episode is None:
+        del fields["episode"]
     return fields
 
 
