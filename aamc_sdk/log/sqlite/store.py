@@ -165,9 +165,7 @@ class SqliteStore(PartitionedStore):
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
         """Keep a snapshot; a log that is only read keeps none, and a restart learns again."""
-        if self.config.read_only:
-            return
-        self._change(lambda connection: States(connection).put_snapshot(name, snapshot))
+        self._change_if_writable(lambda connection: States(connection).put_snapshot(name, snapshot))
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
         """Return the deltas that continue from a state of that name, in order; None if none does."""
@@ -176,9 +174,7 @@ class SqliteStore(PartitionedStore):
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
         """Keep a delta if it continues from the newest state; return whether it does. A log that is only read keeps none."""
-        if self.config.read_only:
-            return False
-        return self._change(lambda connection: States(connection).put_delta(name, delta))
+        return bool(self._change_if_writable(lambda connection: States(connection).put_delta(name, delta)))
 
     def partitions(self) -> Sequence[Partition]:
         """Return the log's partitions, the oldest first."""
@@ -199,8 +195,7 @@ class SqliteStore(PartitionedStore):
         return decisions
 
     def _begin_partition(self, number: int, begun: float) -> None:
-        if not self.config.read_only:
-            self._change(lambda connection: Partitions(connection).begin(number, begun))
+        self._change_if_writable(lambda connection: Partitions(connection).begin(number, begun))
 
     def _oldest_to_drop(self) -> Partition | None:
         with self._reading_connection() as connection:
@@ -214,8 +209,7 @@ class SqliteStore(PartitionedStore):
         return dropped
 
     def _drop_expired(self) -> None:
-        if not self.config.read_only:
-            self._change(lambda connection: Partitions(connection).drop_expired(self.config.retention))
+        self._change_if_writable(lambda connection: Partitions(connection).drop_expired(self.config.retention))
 
     def _vacuum(self, at_once: bool) -> None:
         """Return free pages to the disk. Files that earlier versions made keep them for later entries."""
@@ -268,8 +262,7 @@ class SqliteStore(PartitionedStore):
 
     def discard_export(self, export: ExportedFile) -> None:
         """Stop remembering an exported file."""
-        if not self.config.read_only:
-            self._change(lambda connection: connection.execute("DELETE FROM exports WHERE path = ?", (export.path,)))
+        self._change_if_writable(lambda connection: connection.execute("DELETE FROM exports WHERE path = ?", (export.path,)))
 
     def _counts(self) -> tuple[int, int]:
         with self._reading_connection() as connection:
@@ -339,6 +332,10 @@ class SqliteStore(PartitionedStore):
                 return change(connection)
 
         return self._writer.run(run)
+
+    def _change_if_writable(self, change: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Make a change as :meth:`_change` does; a log that is only read stays as it is."""
+        return None if self.config.read_only else self._change(change)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
