@@ -26,7 +26,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -199,7 +199,7 @@ def bare_postgres(url: str, measured: Measured, how: str, server_cpu: Callable[[
     insert = tables.query("INSERT INTO {entries} (" + names + ") VALUES (" + ", ".join(["%s"] * len(_KEPT)) + ")")
     copy_in = tables.query("COPY {entries} (" + names + ") FROM STDIN")
     with psycopg.connect(url, autocommit=True) as connection:
-        tables.make(connection)
+        tables.prepare(lambda _: nullcontext(connection), "bare")
         tables.make_child(connection, 0)
         watch, start = Watch(server_cpu), 0
         for size in measured.groups:
