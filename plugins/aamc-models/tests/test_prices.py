@@ -187,6 +187,8 @@ def test_out_leaves_the_pool_as_it_is_and_json_lists_each_candidate(aamc: Aamc) 
         "candidates: [{name: gpt-x, endpoint: 'https://api.openai.com/v1'}]\n",
         "{candidates: [{endpoint: {provider: openai}, name: gpt-x}]}\n",
         "candidates:\n- name: gpt-x\n  endpoint:\n    provider: openai\n    deployments:\n    - {base_url: 'https://api.openai.com/v1'}\n",
+        "candidates:\n- name: gpt-x\n  endpoint: {provider: openai, base_url: 'https://api.mistral.ai/v1', model: old-x, deployments: "
+        "[{base_url: 'https://api.openai.com/v1', model: gpt-x}]}\n",
         "candidates:\n  - endpoint: {provider: litellm}\n    name: gpt-x   # last\n  # end\n",
         "candidates:\n  - {name: gpt-x, endpoint: {provider: litellm, model: openai/gpt-x}}\n",
     ],

@@ -76,7 +76,9 @@ def test_the_version_in_the_name_decides(name: str, rules: str) -> None:
     ("endpoint", "model"),
     [
         ({"claude_model": "claude-opus-4-5", "model": "writer", "deployments": [{"model": NEWEST}]}, "claude-opus-4-5"),
-        ({"model": "claude-opus-4-5", "deployments": [{"model": NEWEST}]}, "claude-opus-4-5"),
+        ({"model": "claude-opus-4-5", "deployments": [{"model": NEWEST}]}, NEWEST),
+        ({"model": "claude-opus-4-5", "deployments": [{"weight": 2.0}, {"model": NEWEST}]}, "claude-opus-4-5"),
+        ({"model": "claude-opus-4-5"}, "claude-opus-4-5"),
         ({"deployments": [{"weight": 2.0}, {"model": NEWEST}]}, NEWEST),
         ({"deployments": [{"weight": 2.0}]}, "claude"),
         ({}, "claude"),

@@ -125,10 +125,10 @@ def _installed() -> tuple[Path, str]:
 
 
 def _first(endpoint: Endpoint, name: str) -> Any:
-    """Return an option of an endpoint, else that of its first deployment; None without."""
+    """Return an option of an endpoint's first deployment, else the endpoint's own, as calls do; None without."""
     deployments = endpoint.options.get("deployments")
     first = deployments[0] if isinstance(deployments, list) and deployments and isinstance(deployments[0], Mapping) else {}
-    return endpoint.options.get(name) or first.get(name)
+    return first.get(name) or endpoint.options.get(name)
 
 
 def _model(endpoint: Endpoint, name: str) -> str:

@@ -54,5 +54,5 @@ def claude_model(candidate: Candidate) -> str:
     """Return the name of the Claude model whose rules the requests to a candidate follow."""
     endpoint = candidate.endpoint if isinstance(candidate, ModelSpec) else None
     options = {} if endpoint is None else endpoint.options
-    deployed = next((each["model"] for each in options.get("deployments") or () if each.get("model")), "")
-    return str(options.get("claude_model") or options.get("model") or deployed or candidate.name)
+    deployed = (each.get("model") or options.get("model") for each in options.get("deployments") or [{}])
+    return str(options.get("claude_model") or next(filter(None, deployed), candidate.name))
