@@ -23,7 +23,7 @@ OutcomeFields = Sequence[Any]
 embedding, and an attempt's status, cost, latency and output tokens. Fields that are not needed may be None. If an attempt's status is None, its four
 fields are read from the content."""
 _NO_ATTEMPT = (None,) * 4
-Unpack = Callable[[Sequence[Any]], Sequence[str | bytes]]
+UnpackContents = Callable[[Sequence[Any]], Sequence[str | bytes]]
 """Returns contents as JSON, from the form in which the store keeps them."""
 FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 """The figures of an attempt that outcomes have."""
@@ -216,7 +216,7 @@ class OutcomeJoin:
         self._latest: dict[str, int] = {}  # the place of the latest revision of feedback, by id
         self._judged = 0
 
-    def add_entries(self, entries: Iterable[OutcomeFields], unpack: Unpack = list) -> None:
+    def add_entries(self, entries: Iterable[OutcomeFields], unpack: UnpackContents = list) -> None:
         """Add entries in log order; ``unpack`` returns their contents as JSON.
 
         Raises:
@@ -241,7 +241,7 @@ class OutcomeJoin:
                             add(_Columns(*zip(entry, strict=True)), unpack)
                     raise
 
-    def _add_decisions(self, entries: _Columns, unpack: Unpack) -> None:
+    def _add_decisions(self, entries: _Columns, unpack: UnpackContents) -> None:
         since, until = self.since, self.until
         if (since is not None and min(entries.time) < since) or (until is not None and max(entries.time) >= until):
             entries = entries.where([is_within(time, since, until) for time in entries.time])
@@ -251,7 +251,7 @@ class OutcomeJoin:
         if self._reader is not None:
             self._reader.add(entries.id, entries.time, unpack(entries.content), entries.embedding)
 
-    def _add_attempts(self, entries: _Columns, unpack: Unpack) -> None:
+    def _add_attempts(self, entries: _Columns, unpack: UnpackContents) -> None:
         """Add attempts; a later known figure of the chosen candidate replaces an earlier one."""
         rows, entries = self._known(entries)
         status: Sequence[str | None] = entries.status
@@ -263,7 +263,7 @@ class OutcomeJoin:
         ends = np.fromiter((_STATUS.get(each or "", 0) for each in status), np.int8, len(rows))
         self._attempts.append(_Attempts(*self._about(rows, entries.candidate), ends, *(np.array(each, dtype=np.float64) for each in figures)))
 
-    def _add_feedback(self, entries: _Columns, unpack: Unpack) -> None:
+    def _add_feedback(self, entries: _Columns, unpack: UnpackContents) -> None:
         """Add feedback; a later revision replaces an earlier one."""
         rows, entries = self._known(entries)
         feedback = [decode_entry(content, _FEEDBACK, name) for content, name in zip(unpack(entries.content), entries.id, strict=True)]

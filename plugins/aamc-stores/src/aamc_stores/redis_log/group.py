@@ -14,7 +14,7 @@ from aamc_stores.redis_log.keys import (
     OLD_POSITION,
     WHOLE,
     StoredEntry,
-    Unpack,
+    UnpackContent,
     entry_from,
     field_of,
     is_default,
@@ -61,7 +61,7 @@ class DecisionHash:
         """Whether version 2 wrote the decision, and did not keep its latest position."""
         return OLD_POSITION in self.fields
 
-    def entries(self, unpack: Unpack, feedback: Collection[str] | None = None) -> Iterator[StoredEntry]:
+    def entries(self, unpack: UnpackContent, feedback: Collection[str] | None = None) -> Iterator[StoredEntry]:
         """Yield the entries; of placed feedback only that of some ids, all by default."""
         for field, value in self.fields.items():
             if is_entry(field):
@@ -80,7 +80,7 @@ class LoadedExcerpt:
         waited: The ids of decisions that have pending entries.
     """
 
-    def __init__(self, server: RedisServer, found: Sequence[Any], unpack: Unpack, feedback: Collection[str] | None = None) -> None:
+    def __init__(self, server: RedisServer, found: Sequence[Any], unpack: UnpackContent, feedback: Collection[str] | None = None) -> None:
         _, decisions, kept = found
         self._server = server
         self.hashes = {each.id: each for each in (DecisionHash(server, values) for values in decisions)}

@@ -44,7 +44,7 @@ def _plain_text(value: object) -> str:
 
 to_msgpack, from_msgpack = msgspec.msgpack.Encoder(enc_hook=_plain_text).encode, msgspec.msgpack.Decoder().decode
 """To and from MessagePack: lists, texts, numbers and, in arguments of scripts, results of :func:`aamc_stores.redis_log.server.binary`."""
-Unpack = Callable[[bytes], str]
+UnpackContent = Callable[[bytes], str]
 """Returns a content from its compressed form."""
 
 
@@ -148,7 +148,7 @@ def number_of(value: bytes) -> int:
     return int.from_bytes(value[:_NUMBER_BYTES], "big")
 
 
-def entry_from(decision_id: str, field: str, value: bytes, unpack: Unpack, embedding: bytes | None = None) -> StoredEntry:
+def entry_from(decision_id: str, field: str, value: bytes, unpack: UnpackContent, embedding: bytes | None = None) -> StoredEntry:
     """Return the entry that a field of a decision's hash holds."""
     kind, name, revision = key_of(decision_id, field)
     if value[:1] == b"[":
