@@ -86,6 +86,11 @@ def test_a_verifier_that_there_is_not_is_told_with_all_that_there_are() -> None:
         named("exat")
 
 
+def test_the_judge_cannot_be_made_by_its_name_alone() -> None:
+    with pytest.raises(ConfigError, match="'judge' needs a model"):
+        named("judge")
+
+
 @pytest.mark.parametrize("verifier", [Exact(), Numeric()])
 def test_a_task_without_a_reference_cannot_be_compared(verifier: Verifier) -> None:
     with pytest.raises(DataError, match="task 't' has no reference"):

@@ -193,7 +193,9 @@ JUDGE = "judge"
 
 
 def named(name: str) -> Verifier:
-    """Return a verifier by its name; raise ConfigError if that is unknown."""
+    """Return a verifier by its name; raise ConfigError if that is unknown, or is that of the judge, which needs a model."""
+    if name == JUDGE:
+        raise ConfigError(f"the verifier {JUDGE!r} needs a model; make a ModelVerifier")
     if name not in NAMED:
         known = (*NAMED, JUDGE)
         raise ConfigError(unknown_name("there is no verifier", name, known, "there are"))
