@@ -50,7 +50,7 @@ def check_attainable(resources: Sequence[LimitedResource], request: RoutingReque
             logger.warning("%s leaves out candidates without a price: %s; give their prices in the pool", resource.name, one_of(unpriced))
         minimum = float(_minimum(use, request).mean())
         account = resource.account(config)
-        if minimum <= (account.limit if isinstance(account, MeanAccount) else resource.limit):
+        if minimum <= account.limit:
             if isinstance(account, WindowAccount) and (minimum_use := minimum * (account.expected or 0)) > account.limit:
                 below = f"{resource.name} {resource.limit:g} is below what the cheapest candidates take for requests_per_day"
                 then = "later requests will be refused" if config.over_budget == REFUSE else "it will be exceeded"
