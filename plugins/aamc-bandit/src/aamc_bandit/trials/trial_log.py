@@ -23,10 +23,8 @@ from aamc_sdk.log import ATTEMPT, DECISION, Batch, Row, decode_entry, is_within,
 from aamc_sdk.types import Snapshot, is_implicit, tenant_user
 
 logger = logging.getLogger(__name__)
-STATE_SCHEMA = 1
-"""The version of the saved statistics."""
-SNAPSHOT = f"canary report {STATE_SCHEMA}, without hints and single candidates"
-"""The name of the snapshot that keeps the statistics. It names what they count, so that statistics by another rule are not continued."""
+SNAPSHOT = "canary report 1, without hints and single candidates"
+"""The name of the snapshot that keeps the statistics. It has their version and what they count, so that others are not continued."""
 _FAILED, _ANSWERED, _JUDGED = 1, 2, 4  # bits: a call of the decision's candidate failed, one was answered, the decision was judged
 _ENDS = {"error": _FAILED, "ok": _ANSWERED}
 _DIGEST = 16
@@ -49,7 +47,6 @@ class _SavedTrial(msgspec.Struct):
 
 
 class _Saved(msgspec.Struct):
-    schema: int
     start: int
     trials: list[_SavedTrial]
     judged: bytes
@@ -168,7 +165,7 @@ class TrialLog:
         ]
         judged = b"".join(sorted(key for key, ends in self._seen.items() if ends & _JUDGED))
         calls = {key: ends for key, ends in self._seen.items() if not ends & _JUDGED}
-        content = msgspec.msgpack.encode(_Saved(STATE_SCHEMA, self.start, trials, judged, calls))
+        content = msgspec.msgpack.encode(_Saved(self.start, trials, judged, calls))
         return Snapshot(self.position, zlib.compress(content, 1), self.epoch, self.last or "")
 
     def restore(self, snapshot: Snapshot) -> None:
