@@ -9,6 +9,7 @@ import pytest
 from aamc_environments.queue import standalone
 from aamc_environments.sb3 import StreamsVecEnv
 from stable_baselines3 import PPO
+from stable_baselines3.common.monitor import Monitor
 
 
 @pytest.mark.parametrize("library", [gymnasium, mo_gymnasium])
@@ -46,3 +47,9 @@ def test_truncated_streams_tell_stable_baselines_what_they_saw_last():
     assert infos[1]["TimeLimit.truncated"]
     assert infos[1]["terminal_observation"].shape == observations[1].shape
     assert infos[1]["vector_reward"].shape == (3,)
+
+
+def test_no_stream_is_in_a_wrapper_of_stable_baselines():
+    environment = StreamsVecEnv(standalone(queries=50, horizon=2).vector(3, "train"))
+    assert environment.env_is_wrapped(Monitor) == [False] * 3
+    assert environment.env_is_wrapped(Monitor, indices=[0, 2]) == [False] * 2
