@@ -21,10 +21,9 @@ from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names, t
 from aamc_sdk.cli.output import console, write_json_line
 from aamc_sdk.cli.printable_text import printable
 from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError, quantity, read_errors
-from aamc_sdk.interfaces import public_url
+from aamc_sdk.interfaces import EventLoopThread, Orchestrator, Store, public_url
 
 if TYPE_CHECKING:
-    from aamc_sdk.interfaces import Orchestrator, Store
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import Orchestration, TaskQuery, TeamOptions
 
@@ -191,7 +190,6 @@ def _run(ctx: click.Context, orchestration: Orchestration, show: Callable[[Any],
 
     A step that goes on beyond the time limit, or beyond Ctrl-C, is left behind with its threads.
     """
-    from aamc_sdk.interfaces import EventLoopThread
     from aamc_sdk.serving import LoggedOrchestrator
 
     ended = threading.Event()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from aamc_sdk.cli import JSON
+from aamc_sdk.cli import JSON, write_json_line
 
 
 @click.command()
@@ -28,7 +28,6 @@ def report(runs: tuple[Path, ...], out: Path | None, no_texts: bool, as_json: bo
     from aamc_report.page import render_page
     from aamc_report.report import write_report
     from aamc_report.runs import comparison_page, document, pairs, read_runs
-    from aamc_sdk.cli import write_json_line
     from aamc_sdk.storage import write_text
 
     compared = read_runs(runs or (Path("runs/latest"),))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aamc_sdk.cli import Folder, InputFile, console, listening_socket, plugins_of, printable
-from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.errors import ConfigError, DataError, UnknownDecisionError
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store
@@ -97,7 +97,6 @@ def _of_file(file: Path, episode: str | None) -> list[Mapping[str, Any]]:
 def _of_log(ctx: click.Context, url: str, episode: str) -> Mapping[str, Any]:
     """Return an episode from a log."""
     from aamc_router_r1.trace import document_of
-    from aamc_sdk.errors import UnknownDecisionError
     from aamc_sdk.interfaces import public_url
     from aamc_sdk.log import open_store
 

@@ -15,7 +15,7 @@ import attrs
 import click
 
 from aamc_sdk.cli import JSON, Duration, InputFile, Number, add_options, new_table, plugins_of, print_table, split_names, write_json_line
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import DataError, StoreError
 
 if TYPE_CHECKING:
     from aamc_gateway.access.keys import Key
@@ -259,7 +259,6 @@ def import_(log: _KeyLog, /, file: Path) -> None:
 def _check_name(name: str, what: str) -> None:
     """Check that a name can be shown in a line of a table or a log, and that a request could have it."""
     from aamc_gateway.requests.routing_arguments import length_error
-    from aamc_sdk.errors import DataError
     from aamc_sdk.types import check_name
 
     check_name(name, what)

@@ -22,6 +22,7 @@ import torch
 from accelerate import PartialState  # type: ignore[import-untyped]  # it has no types
 from accelerate.utils import broadcast_object_list, gather_object  # type: ignore[import-untyped]  # it has no types
 from datasets import Dataset  # type: ignore[import-untyped]  # likewise
+from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     DataCollatorForSeq2Seq,
     PreTrainedModel,
@@ -52,24 +53,18 @@ def adapted(model: PreTrainedModel, rank: int) -> Any:
     """Return the model with LoRA adapters of a rank on all its linear layers; itself for rank 0."""
     if not rank:
         return model
-    from peft import get_peft_model
-
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*gradient_checkpointing", FutureWarning)  # peft uses a name that transformers will drop
         return get_peft_model(model, lora_config(rank))
 
 
-def lora_config(rank: int) -> Any:
+def lora_config(rank: int) -> LoraConfig:
     """Return the configuration of LoRA adapters (Hu et al., arXiv 2106.09685)."""
-    from peft import LoraConfig
-
     return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
 
 
 def merged(trainer: Any) -> PreTrainedModel:
     """Return the trained model, its adapters merged into a copy of the weights."""
-    from peft import PeftModel
-
     model = trainer.accelerator.unwrap_model(trainer.model)
     whole: PreTrainedModel = deepcopy(model).merge_and_unload() if isinstance(model, PeftModel) else model
     return whole
