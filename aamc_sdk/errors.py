@@ -204,6 +204,16 @@ def read_errors(path: object, advice: str, *also: type[Exception], raises: type[
 
 
 @contextmanager
+def checkpoint_errors(what: object, advice: str, *also: type[Exception]) -> Iterator[None]:
+    """Turn errors of decoding what a checkpoint holds, and those of the types ``also``, into a CheckpointError with the cause and the advice."""
+    types: tuple[type[Exception], ...] = (AttributeError, KeyError, RecursionError, TypeError, ValueError, *also)
+    try:
+        yield
+    except types as error:
+        raise CheckpointError(f"{what} is damaged ({error!r}); {advice}") from error
+
+
+@contextmanager
 def file_errors(path: object, given: Iterable[object] = ()) -> Iterator[None]:
     """Prefix the messages of errors in a configuration file with its path; without a file it is None.
 

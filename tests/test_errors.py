@@ -5,8 +5,10 @@ import math
 import pytest
 
 from aamc_sdk.errors import (
+    CheckpointError,
     ConfigError,
     PluginError,
+    checkpoint_errors,
     component_errors,
     error_text,
     file_errors,
@@ -109,3 +111,17 @@ def test_an_error_in_a_file_names_it_unless_it_names_a_value_that_another_place_
     with pytest.raises(ConfigError) as found, file_errors(path, ["t", ""]):
         raise ConfigError(message)
     assert str(found.value) == expected
+
+
+@pytest.mark.parametrize("error", [KeyError("scale"), ValueError("not a number"), IndexError("short")])
+def test_an_error_of_decoding_says_what_is_damaged_and_what_to_do(error: Exception) -> None:
+    with pytest.raises(CheckpointError) as found, checkpoint_errors("best.npz", "train again", IndexError):
+        raise error
+    assert str(found.value) == f"best.npz is damaged ({error!r}); train again"
+
+
+def test_errors_that_tell_of_no_damage_pass() -> None:
+    with pytest.raises(CheckpointError, match=r"^made for another pool$"), checkpoint_errors("best.npz", "train again"):
+        raise CheckpointError("made for another pool")
+    with pytest.raises(IndexError), checkpoint_errors("best.npz", "train again"):
+        raise IndexError

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, checkpoint_errors
 from aamc_sdk.storage.files import array_hash, json_hash, read_arrays, to_json, write_arrays
 
 CHECKPOINT = "checkpoint.npz"
@@ -59,13 +59,11 @@ def load_training_checkpoint(folder: Path | None, made_for: Mapping[str, Any]) -
         return None
     advice = f"delete {path.parent}, and resume: that training begins anew"
     arrays = read_arrays(path, advice)
-    try:
+    with checkpoint_errors(path, advice):
         about = json.loads(str(arrays.pop(_ABOUT)))
         done, made, curve = int(about["done"]), dict(about["made_for"]), list(about["curve"])
         saved = about.pop("sha256", None)  # version 0.1 wrote none
         intact = saved is None or saved == _hash(about, arrays)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged ({error!r}); {advice}") from error
     if not intact:
         raise CheckpointError(f"{path} was changed after it was written; {advice}")
     for key, value in made_for.items():

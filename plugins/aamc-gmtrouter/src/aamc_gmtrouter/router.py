@@ -37,7 +37,7 @@ from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.saved_state import packed, read_model, unpacked, write_model
 from aamc_gmtrouter.taste import FIT_ROWS, FIT_USERS, SLOPE, ModelFeatures, PreferenceModel, UserVector
 from aamc_sdk import Dataset, Experience, OnlineRouter, Query, Requirements, RoutingRequest, Scores, Services, Store, Training
-from aamc_sdk.errors import CheckpointError, DataError, PluginError, one_of
+from aamc_sdk.errors import CheckpointError, DataError, PluginError, checkpoint_errors, one_of
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import check_parameters, read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Floats
@@ -365,10 +365,8 @@ class GMTRouter(OnlineRouter):
         Raises:
             CheckpointError: It is damaged.
         """
-        try:
+        with checkpoint_errors("the delta of gmtrouter", "load its whole state"):
             found = {str(key): unpacked(document) for key, document in json.loads(delta).items()}
-        except (AttributeError, ValueError) as error:
-            raise CheckpointError(f"the delta of gmtrouter is damaged ({error!r}); load its whole state") from error
         with self._lock:
             for key, history in found.items():
                 self._keep(key, history)

@@ -17,7 +17,7 @@ from aamc_gmtrouter.embedding import Reduction
 from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.taste import SLOPE, PreferenceModel
 from aamc_gmtrouter.taste.population import Population
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, checkpoint_errors
 from aamc_sdk.storage import read_arrays, read_json, under, write_arrays, write_json
 from aamc_sdk.types import Floats
 
@@ -71,12 +71,10 @@ def unpacked(document: Mapping[str, Any]) -> UserHistory:
     Raises:
         CheckpointError: The document is damaged.
     """
-    try:
+    with checkpoint_errors("a user's history", "train again, or learn the log again", IndexError):
         rows = [[*item[:6], _unpacked_query(item[6])] for item in document["judgements"]]
         items = tuple(UserJudgement(*row) for row in rows)
         return UserHistory(items, str(document["context"]), tuple(map(str, document["preferred"])))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise CheckpointError(f"a user's history is damaged ({error!r}); train again, or learn the log again") from error
 
 
 def _packed_query(query: Floats | None) -> str | None:

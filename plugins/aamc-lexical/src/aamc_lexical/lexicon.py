@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from aamc_lexical.config import LexicalConfig
 from aamc_lexical.trained_estimator import MIN_DEVIATION
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import checkpoint_errors
 from aamc_sdk.routing import hash_terms
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Floats
@@ -187,14 +187,12 @@ class Lexicon:
             CheckpointError: A file is missing or damaged.
         """
         settings, arrays = read_json(folder / "lexicon.json"), read_arrays(folder / "lexicon.npz")
-        try:
+        with checkpoint_errors(f"the lexicon in {folder}", "train again"):
             views: list[TermExtractor] = []
             for cut, view in zip((word_terms, character_terms), settings["views"], strict=True):
                 first = sum(len(before.places) for before in views)
                 views.append(TermExtractor(cut, view["size"], {term: first + place for place, term in enumerate(view["terms"])}))
             return cls(tuple(views), arrays["rarity"], arrays["components"], arrays["centre"], settings["max_characters"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the lexicon in {folder} is damaged ({error!r}); train again") from error
 
 
 def _unit(weights: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ from aamc_bandit.linear.similarity_prior import prior_means, similarity
 from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, linear_utility
 from aamc_bandit.recent_entries import ALL, ALTERED, RecentEntries
 from aamc_sdk.config import option
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, checkpoint_errors
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
 from aamc_sdk.serving import restore, state_of
 from aamc_sdk.storage import read_arrays, write_arrays
@@ -183,7 +183,7 @@ class LinearThompson(OnlineRouter):
         if delta.startswith(_WHOLE):
             restore(self, delta)
             return
-        try:
+        with checkpoint_errors("the delta of a linear bandit", "load its whole state", msgspec.MsgspecError):
             decoded = msgspec.json.decode(delta, type=LinearDelta)
             learned = {name: _unpacked(own, self._context.width) for name, own in decoded.statistics.items()}
             with self._lock:
@@ -191,8 +191,6 @@ class LinearThompson(OnlineRouter):
                 self._statistics.update(learned)
                 self._statistics.mark_unchanged()
                 self._latest = None
-        except (msgspec.MsgspecError, KeyError, RecursionError, ValueError) as error:
-            raise CheckpointError(f"the delta of a linear bandit is damaged ({error!r}); load its whole state") from error
 
     def prepare_replay(self, log: Store) -> None:
         """Drop the users that the log has forgotten."""

@@ -37,7 +37,7 @@ from aamc_bandit.pacing.multipliers import WrappedChoices, mixed_choices
 from aamc_bandit.pacing.options import CHEAPEST, LIMITS, PACED, PACED_TWICE, PacedOptions
 from aamc_bandit.pacing.recent_requests import decision_notes, without_unknown
 from aamc_bandit.pacing.resources import DAY_S, MINUTE_S, LimitedResource, learn_table
-from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError, one_of
+from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError, checkpoint_errors, one_of
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.routing import choice_probabilities, typical_request
 from aamc_sdk.storage import read_json, to_json, write_json
@@ -228,14 +228,12 @@ class Paced(WrappingRouter):
 
     def apply_delta(self, delta: bytes) -> None:
         """Apply the delta of another router in the same state."""
-        try:
+        with checkpoint_errors("the delta of a paced router", "load its whole state"):
             decoded = json.loads(delta)
             if isinstance(self.wrapped, OnlineRouter):
                 self.wrapped.apply_delta(base64.b64decode(decoded["router"], validate=True))
             with self._lock:
                 self.ledger.apply_delta(decoded["ledger"])
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the delta of a paced router is damaged ({error!r}); load its whole state") from error
 
     def _affordable(
         self, request: RoutingRequest, resources: Sequence[LimitedResource], uses: Sequence[Floats], allowed: Floats

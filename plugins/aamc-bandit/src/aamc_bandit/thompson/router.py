@@ -42,7 +42,7 @@ from aamc_bandit.thompson.hierarchy import (
 )
 from aamc_bandit.thompson.options import MIN_PRIOR, PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, ThompsonOptions
 from aamc_bandit.thompson.state_file import StateFile
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import CheckpointError, checkpoint_errors
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
 from aamc_sdk.storage import read_bytes, write_bytes
 from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, RoutingRequest, Scores, read_only
@@ -259,13 +259,11 @@ class Thompson(OnlineRouter):
 
     def apply_delta(self, delta: bytes) -> None:
         """Apply the delta of another router in the same state."""
-        try:
+        with checkpoint_errors("the delta of a bandit", "load its whole state", msgspec.MsgspecError):
             decoded = msgspec.json.decode(delta, type=BanditDelta)
             self._ledger.apply_delta(decoded.counted)
             self.evidence.apply_delta(decoded.evidence)
             self.drifting = self._drifts(decoded.drifting)
-        except (msgspec.MsgspecError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the delta of a bandit is damaged ({error!r}); load its whole state") from error
 
     @property
     def _evidence_version(self) -> int | tuple[int, int]:

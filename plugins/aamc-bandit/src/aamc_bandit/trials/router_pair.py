@@ -24,7 +24,7 @@ import attrs
 
 from aamc_bandit.inner_router import InnerAttribute, InnerRouter, check_router_option, gives_snapshots, router_label
 from aamc_sdk.config import option
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, is_ctrl_c
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, checkpoint_errors, is_ctrl_c
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training, run_on_own_thread
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.serving import state_name, state_of
@@ -185,13 +185,11 @@ class RouterPair(OnlineRouter):
 
     def apply_delta(self, delta: bytes) -> None:
         """Apply the delta of another pair in the same state."""
-        try:
+        with checkpoint_errors("the delta of a pair of routers", "load its whole state"):
             decoded = json.loads(delta)
             deltas = {role: base64.b64decode(decoded["routers"][role], validate=True) for role in self._online()}
             self._each(lambda role, router: router.apply_delta(deltas[role]), "failed to apply a delta", unusable=True, raises=CheckpointError)
             self.set_trial_state(decoded["trial"])
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the delta of a pair of routers is damaged ({error!r}); load its whole state") from error
 
     def trial_state(self) -> dict[str, Any]:
         """Return the state of the trial without its routers', in JSON's types."""

@@ -30,7 +30,7 @@ from aamc_gmtrouter.history import UserHistory, UserJudgement, last_turns
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.taste.model import PreferenceModel
 from aamc_sdk import Services, Training
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import checkpoint_errors
 from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint, under
 from aamc_sdk.types import Floats
 
@@ -248,7 +248,7 @@ class GraphTraining:
 
     def _restore(self, arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
         """Restore the result of :meth:`_state`."""
-        try:
+        with checkpoint_errors(path, "delete it and train again", RuntimeError):
             self._network.load_state_dict({name: torch.from_numpy(values) for name, values in under("network/", arrays).items()})
             moments: dict[int, dict[str, torch.Tensor]] = {}
             for key, values in under("adam/", arrays).items():
@@ -256,8 +256,6 @@ class GraphTraining:
                 moments.setdefault(int(place), {})[name] = torch.from_numpy(values)
             self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": moments})
             self._best, self._best_losses, self._waited = under("best/", arrays), arrays["best_losses"], int(arrays["waited"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise CheckpointError(f"{path} is damaged ({error!r}); delete it and train again") from error
 
 
 def needed_errors(users: int, validations: int) -> float:

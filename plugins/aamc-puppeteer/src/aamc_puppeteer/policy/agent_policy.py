@@ -14,7 +14,7 @@ from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, 
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
 from aamc_puppeteer.policy.visibility import Visibility
 from aamc_sdk import Candidate, Estimator, Services
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import checkpoint_errors
 from aamc_sdk.routing import Array32
 from aamc_sdk.storage import check_parameters, read_arrays, read_json, write_arrays, write_json
 
@@ -105,15 +105,13 @@ class AgentPolicy:
 
         arrays, about = read_arrays(folder / "policy.npz"), read_json(folder / "policy.json")
         self._embedding = TextEmbedding.load(folder, self._estimator())
-        try:
+        with checkpoint_errors(folder / "policy.json", "train again"):
             self._trained_names = frozenset(map(str, about["agents"]))
             self.updates = int(about.get("updates", 0))
             self._connect()
             network = self.parts()[0].policy
             check_parameters(arrays, {name: values.numpy() for name, values in network.state_dict().items()}, folder / "policy.npz")
             network.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{folder / 'policy.json'} is damaged ({error!r}); train again") from error
 
     def _initialise(self, texts: Sequence[str]) -> None:
         """Train the estimator on the texts of tasks and agents, and draw the network's weights."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from aamc_puppeteer.policy.encoder import LENGTH
 from aamc_sdk import Dataset, Estimator, Query, Training
-from aamc_sdk.errors import CheckpointError, EstimatesError
+from aamc_sdk.errors import CheckpointError, EstimatesError, checkpoint_errors
 from aamc_sdk.routing import Array32
 from aamc_sdk.storage import read_arrays, write_arrays
 
@@ -56,10 +56,8 @@ class TextEmbedding:
         """Read a saved embedding into an estimator with the same configuration; raise CheckpointError if it is missing or damaged."""
         estimator.load(folder / _FOLDER)
         arrays: Mapping[str, Any] = read_arrays(folder / _FILE)
-        try:
+        with checkpoint_errors(folder / _FILE, "train again"):
             centre, scale = np.asarray(arrays["centre"], np.float32), float(arrays["scale"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{folder / _FILE} is damaged ({error!r}); train again") from error
         if not (np.isfinite(centre).all() and np.isfinite(scale)):
             raise CheckpointError(f"{folder / _FILE} is damaged: it has values that are not finite; train again")
         return cls(estimator, centre, scale)

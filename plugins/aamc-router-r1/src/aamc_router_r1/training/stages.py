@@ -21,7 +21,7 @@ from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.replies import Replies
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
-from aamc_sdk.errors import CheckpointError, ConfigError
+from aamc_sdk.errors import ConfigError, checkpoint_errors
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import RESTORE, read_json_object, to_json, write_json
 from aamc_sdk.types import Prices
@@ -182,13 +182,11 @@ class Job:
     def restore(self, checkpoint: Path) -> None:
         """Restore that part of the state from a checkpoint."""
         state = read_json_object(checkpoint / STATE)
-        try:
+        with checkpoint_errors(checkpoint / STATE, RESTORE):
             self.normalizer = CostNormalizer.from_state(state["normalizer"])
             self.spent_usd = max(self.spent_usd, float(state["spent_usd"]))
             self.curve, self.stages = list(state["curve"]), dict(state["stages"])
             self.best = -math.inf if state["best"] is None else float(state["best"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{checkpoint / STATE} is damaged ({error!r}); {RESTORE}") from error
 
     def questions(self, steps: int) -> list[tuple[int, float]]:
         """Return the task and the weight of the cost of each question of the training, in order: passes over both, each in a new order."""
