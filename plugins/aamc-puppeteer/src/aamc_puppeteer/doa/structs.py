@@ -7,15 +7,13 @@ afterwards and write the result into its last reward.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aamc_agents.tasks import Verdict
+from torch import Tensor
 
 from aamc_puppeteer.episodes.rewards import EpisodeReward
 from aamc_puppeteer.episodes.trajectory import Stop
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from aamc_agents.state import Activation, TaskState, answer
@@ -19,6 +19,7 @@ from aamc_puppeteer.episodes.spans import episode_span
 from aamc_puppeteer.episodes.trajectory import STOP, Stop, Trajectory, append_trajectories, check_trajectories, to_document
 from aamc_puppeteer.serving.decision_log import logged
 from aamc_puppeteer.serving.parallel_paths import fork
+from aamc_puppeteer.serving.team import Team
 from aamc_puppeteer.tasks.sources import as_task
 from aamc_puppeteer.training.training_record import FIGURE_MODULES
 from aamc_sdk import Decision, Preference, Query
@@ -26,9 +27,6 @@ from aamc_sdk.interfaces import Budget, Step
 from aamc_sdk.routing import uniform
 from aamc_sdk.serving import Orchestration
 from aamc_sdk.types import Attempt, Record, new_ids
-
-if TYPE_CHECKING:
-    from aamc_puppeteer.serving.team import Team
 
 Activate = Callable[[Sequence[tuple[str, TaskState]], float], Awaitable[list[Activation]]]
 """Runs turns, each an agent's name and its state, within a number of seconds."""

@@ -12,22 +12,19 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Sequence
-from typing import TYPE_CHECKING
 
 import attrs
 import numpy as np
 from aamc_agents.state import TaskState, answer
 from aamc_agents.tasks import Task
 
+from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.player import Running, begin
 from aamc_puppeteer.episodes.trajectory import Stop
+from aamc_puppeteer.serving.team import Team
 from aamc_sdk.errors import ConfigError, nearest, one_of
 from aamc_sdk.interfaces import Budget, Step
 from aamc_sdk.types import normalized_answer
-
-if TYPE_CHECKING:
-    from aamc_puppeteer.config import PuppeteerConfig
-    from aamc_puppeteer.serving.team import Team
 
 
 async def fork(puppeteer: Team, task: Task, budget: Budget, paths: list[Running]) -> AsyncIterator[Step]:

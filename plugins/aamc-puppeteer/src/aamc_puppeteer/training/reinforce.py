@@ -21,12 +21,13 @@ is bootstrapped (Pardo et al. 2018, arXiv:1712.00378).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.player import ActionBatch
 from aamc_puppeteer.policy.encoder import StateFeatures
 from aamc_puppeteer.policy.network import Policy, entropy
@@ -34,9 +35,6 @@ from aamc_puppeteer.policy.visibility import Visibility
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.routing import Array32
 from aamc_sdk.types import Floats
-
-if TYPE_CHECKING:
-    from aamc_puppeteer.config import PuppeteerConfig
 
 _DECAY = 0.95
 """Decay of the running mean square of returns."""
