@@ -7,11 +7,12 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import psycopg
 from psycopg.sql import Literal
+from typing_extensions import LiteralString
 
 from aamc_sdk.log import (
     COLUMNS,
@@ -36,9 +37,6 @@ from aamc_sdk.log import (
 )
 from aamc_sdk.types import Partition
 from aamc_stores.postgres_log.tables import Tables, array
-
-if TYPE_CHECKING:
-    from typing_extensions import LiteralString
 
 _PENDING = -1
 """Stands for the partition of an entry that has none."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import psycopg
+from typing_extensions import LiteralString
 
 from aamc_sdk.log import (
     DECISION,
@@ -28,9 +29,6 @@ from aamc_sdk.log import (
 from aamc_sdk.types import Aggregate, Partition
 from aamc_stores.postgres_log.states import States
 from aamc_stores.postgres_log.tables import Tables
-
-if TYPE_CHECKING:
-    from typing_extensions import LiteralString
 
 _READ_AT_ONCE = 5000
 _NOW: LiteralString = "SELECT extract(epoch FROM now())::float8"

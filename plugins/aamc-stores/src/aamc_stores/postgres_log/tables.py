@@ -9,16 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from psycopg.sql import SQL, Composable, Identifier, Literal
+from typing_extensions import LiteralString
 
 from aamc_sdk.errors import StoreError
 from aamc_sdk.log import COLUMNS, Row, columns_of
-
-if TYPE_CHECKING:
-    from typing_extensions import LiteralString
 
 logger = logging.getLogger(__name__)
 VERSION = 4
