@@ -13,6 +13,7 @@ import click
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.cli import PREFERENCE, InputFile, add_options, plugins_of, split_names
 from aamc_sdk.errors import CheckpointError, ConfigError, Interrupted, PluginError, format_errors
+from aamc_sdk.plugins import Plugins
 
 if TYPE_CHECKING:
     from aamc_experiments.run_folder import Goal
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from aamc_experiments.training import Experiment
     from aamc_experiments.training.orchestrator_training import OrchestratorTraining
     from aamc_sdk.interfaces import Progress
-    from aamc_sdk.plugins import Plugins
 
 
 CONFIG = click.option(
