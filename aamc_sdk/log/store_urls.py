@@ -14,12 +14,11 @@ import attrs
 
 from aamc_sdk.config import configure, parse_yaml
 from aamc_sdk.errors import ConfigError, StoreError, component_errors, unknown_name
-from aamc_sdk.interfaces import public_url
+from aamc_sdk.interfaces import Store, public_url
 from aamc_sdk.log.row_store import RowStore
 from aamc_sdk.log.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
-    from aamc_sdk.interfaces import Store
     from aamc_sdk.plugins import Plugins
 
 

@@ -17,13 +17,12 @@ from aamc_sdk.cli.options import JSON, PREFERENCE, RUN, STORE, USER, USER_KEY_FI
 from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.cli.printable_text import printable
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.interfaces import public_url
+from aamc_sdk.interfaces import Completion, public_url
+from aamc_sdk.types import Attempt
 
 if TYPE_CHECKING:
-    from aamc_sdk.interfaces import Completion
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import ServedComponents
-    from aamc_sdk.types import Attempt
 
 UNTRAINED_ROUTER = "thompson"
 """The router for a pool without a run: it needs no training, and learns from feedback."""

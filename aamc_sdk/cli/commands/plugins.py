@@ -6,7 +6,7 @@ import json
 import sys
 from contextlib import redirect_stdout
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,10 +15,7 @@ from aamc_sdk.cli.options import JSON, Number
 from aamc_sdk.cli.output import console, write_document, write_json_line
 from aamc_sdk.cli.shell_completion import complete_kind, complete_name, complete_target
 from aamc_sdk.errors import UnknownComponentError, check_known, one_of, quantity
-from aamc_sdk.plugins import KINDS
-
-if TYPE_CHECKING:
-    from aamc_sdk.plugins import Plugin, Plugins
+from aamc_sdk.plugins import KINDS, Plugin, Plugins
 
 ALL = click.option("--all", "with_unlisted", is_flag=True, help="Also list components for tests, such as the agents of a testbed.")
 
