@@ -1,8 +1,6 @@
 """Base classes of components."""
 
 import asyncio
-import threading
-from concurrent.futures import CancelledError
 from typing import ClassVar
 
 import numpy as np
@@ -10,7 +8,7 @@ import pytest
 from tiny import TinyRouter
 
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, AsyncRouter, Budget, EventLoopThread, Services, output_limit, without_replaced_limits
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, AsyncRouter, Budget, Services, output_limit, without_replaced_limits
 from aamc_sdk.testing import POOL, make_dataset, make_reward
 from aamc_sdk.types import Scores
 
@@ -53,29 +51,6 @@ def test_an_asynchronous_routers_error_reaches_the_caller(services):
 
     with pytest.raises(ConfigError, match="not now"):
         Failing(None, services).score([1])
-
-
-def test_work_that_is_submitted_while_the_loop_closes_is_cancelled():
-    loop, lock = EventLoopThread(), threading.Lock()
-
-    class ClosesNext:
-        """The loop's lock; once it is free, another thread closes the loop."""
-
-        def __enter__(self):
-            lock.acquire()
-
-        def __exit__(self, *exception):
-            lock.release()
-            loop._lock = lock
-            closing = threading.Thread(target=loop.close)
-            closing.start()
-            closing.join(60)
-
-    loop.run(asyncio.sleep(0))
-    loop._lock = ClosesNext()
-    with pytest.raises(CancelledError):
-        loop.submit(asyncio.sleep(60)).result(60)
-    assert not loop.started
 
 
 def test_a_loop_that_was_never_used_starts_no_thread(services):

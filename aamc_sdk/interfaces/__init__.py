@@ -12,7 +12,6 @@ from typing import Any
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, EvaluatedOrchestrator, Orchestrator, Step
 from aamc_sdk.interfaces.components import BaseComponent, ExportableComponent, NamedComponent, NoOptions, Reward, Services
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
-from aamc_sdk.interfaces.deadline import Deadline
 from aamc_sdk.interfaces.diagnoses import Diagnosis
 from aamc_sdk.interfaces.environments import CounterfactualStreams, DatasetFormat, Environment, RecoveringStreams, RoutingStreams, StatefulStreams
 from aamc_sdk.interfaces.estimators import Estimator
@@ -20,7 +19,6 @@ from aamc_sdk.interfaces.models import ANY_OUTPUT_LIMIT, Chunk, Completion, Mess
 from aamc_sdk.interfaces.providers import EndpointState, Provider, WireProvider, WireReply, WireRequest
 from aamc_sdk.interfaces.routers import AsyncRouter, OnlineRouter, Requirements, Router
 from aamc_sdk.interfaces.store import Store, public_url
-from aamc_sdk.interfaces.threads import EventLoopThread, ForkCheckedLock, run_on_own_thread
 from aamc_sdk.interfaces.training import NoProgress, Progress, Training
 
 INTERFACES: Mapping[str, type[Any]] = {
@@ -50,16 +48,13 @@ __all__ = [
     "ConfigFormat",
     "CounterfactualStreams",
     "DatasetFormat",
-    "Deadline",
     "Diagnosis",
     "EndpointState",
     "Environment",
     "Estimator",
     "EvaluatedOrchestrator",
-    "EventLoopThread",
     "ExportableComponent",
     "ForeignSettings",
-    "ForkCheckedLock",
     "Message",
     "ModelCaller",
     "NamedComponent",
@@ -85,6 +80,5 @@ __all__ = [
     "WireRequest",
     "output_limit",
     "public_url",
-    "run_on_own_thread",
     "without_replaced_limits",
 ]

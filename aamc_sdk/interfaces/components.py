@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import attrs
 
+from aamc_sdk.concurrency import EventLoopThread
 from aamc_sdk.interfaces.models import ModelCaller
-from aamc_sdk.interfaces.threads import EventLoopThread
 from aamc_sdk.types import Floats, Outcomes, Pool
 
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
+from aamc_sdk.concurrency import ForkCheckedLock
 from aamc_sdk.errors import StoreError
-from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.log.delta_chain import deltas_after, extends_chain, replaces_deltas
 from aamc_sdk.log.erasure import Erasure, erased_if_forgotten
 from aamc_sdk.log.experience import Batch, replaced_rows, revised_ids

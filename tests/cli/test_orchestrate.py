@@ -251,7 +251,7 @@ sys.modules["aamc_sdk.cli.main"].main()
 
 SLOW_START = """
 import time
-from aamc_sdk.interfaces import EventLoopThread
+from aamc_sdk.concurrency import EventLoopThread
 
 submit = EventLoopThread.submit
 EventLoopThread.submit = lambda self, work: (submit(self, work), [time.sleep(0.05) for _ in range(1000)])[0]

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from aamc_sdk.concurrency import ForkCheckedLock
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.log.writes.excerpt import Excerpt, Write
 from aamc_sdk.log.writes.rules import warn_of_pending
 

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
+from aamc_sdk.concurrency import ForkCheckedLock
 from aamc_sdk.errors import StoreError
-from aamc_sdk.interfaces import ForkCheckedLock
 
 T = TypeVar("T")
 _THREADS = 32

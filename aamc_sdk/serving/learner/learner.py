@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from aamc_sdk.concurrency import ForkCheckedLock
 from aamc_sdk.errors import AamcError, CheckpointError, PluginError, StoreAwayError, is_ctrl_c
-from aamc_sdk.interfaces import ForkCheckedLock, OnlineRouter, Store
+from aamc_sdk.interfaces import OnlineRouter, Store
 from aamc_sdk.serving.learner.log_consumer import LogConsumer
 from aamc_sdk.serving.learner.snapshots import LogPoint
 from aamc_sdk.types import Feedback, Snapshot

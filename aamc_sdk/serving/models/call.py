@@ -13,9 +13,9 @@ from contextvars import ContextVar
 
 import attrs
 
+from aamc_sdk.concurrency import is_cancelled
 from aamc_sdk.errors import AamcError, ProviderError, error_text
 from aamc_sdk.interfaces import Chunk, Usage
-from aamc_sdk.interfaces.threads import is_cancelled
 from aamc_sdk.types import Attempt, Candidate, ModelSpec, Pool, PoolState, estimated_tokens
 
 _COUNTED: ContextVar[tuple[list[float], ...]] = ContextVar("counted_calls", default=())

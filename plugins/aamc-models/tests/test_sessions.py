@@ -9,7 +9,7 @@ from aamc_models.transport.sessions import proxy_of
 from misbehaving_server import hang, reply, then
 from test_http_provider import CANDIDATE, CHAT
 
-from aamc_sdk.interfaces import EventLoopThread
+from aamc_sdk.concurrency import EventLoopThread
 
 STAYING = then(reply(), hang)
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from aamc_sdk.concurrency import ForkCheckedLock
 from aamc_sdk.errors import DataError, StoreAwayError, StoreError
-from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.log import (
     ATTEMPT,
     DECISION,

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope
 
 from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.server.settings import RequestLimits
-from aamc_sdk.interfaces import Deadline
+from aamc_sdk.concurrency import Deadline
 
 T = TypeVar("T")
 

@@ -13,8 +13,9 @@ import attrs
 
 from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.protocol import clean, truncated
+from aamc_sdk.concurrency import EventLoopThread
 from aamc_sdk.errors import AamcError, public_message
-from aamc_sdk.interfaces import Completion, EventLoopThread, Message, ModelCaller, Usage
+from aamc_sdk.interfaces import Completion, Message, ModelCaller, Usage
 from aamc_sdk.serving import price
 from aamc_sdk.types import Candidate, ModelSpec, estimated_tokens, new_ids
 

@@ -22,7 +22,8 @@ from aamc_router_r1.episode.calls import (
 from aamc_router_r1.episode.dialogue import Dialogue
 from aamc_router_r1.protocol import Codec, ModelNames, SubQuestion, clean
 from aamc_router_r1.reward import normalize_answer
-from aamc_sdk.interfaces import EventLoopThread, ModelCaller
+from aamc_sdk.concurrency import EventLoopThread
+from aamc_sdk.interfaces import ModelCaller
 from aamc_sdk.types import Candidate, new_ids
 
 POLICY_FAILED, TRUNCATED, CANCELLED, FAILED = "policy_failed", "out_of_steps", "cancelled", "failed"

@@ -7,7 +7,7 @@ import time
 
 import psycopg
 
-from aamc_sdk.interfaces import ForkCheckedLock
+from aamc_sdk.concurrency import ForkCheckedLock
 from aamc_stores.postgres_log.connections import BoundedConnection, open_connection
 
 logger = logging.getLogger(__name__)

@@ -20,8 +20,8 @@ import msgspec
 import redis
 from redis.exceptions import NoPermissionError, NoScriptError
 
+from aamc_sdk.concurrency import ForkCheckedLock
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
-from aamc_sdk.interfaces import ForkCheckedLock
 from aamc_sdk.types import Partition
 from aamc_stores.redis_log.keys import from_msgpack, number_of, to_msgpack
 from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, FEEDBACK, MOVE

@@ -16,8 +16,8 @@ from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_gateway.forwarding.calls.upstreams import UpstreamCall
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.requests.request_reader import prompt_count
+from aamc_sdk.concurrency import Deadline
 from aamc_sdk.errors import AamcError, DataError, ProviderError
-from aamc_sdk.interfaces import Deadline
 
 _NULL_USAGE = b',"usage":null'
 _LAST_BYTES_S = 0.2

@@ -28,7 +28,7 @@ from aamc_gateway.server.http.app import GatewayApp
 from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.server.processes.limited_protocol import limited_protocol
 from aamc_gateway.server.settings import GatewaySettings
-from aamc_sdk.interfaces import run_on_own_thread
+from aamc_sdk.concurrency import run_on_own_thread
 
 logger = logging.getLogger(__name__)
 _KEEP_ALIVE_S = 75

@@ -18,8 +18,8 @@ import numpy as np
 
 from aamc_models.collect.judges.interface import SingleJudge
 from aamc_models.collect.prompts import TESTS_FIELD, Prompt
+from aamc_sdk.concurrency import run_on_own_thread
 from aamc_sdk.errors import ConfigError, DataError, error_text
-from aamc_sdk.interfaces import run_on_own_thread
 
 
 class ProgramTestsJudge(SingleJudge):

@@ -1,13 +1,15 @@
-"""A limit of time, and cancellations from elsewhere."""
+"""The event loop on its thread; a limit of time, and cancellations from elsewhere."""
 
 import asyncio
 import math
 import sys
+import threading
 import time
+from concurrent.futures import CancelledError
 
 import pytest
 
-from aamc_sdk.interfaces import Deadline
+from aamc_sdk.concurrency import Deadline, EventLoopThread
 
 counts_cancellations = pytest.mark.skipif(sys.version_info < (3, 11), reason="tasks of Python 3.10 do not count their cancellations")
 
@@ -84,3 +86,26 @@ def test_the_limit_ends_a_block_of_a_task_that_was_cancelled_before():
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(work())
+
+
+def test_work_that_is_submitted_while_the_loop_closes_is_cancelled():
+    loop, lock = EventLoopThread(), threading.Lock()
+
+    class ClosesNext:
+        """The loop's lock; once it is free, another thread closes the loop."""
+
+        def __enter__(self):
+            lock.acquire()
+
+        def __exit__(self, *exception):
+            lock.release()
+            loop._lock = lock
+            closing = threading.Thread(target=loop.close)
+            closing.start()
+            closing.join(60)
+
+    loop.run(asyncio.sleep(0))
+    loop._lock = ClosesNext()
+    with pytest.raises(CancelledError):
+        loop.submit(asyncio.sleep(60)).result(60)
+    assert not loop.started
