@@ -12,8 +12,9 @@ from typing import Any
 from aamc_sdk.interfaces.agents import Agent, AgentOutput, Budget, EvaluatedOrchestrator, Orchestrator, Step
 from aamc_sdk.interfaces.components import BaseComponent, ExportableComponent, NamedComponent, NoOptions, Reward, Services
 from aamc_sdk.interfaces.config_formats import ConfigFormat, ForeignSettings
+from aamc_sdk.interfaces.datasets import DatasetFormat
 from aamc_sdk.interfaces.diagnoses import Diagnosis
-from aamc_sdk.interfaces.environments import CounterfactualStreams, DatasetFormat, Environment, RecoveringStreams, RoutingStreams, StatefulStreams
+from aamc_sdk.interfaces.environments import CounterfactualStreams, Environment, RecoveringStreams, RoutingStreams, StatefulStreams
 from aamc_sdk.interfaces.estimators import Estimator
 from aamc_sdk.interfaces.models import ANY_OUTPUT_LIMIT, Chunk, Completion, Message, ModelCaller, Usage, output_limit, without_replaced_limits
 from aamc_sdk.interfaces.providers import EndpointState, Provider, WireProvider, WireReply, WireRequest

@@ -1,4 +1,4 @@
-"""Environments for training and evaluation, and formats of datasets."""
+"""Environments for training and evaluation."""
 
 from __future__ import annotations
 
@@ -131,19 +131,4 @@ class Environment(BaseComponent):
             seed: The seed of all randomness.
             streams: The number of each stream, ``[n]``: streams of the same number share queries and random draws.
             preferences: A fixed preference for each stream, ``[n, 3]``; drawn as configured when None.
-        """
-
-
-class DatasetFormat(BaseComponent):
-    """Reads datasets of one format."""
-
-    @abc.abstractmethod
-    def read(self, path: str) -> Dataset | Mapping[str, Dataset]:
-        """Read a dataset, or the splits ``train``, ``validation`` and ``test`` of one.
-
-        Args:
-            path: The user's text after ``FORMAT:``; may be empty for a format that needs no path.
-
-        Raises:
-            DataError: The data is missing, has another format, or has a bad row.
         """
