@@ -18,7 +18,7 @@ from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
 from aamc_sdk.plugins import Plugins, given_or_installed
 from aamc_sdk.routing import find_pool
-from aamc_sdk.routing.arguments import (
+from aamc_sdk.serving.arguments import (
     AttemptKeywords,
     FeedbackKeywords,
     PreferenceLike,

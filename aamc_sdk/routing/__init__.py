@@ -1,6 +1,5 @@
 """From queries to a decision: model pools, the request, features, rewards and the draw."""
 
-from aamc_sdk.routing.arguments import AttemptKeywords, FeedbackKeywords, RouteKeywords
 from aamc_sdk.routing.draw import EXPECTED_QUALITY, choice_probabilities, decide, draw, uniform
 from aamc_sdk.routing.features import (
     CANDIDATE_NUMBERS,
@@ -34,11 +33,8 @@ __all__ = [
     "QUERY_NUMBERS",
     "WORD_BUCKETS",
     "Array32",
-    "AttemptKeywords",
     "Features",
-    "FeedbackKeywords",
     "LinearReward",
-    "RouteKeywords",
     "Scale",
     "build_request",
     "cache_read_cost",

@@ -1,5 +1,6 @@
 """Serving: load a run or make components, decide requests, call models, learn online, run orchestrators."""
 
+from aamc_sdk.serving.arguments import AttemptKeywords, FeedbackKeywords, RouteKeywords
 from aamc_sdk.serving.learner.component_state import restore, state_name, state_of
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.models.call import Call, counted_calls, price, settled_attempts
@@ -28,12 +29,15 @@ from aamc_sdk.serving.services import make_services, services_with_reward
 __all__ = [
     "EVALUATION",
     "ORCHESTRATOR",
+    "AttemptKeywords",
     "Call",
+    "FeedbackKeywords",
     "Learner",
     "LoggedOrchestrator",
     "ModelClient",
     "Orchestration",
     "OrchestrationOptions",
+    "RouteKeywords",
     "Run",
     "ServedComponents",
     "TaskQuery",

@@ -19,8 +19,8 @@ from aamc_sdk import Estimator, MetaController, Query, get_plugin_manager
 from aamc_sdk.config import ServingSettings
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.routing import default_pool
-from aamc_sdk.routing.arguments import RouteArguments
 from aamc_sdk.serving import make_components
+from aamc_sdk.serving.arguments import RouteArguments
 from aamc_sdk.types import Estimates, Floats, Pool
 from speed.clock import minimum_cpu_s, repeated
 from speed.measurement import Measurement, result

@@ -28,8 +28,8 @@ from aamc_sdk.errors import (
 )
 from aamc_sdk.interfaces import AsyncRouter, Completion
 from aamc_sdk.routing import build_request, decide
-from aamc_sdk.routing.arguments import RouteArguments, weights_of
 from aamc_sdk.routing.draw import above_floor
+from aamc_sdk.serving.arguments import RouteArguments, weights_of
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.models.model_client import CALL_ARGUMENTS, conversation

@@ -24,8 +24,8 @@ from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidat
 from aamc_sdk.log import RowStore, open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import choice_probabilities, expected_cost
-from aamc_sdk.routing.arguments import RouteArguments
 from aamc_sdk.serving import state_of
+from aamc_sdk.serving.arguments import RouteArguments
 from aamc_sdk.storage import save_component
 from aamc_sdk.testing import POOL, Subject, assert_conforms, make_dataset, make_request
 from aamc_sdk.types import Attempt, Decision, Experience, Latency, ModelSpec, Pool, Preference, Prices, Query

@@ -8,8 +8,8 @@ import pytest
 
 from aamc_sdk import Attempt, Feedback, MetaController, Preference, Query
 from aamc_sdk.errors import AamcError, DataError, PreferenceError
-from aamc_sdk.routing import AttemptKeywords, FeedbackKeywords
-from aamc_sdk.routing.arguments import names_of, queries_of, weights_of
+from aamc_sdk.serving import AttemptKeywords, FeedbackKeywords
+from aamc_sdk.serving.arguments import names_of, queries_of, weights_of
 
 DEFAULT, CHEAP = Preference(), Preference(0.2, 0.8, 0)
 NAMED = {"cheap": CHEAP}
