@@ -10,8 +10,7 @@ import importlib
 import inspect
 import logging
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,9 @@ import attrs
 import pluggy
 
 from aamc_sdk import builtin, hookspecs
+from aamc_sdk.component_checks import check_class, checked_components, kind_text
 from aamc_sdk.core_commands import COMMANDS
+from aamc_sdk.distributions import disabled_plugins, install_hint, newer_core
 from aamc_sdk.errors import (
     AamcError,
     ConfigError,
@@ -44,14 +45,6 @@ _HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswit
 """All hooks by name, events included."""
 KINDS = {name.removeprefix("aamc_").removesuffix("s"): name for name, hook in _HOOKS.items() if hook.__annotations__["return"] == "list[Component]"}
 """Each kind of component, such as ``router``, and the hook that announces it, such as ``aamc_routers``."""
-_WITHOUT_INTERFACE = frozenset({"model_pool", "command", "check"})
-"""The kinds whose targets need not be classes."""
-_NAME = re.compile(r"[^\W_][\w.-]*")
-"""The name of a component, or a word of a command's path."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""A character that ends a line or steers a terminal."""
-_NEEDED_CORE = re.compile(r"aamc[-_.]sdk(?![-\w.])[^;]*?>=\s*(\d+(?:\.\d+)*)[^;]*", re.IGNORECASE)
-"""A requirement of at least some version of this package."""
 
 
 @attrs.frozen
@@ -92,7 +85,7 @@ class RegisteredComponent:
     @property
     def place(self) -> str:
         """The component with its distribution and target, for messages."""
-        return f"{_words(self.kind)} {self.name!r} of {self.plugin.distribution} ({self.component.target})"
+        return f"{kind_text(self.kind)} {self.name!r} of {self.plugin.distribution} ({self.component.target})"
 
 
 @attrs.frozen
@@ -106,11 +99,6 @@ class PluginFailure:
 
     plugin: Plugin
     error: str
-
-
-def _disabled() -> frozenset[str]:
-    names = os.environ.get("AAMC_DISABLE_PLUGINS", "").split(",")
-    return frozenset(name.strip() for name in names if name.strip())
 
 
 class Plugins:
@@ -131,7 +119,7 @@ class Plugins:
         self._plugins: dict[object, Plugin] = {}
         self.components: list[RegisteredComponent] = []
         self.failures: list[PluginFailure] = []
-        disabled = _disabled()
+        disabled = disabled_plugins()
         if discover:
             for entry_point in sorted(metadata.entry_points(group=PROJECT), key=lambda entry_point: entry_point.name):
                 distribution = entry_point.dist
@@ -177,7 +165,7 @@ class Plugins:
             if implementation.plugin is not module:
                 continue
             try:
-                components = _checked(kind, implementation.function())
+                components = checked_components(kind, implementation.function())
             except (Exception, SystemExit) as error:  # a hook may raise anything
                 self._add_failure(plugin, hook, error)
                 continue
@@ -228,7 +216,7 @@ class Plugins:
         elif kind == "model_pool":
             place = "; a file is given by its path, such as pool.yaml"
         hint = f"{nearest(name, names)} (there are: {one_of(names)}){install_hint(kind, name)}{place}{broken}"
-        raise UnknownComponentError(f"no {_words(kind)} is named {name!r}{hint}")
+        raise UnknownComponentError(f"no {kind_text(kind)} is named {name!r}{hint}")
 
     def load(self, kind: str, name: str) -> Any:
         """Import a component and return it.
@@ -242,7 +230,7 @@ class Plugins:
             target = getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:  # an import may raise anything
             raise PluginError(f"{registered.place} cannot be loaded: {error_text(error)}") from error
-        _check_class(registered, target)
+        check_class(kind, registered.place, target)
         return target
 
     def make(self, kind: str, name: str, services: Services, options: Mapping[str, Any] | None = None, preset: str | None = None) -> Any:
@@ -268,7 +256,7 @@ class Plugins:
             made = make(target)
             if hasattr(target, "Config") and not hasattr(made, "config"):
                 raise PluginError(f"{place} has no config: its __init__ must call super().__init__ with the arguments that it got")
-            object.__setattr__(made, "message_name", f"{_words(kind)} {name!r}")  # a component may be frozen
+            object.__setattr__(made, "message_name", f"{kind_text(kind)} {name!r}")  # a component may be frozen
         return made
 
     def config_format(self, content: Mapping[str, Any]) -> ConfigFormat | None:
@@ -340,42 +328,6 @@ class Plugins:
         return (each for each in self.components if each.component.listed)
 
 
-def install_hint(kind: str, name: str) -> str:
-    """Return the advice to install the distribution of a component, or of a group of commands; ``""`` if none is known."""
-    known = known_distributions().get(kind, {})
-    group = [known[path] for path in known if kind == "command" and path.startswith(f"{name} ")]
-    distribution = known.get(name) or max(group, key=group.count, default=None)  # the one with most of the group's commands
-    if distribution is None:
-        return ""
-    is_disabled = _disabled() & {distribution, distribution.removeprefix(f"{PROJECT}-")}
-    return f"; {distribution} offers it: {'take it out of AAMC_DISABLE_PLUGINS' if is_disabled else f'pip install {distribution}'}"
-
-
-def newer_core(distribution: str) -> str:
-    """Return the message that a distribution requires a newer aamc-sdk than this one, with the advice; ``""`` if it does not."""
-    try:
-        required = [found for text in metadata.requires(distribution) or () if (found := _NEEDED_CORE.fullmatch(text))]
-        installed = metadata.version("aamc-sdk")
-    except metadata.PackageNotFoundError:  # a plugin that an application registers has no distribution
-        return ""
-    for found in required:
-        if _version_numbers(found[1]) > _version_numbers(installed):
-            return f"{distribution} requires {found[0]}, and {installed} is installed; pip install --upgrade aamc-sdk"
-    return ""
-
-
-def _version_numbers(version: str) -> list[int]:
-    return [int(part) for part in (*re.findall(r"\d+", version), 0, 0)[:3]]
-
-
-def known_distributions() -> dict[str, dict[str, str]]:
-    """Return the distribution that offers each component of this project, by kind and name."""
-    import json
-    from importlib import resources
-
-    return json.loads(resources.files("aamc_sdk").joinpath("distributions.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]  # the file's shape
-
-
 def get_plugin_manager() -> Plugins:
     """Discover the installed plugins and return a new :class:`Plugins`."""
     return Plugins()
@@ -387,18 +339,13 @@ def given_or_installed(plugins: Plugins | None) -> Plugins:
     return get_plugin_manager() if plugins is None else check_type(plugins, Plugins, expected, ConfigError)
 
 
-def _words(kind: str) -> str:
-    """Return a kind in words, for messages."""
-    return kind.replace("_", " ")
-
-
 def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: Mapping[str, str], core: Plugin | None) -> str | None:
     """Return why a component cannot be used beside the others; None if it can.
 
     ``owners`` are the plugins that offer it, one that does so twice is there twice; ``commands`` has the distribution of each command. Components of
     the plugin ``core`` stay in use: another plugin must not be able to take away the default log.
     """
-    kind, name, own = _words(registered.kind), registered.name, registered.plugin.distribution
+    kind, name, own = kind_text(registered.kind), registered.name, registered.plugin.distribution
     if len(owners) > 1:
         distributions = list(dict.fromkeys(plugin.distribution for plugin in owners))  # unique, unlike the names of plugins
         if len(distributions) == 1:
@@ -414,49 +361,3 @@ def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: 
             advice = f"rename that of {own}" if first in COMMANDS or commands[first] == own else "disable one with AAMC_DISABLE_PLUGINS"
             return f"command {name!r} of {own} can never run beside command {first!r} of {commands[first]}; {advice}"
     return None
-
-
-def _check_class(registered: RegisteredComponent, target: Any) -> None:
-    """Check that the target is a class with its kind's interface, if that has one, and with the class attributes that are read before it is made."""
-    if registered.kind in _WITHOUT_INTERFACE:  # first, as the interfaces take commands a third of their time to start
-        return
-    from aamc_sdk.interfaces import INTERFACES, NoOptions, Requirements
-
-    base = INTERFACES[registered.kind]
-    if not (isinstance(target, type) and issubclass(target, base)):
-        raise PluginError(f"{registered.place} must be a class that derives from aamc_sdk.interfaces.{base.__name__}, not {target!r:.80}")
-    config = getattr(target, "Config", NoOptions)
-    if not (isinstance(config, type) and attrs.has(config)):
-        raise PluginError(f"Config of {registered.place} must be an attrs class of its options, not {config!r:.80}")
-    requires = getattr(target, "requires", Requirements())
-    if registered.kind == "router" and not isinstance(requires, Requirements | property):
-        raise PluginError(f"requires of {registered.place} must be aamc_sdk.Requirements, not {requires!r:.80}")
-    dataset = getattr(target, "default_dataset", None)
-    if registered.kind == "orchestrator" and not isinstance(dataset, str | None):
-        raise PluginError(f"default_dataset of {registered.place} must be text such as 'tasks:mixed', or None, not {dataset!r:.80}")
-
-
-def _checked(kind: str, result: object) -> list[Component]:
-    """Return the result of a component hook, which must be a list of components with valid names and targets."""
-    if not isinstance(result, Iterable):
-        raise PluginError(f"a component hook must return a list of aamc_sdk.Component, not {result!r:.200}")
-    components = list(result)
-    for component in components:
-        _check_component(kind, component)
-    return components
-
-
-def _check_component(kind: str, component: object) -> None:
-    if not isinstance(component, Component):
-        raise PluginError(f"a component hook must return a list of aamc_sdk.Component, not of {type(component).__name__}")
-    name, target = component.name, component.target
-    words = name.split(" ") if isinstance(name, str) and kind == "command" else [name]
-    if not all(isinstance(word, str) and _NAME.fullmatch(word) for word in words):
-        allowed = "must begin with a letter or digit and hold only letters, digits, '-', '_' and '.'"
-        raise PluginError(f"the name of a {_words(kind)} {allowed}{', or be several such words' if kind == 'command' else ''}, not {name!r}")
-    if (kind, name) == ("estimator", "none"):
-        raise PluginError("no estimator can be named 'none': --estimator none chooses to have none; rename it")
-    if not isinstance(component.summary, str) or _CONTROL.search(component.summary):
-        raise PluginError(f"the summary of component {name!r} must be one line without control characters, not {component.summary!r:.80}")
-    if not isinstance(target, str) or target.count(":") != 1:
-        raise PluginError(f"component {name!r} must name its class as 'package.module:Class', not {target!r}")

@@ -25,6 +25,7 @@ MODULES = (
     "aamc_sdk.concurrency",
     "aamc_sdk.hookspecs",
     "aamc_sdk.plugins",
+    "aamc_sdk.distributions",
     "aamc_sdk.lazy_exports",
     "aamc_sdk.config",
     "aamc_sdk.routing",

@@ -7,9 +7,10 @@ import pytest
 from offering import Offering as OfferingOne
 
 from aamc_sdk import Component, __version__, builtin, hookimpl
+from aamc_sdk.distributions import newer_core
 from aamc_sdk.errors import ConfigError, PluginError, UnknownComponentError
 from aamc_sdk.interfaces import INTERFACES, ConfigFormat, NoOptions, Orchestrator, Router
-from aamc_sdk.plugins import KINDS, Plugins, get_plugin_manager, newer_core
+from aamc_sdk.plugins import KINDS, Plugins, get_plugin_manager
 from aamc_sdk.serving import components_from_file
 
 ROUTER = Component("mine", "mine_module:Router", "A router.")

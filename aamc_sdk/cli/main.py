@@ -117,7 +117,7 @@ class CommandTree(click.Group):
         """Find a command; the error for an unknown one suggests the nearest, or the distribution that offers it."""
         self._refuse_hidden(ctx, args)
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            from aamc_sdk.plugins import install_hint
+            from aamc_sdk.distributions import install_hint
 
             hint = install_hint("command", self.path + args[0]) or nearest(args[0], self.list_commands(ctx))
             ctx.fail(f"no command {args[0]!r}{hint}")

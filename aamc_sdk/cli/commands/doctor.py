@@ -100,7 +100,7 @@ def _called(check: Callable[[], Iterable[Diagnosis]]) -> list[Diagnosis]:
 
 def _check_versions(plugins: Plugins) -> Iterator[Diagnosis]:
     """Check Python, and each distribution with plugins: its version and its requirements."""
-    from aamc_sdk.plugins import known_distributions, newer_core
+    from aamc_sdk.distributions import known_distributions, newer_core
 
     state = f"{platform.python_version()} on {platform.system()} {platform.machine()}, {quantity(os.cpu_count() or 1, 'processor')}"
     yield Diagnosis("Python", state)
