@@ -30,18 +30,12 @@ from aamc_sdk.serving.arguments import (
     queries_of,
     with_times,
 )
+from aamc_sdk.serving.config_files import components_from_file
 from aamc_sdk.serving.decisions.decider import Decider, decisions_of
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.pseudonyms import pseudonymizer
-from aamc_sdk.serving.served_components import (
-    ServedComponents,
-    check_privileged,
-    components_from_file,
-    load_checkpoints,
-    make_components,
-    warn_of_wrapped_learners,
-)
+from aamc_sdk.serving.served_components import ServedComponents, check_privileged, load_checkpoints, make_components, warn_of_wrapped_learners
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
 
 logger = logging.getLogger(__name__)

@@ -37,7 +37,7 @@ from aamc_sdk.errors import (
 from aamc_sdk.hookspecs import PROJECT, Component
 
 if TYPE_CHECKING:
-    from aamc_sdk.interfaces import ConfigFormat, Services
+    from aamc_sdk.interfaces import Services
 
 logger = logging.getLogger(__name__)
 
@@ -258,42 +258,6 @@ class Plugins:
                 raise PluginError(f"{place} has no config: its __init__ must call super().__init__ with the arguments that it got")
             object.__setattr__(made, "message_name", f"{kind_text(kind)} {name!r}")  # a component may be frozen
         return made
-
-    def config_format(self, content: Mapping[str, Any]) -> ConfigFormat | None:
-        """Return the format of another system that recognizes a configuration file's content; None for the SDK's own format.
-
-        A file with keys of the SDK alone, and not only the section of its server, is the SDK's own: no format is asked.
-
-        A format that fails is left out, with a warning, if another one recognizes the file, or the file has keys of the SDK alone.
-
-        Raises:
-            PluginError: A format that may be the file's failed, or several recognize the file.
-        """
-        from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS
-
-        is_own = content.keys() <= {*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS}
-        if content.keys() - SERVER_KEYS and is_own:
-            return None
-        found: list[ConfigFormat] = []
-        failed: list[tuple[str, AamcError]] = []
-        for each in sorted((each for each in self if each.kind == "config_format"), key=lambda each: each.name):
-            try:
-                made: ConfigFormat = self.make_by(each.kind, each.name, lambda target: target())
-                with component_errors(f"{made.message_name} failed"):
-                    found += [made] if made.recognizes(content) else []
-            except AamcError as error:
-                failed.append((each.plugin.distribution, error))
-        if failed:
-            distributions = ",".join(dict.fromkeys(distribution for distribution, _ in failed))
-            errors = "; ".join(str(error) for _, error in failed)
-            message = f"{errors}; correct the plugin, or leave it out with AAMC_DISABLE_PLUGINS={distributions}"
-            if not found and not is_own:
-                raise PluginError(message)
-            logger.warning("%s", message)
-        if len(found) > 1:
-            names = " and ".join(each.message_name for each in found)
-            raise PluginError(f"{names} both recognize the file; disable the plugin of one with AAMC_DISABLE_PLUGINS")
-        return found[0] if found else None
 
     @property
     def installed(self) -> set[Plugin]:

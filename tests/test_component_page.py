@@ -18,6 +18,7 @@ from aamc_sdk import DataError, MetaController, ModelSpec, Pool, builtin
 from aamc_sdk.errors import ProviderError, StoreError
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import KINDS, Plugins
+from aamc_sdk.serving import recognized_format
 from aamc_sdk.testing import Subject, assert_conforms
 
 PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "write-a-component.md").read_text(encoding="utf-8")
@@ -188,5 +189,5 @@ def test_the_configuration_format_serves_a_file(plugins, tmp_path):
 
 def test_the_configuration_format_gives_an_experiment_the_files_candidates(plugins, tmp_path):
     content = {"gateway": {"models": {"a": {"input": 1.0, "output": 1.0}}}}
-    settings = plugins.config_format(content).experiment(content, tmp_path / "gateway.yaml")
+    settings = recognized_format(plugins, content).experiment(content, tmp_path / "gateway.yaml")
     assert [candidate["name"] for candidate in settings["pool"]["candidates"]] == ["a"]

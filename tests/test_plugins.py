@@ -9,9 +9,8 @@ from offering import Offering as OfferingOne
 from aamc_sdk import Component, __version__, builtin, hookimpl
 from aamc_sdk.distributions import newer_core
 from aamc_sdk.errors import ConfigError, PluginError, UnknownComponentError
-from aamc_sdk.interfaces import INTERFACES, ConfigFormat, NoOptions, Orchestrator, Router
+from aamc_sdk.interfaces import INTERFACES, NoOptions, Orchestrator, Router
 from aamc_sdk.plugins import KINDS, Plugins, get_plugin_manager
-from aamc_sdk.serving import components_from_file
 
 ROUTER = Component("mine", "mine_module:Router", "A router.")
 
@@ -499,72 +498,6 @@ def test_a_component_that_does_not_call_its_base_class_is_told_so(mine):
 
     with pytest.raises(PluginError, match=r"^router 'mine' of mine \(mine_module:Router\) has no config: its __init__ must call super"):
         mine("router", Independent).make("router", "mine", "services")
-
-
-class FailingFormat(ConfigFormat):
-    def recognizes(self, content):
-        return content["routes"]
-
-    def serving(self, content, path, decision=None):
-        raise NotImplementedError
-
-    def experiment(self, content, path, decision=None, router=None):
-        raise NotImplementedError
-
-
-FORMAT_FAILED = "config format 'failing' failed: KeyError: 'routes'; correct the plugin, or leave it out with AAMC_DISABLE_PLUGINS=broken"
-
-
-def test_a_configuration_format_that_fails_is_named_where_the_file_may_be_its_own():
-    with pytest.raises(PluginError, match=f"^{FORMAT_FAILED}$"):
-        plugins(broken=Formats(failing="FailingFormat")).config_format({"models": "thompson"})
-
-
-def test_a_configuration_format_that_fails_harms_no_other(caplog):
-    found = plugins(broken=Formats(failing="FailingFormat"), zoo=Formats("one")).config_format({"models": {}})
-    assert found.message_name == "config format 'one'"
-    assert FORMAT_FAILED in caplog.text
-
-
-def test_a_configuration_format_that_fails_does_not_harm_the_sdks_own_files(caplog):
-    assert plugins(broken=Formats(failing="FailingFormat", gone="Missing")).config_format({"gateway": {"port": 1}}) is None
-    assert "KeyError: 'routes'" in caplog.text
-    assert "config format 'gone' of broken" in caplog.text
-
-
-class Everything(ConfigFormat):
-    """Recognizes too much."""
-
-    def recognizes(self, content):
-        return True
-
-    def serving(self, content, path, decision=None):
-        raise ConfigError(f"{path}: zoo must name animals")
-
-    def experiment(self, content, path, decision=None, router=None):
-        raise NotImplementedError
-
-
-class Formats:
-    def __init__(self, *names, **classes):
-        self.classes = dict.fromkeys(names, "Everything") | classes
-
-    @hookimpl
-    def aamc_config_formats(self):
-        return [Component(name, f"{__name__}:{target}", "") for name, target in self.classes.items()]
-
-
-def test_a_file_of_this_sdk_is_never_taken_for_another_systems(tmp_path):
-    found = Plugins({"zoo": Formats("one")}, discover=False)
-    assert found.config_format({"router": "random", "gateway": {"port": 1}}) is None
-    (tmp_path / "zoo.yaml").write_text("models: {}")
-    with pytest.raises(ConfigError, match=r"zoo.yaml: zoo must name animals \(read as config format 'one'\)$"):
-        components_from_file(tmp_path / "zoo.yaml", found)
-
-
-def test_two_formats_that_recognize_a_file_are_named():
-    with pytest.raises(PluginError, match=r"^config format 'one' and config format 'two' both recognize the file; disable the plugin of one"):
-        Plugins({"zoo": Formats("one", "two")}, discover=False).config_format({"models": {}})
 
 
 def test_an_event_reaches_every_plugin_though_one_raises(caplog):

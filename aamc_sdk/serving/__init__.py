@@ -1,6 +1,7 @@
 """Serving: load a run or make components, decide requests, call models, learn online, run orchestrators."""
 
 from aamc_sdk.serving.arguments import AttemptKeywords, FeedbackKeywords, RouteKeywords
+from aamc_sdk.serving.config_files import components_from_file, recognized_format
 from aamc_sdk.serving.learner.component_state import restore, state_name, state_of
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.models.call import Call, counted_calls, price, settled_attempts
@@ -19,7 +20,6 @@ from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, component_name, 
 from aamc_sdk.serving.served_components import (
     ServedComponents,
     check_privileged,
-    components_from_file,
     estimates_fingerprint,
     load_checkpoints,
     make_components,
@@ -56,6 +56,7 @@ __all__ = [
     "make_services",
     "names_checkpoint",
     "price",
+    "recognized_format",
     "restore",
     "services_with_reward",
     "settled_attempts",

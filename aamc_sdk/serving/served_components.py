@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,18 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, configure, load_yaml
+from aamc_sdk.config import Choice, ServingSettings, configure
 from aamc_sdk.errors import (
     CheckpointError,
     ConfigError,
     PluginError,
     PoolError,
     StoreError,
-    check_known,
     check_type,
     component_errors,
-    file_errors,
-    format_errors,
     one_of,
 )
-from aamc_sdk.interfaces import Estimator, ForeignSettings, OnlineRouter, Router, Services, Store
+from aamc_sdk.interfaces import Estimator, OnlineRouter, Router, Services, Store
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool, fit_reward, typical_request
@@ -295,63 +292,3 @@ def _check_endpoints(pool: Pool, plugins: Plugins) -> None:
                 logger.warning("candidate %r of the pool cannot be called: %s", candidate.name, error)
             else:
                 configure(provider.Config, endpoint.options, where=f"the endpoint of candidate {candidate.name!r} ({endpoint.provider})")
-
-
-def components_from_file(
-    path: str | Path,
-    plugins: Plugins,
-    *,
-    decision: str | None = None,
-    store: str = "memory:",
-    changes: Mapping[str, Any] | None = None,
-    defaults: Mapping[str, Any] | None = None,
-    other_keys: Collection[str] = (),
-) -> ServedComponents:
-    """Return untrained components, as a configuration file names them; arguments as for :meth:`aamc_sdk.MetaController.from_file`.
-
-    ``changes`` replace keys of the file, such as ``pool``; ``defaults`` are keys for a file of this SDK that lacks them, such as ``router``;
-    ``other_keys`` are those that the caller reads itself.
-
-    Raises:
-        ConfigError: The file cannot be used, or names no router.
-    """
-    path = Path(path)
-    content: Mapping[str, Any] = load_yaml(path)
-    pool = None
-    config_format = plugins.config_format(content)
-    if config_format is not None:
-        with format_errors(config_format.message_name):
-            foreign = config_format.serving(content, path, decision)
-        where = f"{config_format.message_name}: serving"
-        check_type(foreign, ForeignSettings, f"{where} must return aamc_sdk.interfaces.ForeignSettings", PluginError)
-        check_known(foreign.content, SERVING_KEYS, f"{where} returned the unknown key", PluginError, "a controller has")
-        content, pool = foreign.content, foreign.pool
-    else:
-        content = {**(defaults or {}), **content}
-        _check_keys(content, path, other_keys)
-    if changes:
-        content = {**content, **changes}
-        pool = None if "pool" in changes else pool
-    if config_format is not None and pool is None and content.get("pool") is None:
-        logger.warning("%s describes no candidates, so they are those of the built-in pool; name others with the key pool: NAME|FILE", path)
-    with file_errors(path, [str(store).partition(":")[0], *(changes or {}).values()]):
-        return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
-
-
-def _check_keys(content: Mapping[str, Any], path: Path, other_keys: Collection[str]) -> None:
-    """Refuse a file without a router, with an orchestrator or with an unknown key; warn of keys that nothing here reads."""
-    if content.get("orchestrator"):
-        named = Choice.of(content["orchestrator"], "orchestrator").name
-        raise ConfigError(
-            f"{path} names the orchestrator {named!r}, and requests are decided by a router; leave it out and name a router, such as router: thompson"
-            " (aamc serve takes orchestrators under gateway.orchestrators)"
-        )
-    if "candidates" in content:
-        raise ConfigError(f"{path} is a pool; pass it with --pool, or name it in a configuration file as pool: {path}")
-    if "router" not in content:
-        raise ConfigError(f"{path} names no router, which a controller needs; add one, such as router: thompson")
-    known = (*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS)
-    check_known(content, known, f"{path}: the configuration has no option", ConfigError)
-    for keys, users in ((EXPERIMENT_KEYS, "experiments"), (SERVER_KEYS, "servers")):
-        if idle := [key for key in content if key in keys and key not in other_keys]:
-            logger.warning("%s: without effect: %s (only %s use it)", path, ", ".join(idle), users)

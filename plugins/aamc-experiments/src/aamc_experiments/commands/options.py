@@ -87,10 +87,11 @@ def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = 
 def _read_files(options: Mapping[str, Any], plugins: Plugins) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the joint content of the configuration files, and the assignments that are left for it."""
     from aamc_sdk.config import load_yaml
+    from aamc_sdk.serving import recognized_format
 
     configs, assignments = options.get("configs", ()), options.get("assignments", ())
     files: list[Mapping[str, Any]] = [load_yaml(config) for config in configs]
-    formats = [plugins.config_format(file) for file in files]
+    formats = [recognized_format(plugins, file) for file in files]
     decision, assignments = _take_decision(assignments) if any(formats) else (None, assignments)
     content: dict[str, Any] = {}
     for config, file, found in zip(configs, files, formats, strict=True):
