@@ -83,7 +83,7 @@ class RegisteredComponent:
         return self.component.name
 
     @property
-    def place(self) -> str:
+    def description(self) -> str:
         """The component with its distribution and target, for messages."""
         return f"{kind_text(self.kind)} {self.name!r} of {self.plugin.distribution} ({self.component.target})"
 
@@ -229,8 +229,8 @@ class Plugins:
         try:
             target = getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:  # an import may raise anything
-            raise PluginError(f"{registered.place} cannot be loaded: {error_text(error)}") from error
-        check_class(kind, registered.place, target)
+            raise PluginError(f"{registered.description} cannot be loaded: {error_text(error)}") from error
+        check_class(kind, registered.description, target)
         return target
 
     def make(self, kind: str, name: str, services: Services, options: Mapping[str, Any] | None = None, preset: str | None = None) -> Any:
@@ -242,20 +242,20 @@ class Plugins:
         """
         from aamc_sdk.config import configure
 
-        return self.make_by(kind, name, lambda target: target(configure(target.Config, options or {}, preset=preset, where=name), services))
+        return self.make_with(kind, name, lambda target: target(configure(target.Config, options or {}, preset=preset, where=name), services))
 
-    def make_by(self, kind: str, name: str, make: Callable[[Any], Any]) -> Any:
+    def make_with(self, kind: str, name: str, make: Callable[[Any], Any]) -> Any:
         """Make a component by a function of its class, and set its ``message_name``.
 
         Raises:
             PluginError: The component raised another error than the SDK's; the message has the component, its distribution and the cause.
         """
         target = self.load(kind, name)
-        place = self.find(kind, name).place
-        with component_errors(f"{place} cannot be made"):
+        description = self.find(kind, name).description
+        with component_errors(f"{description} cannot be made"):
             made = make(target)
             if hasattr(target, "Config") and not hasattr(made, "config"):
-                raise PluginError(f"{place} has no config: its __init__ must call super().__init__ with the arguments that it got")
+                raise PluginError(f"{description} has no config: its __init__ must call super().__init__ with the arguments that it got")
             object.__setattr__(made, "message_name", f"{kind_text(kind)} {name!r}")  # a component may be frozen
         return made
 

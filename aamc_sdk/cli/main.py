@@ -101,8 +101,8 @@ class CommandTree(click.Group):
             plugins = plugins_of(ctx)
             command = plugins.load("command", path)
             if not isinstance(command, click.Command):
-                place = plugins.find("command", path).place
-                raise PluginError(f"{place} is {command!r}, not a click command: put @click.command() above the function")
+                description = plugins.find("command", path).description
+                raise PluginError(f"{description} is {command!r}, not a click command: put @click.command() above the function")
             return command
         return CommandTree(f"{self.path}{cmd_name} ", name=cmd_name, help=SECTIONS.get(cmd_name, f"Commands for {cmd_name}."))
 

@@ -54,7 +54,7 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
     if existing and issubclass(target, SqliteStore) and path and not _can_be_written(Path(path)):
         given["read_only"] = True
     chosen = configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}")
-    store: Store = plugins.make_by("store", scheme, lambda target: target(address, chosen))
+    store: Store = plugins.make_with("store", scheme, lambda target: target(address, chosen))
     if isinstance(store, RowStore):
         store.formats = partial(plugins.load, "store")
     return store

@@ -92,7 +92,7 @@ def recognized_format(plugins: Plugins, content: Mapping[str, Any]) -> ConfigFor
     failed: list[tuple[str, AamcError]] = []
     for each in sorted((each for each in plugins if each.kind == "config_format"), key=lambda each: each.name):
         try:
-            made: ConfigFormat = plugins.make_by(each.kind, each.name, lambda target: target())
+            made: ConfigFormat = plugins.make_with(each.kind, each.name, lambda target: target())
             with component_errors(f"{made.message_name} failed"):
                 found += [made] if made.recognizes(content) else []
         except AamcError as error:
