@@ -143,7 +143,7 @@ class Decider:
             with self._router_errors():
                 return self.draw_from(self._router.score(request), request, arguments)
         except _bypassed_errors(request) as error:
-            return self._draw_only(request, arguments, error)
+            return self._choose_without_router(request, arguments, error)
 
     async def adraw(self, arguments: RouteArguments) -> Records:
         """Return decisions as :meth:`draw` does, without blocking the caller's event loop."""
@@ -157,7 +157,7 @@ class Decider:
             with self._router_errors():
                 return self.draw_from(await asyncio.wrap_future(scoring), request, arguments)
         except _bypassed_errors(request) as error:
-            return self._draw_only(request, arguments, error)
+            return self._choose_without_router(request, arguments, error)
 
     async def _score(self, router: AsyncRouter, request: RoutingRequest) -> Scores:
         """Return an asynchronous router's scores; on the event loop of the components."""
@@ -189,7 +189,7 @@ class Decider:
         drawn = decide(scores, request, ids, router=router, sample=served.router.samples, seed=served.seed, episode=arguments.episode)
         return Records(drawn, request)
 
-    def _draw_only(self, request: RoutingRequest, arguments: RouteArguments, error: AamcError) -> Records:
+    def _choose_without_router(self, request: RoutingRequest, arguments: RouteArguments, error: AamcError) -> Records:
         """Return the decision for the only allowed candidate of each row after the router failed, such as a model that a request names.
 
         The decisions name no router: they lack what it notes.
