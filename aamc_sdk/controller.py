@@ -35,7 +35,13 @@ from aamc_sdk.serving.decisions.decider import Decider, decisions_of
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
 from aamc_sdk.serving.learner.learner import Learner
 from aamc_sdk.serving.pseudonyms import pseudonymizer
-from aamc_sdk.serving.served_components import ServedComponents, check_privileged, load_checkpoints, make_components, warn_of_wrapped_learners
+from aamc_sdk.serving.served_components import (
+    ServedComponents,
+    check_privileged,
+    components_from_run,
+    components_from_settings,
+    warn_of_wrapped_learners,
+)
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
 
 logger = logging.getLogger(__name__)
@@ -118,7 +124,7 @@ class MetaController:
             ConfigError: Another router requires training, or an estimator that the run lacks.
             StoreError: The log cannot be opened.
         """
-        components = load_checkpoints(run, given_or_installed(plugins), router=router, store=store, seed=seed, allow_untrained=allow_untrained)
+        components = components_from_run(run, given_or_installed(plugins), router=router, store=store, seed=seed, allow_untrained=allow_untrained)
         return cls(components, user_key=user_key)
 
     @classmethod
@@ -156,7 +162,7 @@ class MetaController:
         """
         plugins = given_or_installed(plugins)
         settings = ServingSettings.of({"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed})
-        components = make_components(
+        components = components_from_settings(
             settings, plugins, pool=find_pool(pool, plugins), store=store, preference_given=preference is not None, allow_untrained=allow_untrained
         )
         return cls(components, user_key=user_key)

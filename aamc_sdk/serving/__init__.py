@@ -20,9 +20,9 @@ from aamc_sdk.serving.run import EVALUATION, ORCHESTRATOR, Run, component_name, 
 from aamc_sdk.serving.served_components import (
     ServedComponents,
     check_privileged,
+    components_from_run,
+    components_from_settings,
     estimates_fingerprint,
-    load_checkpoints,
-    make_components,
 )
 from aamc_sdk.serving.services import make_services, services_with_reward
 
@@ -46,13 +46,13 @@ __all__ = [
     "check_privileged",
     "component_name",
     "components_from_file",
+    "components_from_run",
+    "components_from_settings",
     "conversation",
     "counted_calls",
     "estimates_fingerprint",
     "find_checkpoint",
     "find_orchestrator",
-    "load_checkpoints",
-    "make_components",
     "make_services",
     "names_checkpoint",
     "price",

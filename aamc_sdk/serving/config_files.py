@@ -11,7 +11,7 @@ from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, 
 from aamc_sdk.errors import AamcError, ConfigError, PluginError, check_known, check_type, component_errors, file_errors, format_errors
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.serving.served_components import ServedComponents, make_components
+from aamc_sdk.serving.served_components import ServedComponents, components_from_settings
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,9 @@ def components_from_file(
     if config_format is not None and pool is None and content.get("pool") is None:
         logger.warning("%s describes no candidates, so they are those of the built-in pool; name others with the key pool: NAME|FILE", path)
     with file_errors(path, [str(store).partition(":")[0], *(changes or {}).values()]):
-        return make_components(ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None)
+        return components_from_settings(
+            ServingSettings.of(content), plugins, pool=pool, store=store, preference_given=content.get("preference") is not None
+        )
 
 
 def _check_keys(content: Mapping[str, Any], path: Path, other_keys: Collection[str]) -> None:

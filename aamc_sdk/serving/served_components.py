@@ -92,7 +92,7 @@ class ServedComponents:
         return component_errors(f"{self.store.message_name} failed", raises=StoreError)
 
 
-def load_checkpoints(
+def components_from_run(
     folder: str | Path,
     plugins: Plugins,
     *,
@@ -177,7 +177,7 @@ def estimates_fingerprint(estimator: Estimator | None) -> str:
         return estimator.estimate([Query("fingerprint")]).fingerprint
 
 
-def make_components(
+def components_from_settings(
     settings: ServingSettings,
     plugins: Plugins,
     *,

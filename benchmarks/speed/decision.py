@@ -19,7 +19,7 @@ from aamc_sdk import Estimator, MetaController, Query, get_plugin_manager
 from aamc_sdk.config import ServingSettings
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.routing import default_pool
-from aamc_sdk.serving import make_components
+from aamc_sdk.serving import components_from_settings
 from aamc_sdk.serving.arguments import RouteArguments
 from aamc_sdk.types import Estimates, Floats, Pool
 from speed.clock import minimum_cpu_s, repeated
@@ -71,7 +71,7 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
 def time_of(router: str, size: int, repeats: int) -> dict[str, float]:
     """Return the microseconds of each way to a decision, with one router and a pool of one size."""
     settings = ServingSettings.of({"router": router})
-    components = make_components(settings, get_plugin_manager(), pool=pool_of(size), allow_untrained=True)
+    components = components_from_settings(settings, get_plugin_manager(), pool=pool_of(size), allow_untrained=True)
     with MetaController(attrs.evolve(components, estimator=Instant(size))) as controller:
         decider, arguments = controller._decider, RouteArguments([QUERY])  # only a part of route is measured
         request = decider.request(arguments)

@@ -103,13 +103,13 @@ def _components(
 ) -> ServedComponents:
     """Return the components of the run, with the endpoints of the pool if there is one; without a run, untrained ones for the pool."""
     from aamc_sdk.config import ServingSettings
-    from aamc_sdk.serving import load_checkpoints, make_components
+    from aamc_sdk.serving import components_from_run, components_from_settings
 
     if pool is not None and not has_run:
         settings = ServingSettings.of({"router": router or UNTRAINED_ROUTER, "estimator": estimator, "pool": pool})
-        return make_components(settings, plugins, store=store or "memory:")
+        return components_from_settings(settings, plugins, store=store or "memory:")
     try:
-        return load_checkpoints(run, plugins, router=router, estimator=estimator, store=store, pool=pool)
+        return components_from_run(run, plugins, router=router, estimator=estimator, store=store, pool=pool)
     except CheckpointError as error:
         raise error if has_run else CheckpointError(f"{error}, or name your models with --pool") from error
 

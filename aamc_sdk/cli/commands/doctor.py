@@ -182,14 +182,14 @@ def check_folder() -> list[Diagnosis]:
 
 def _check_run(folder: Path, plugins: Plugins, *, is_needed: bool) -> Iterator[Diagnosis]:
     """Check that a run can be served, and its log read."""
-    from aamc_sdk.serving import Run, load_checkpoints
+    from aamc_sdk.serving import Run, components_from_run
 
     subject = f"run {folder}"
     if not is_needed and not (folder / "run.yaml").is_file():
         yield Diagnosis(subject, "none yet", advice="make one with: aamc run")
         return
     try:
-        run, served = Run.open(folder), load_checkpoints(folder, plugins, store="memory:")
+        run, served = Run.open(folder), components_from_run(folder, plugins, store="memory:")
     except AamcError as error:
         state, advice = split_advice(" ".join(str(error).split()))
         yield Diagnosis(subject, state, BROKEN if is_needed else WARNING, advice or "train again with: aamc run")

@@ -31,8 +31,8 @@ def route(
     Example: aamc route "Write a Python function to sort a list" --preference 0.7,0.2,0.1
     """
     from aamc_sdk.controller import MetaController
-    from aamc_sdk.serving import load_checkpoints
+    from aamc_sdk.serving import components_from_run
 
-    with MetaController(load_checkpoints(run, plugins_of(ctx), **named), user_key=user_key) as controller:
+    with MetaController(components_from_run(run, plugins_of(ctx), **named), user_key=user_key) as controller:
         explanation = controller.route_explained(text, preference, user=user)
     show_explanation(explanation, as_json)

@@ -26,7 +26,7 @@ from aamc_sdk.config import ServingSettings
 from aamc_sdk.errors import AamcError, PoolError
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.routing import build_request
-from aamc_sdk.serving import make_components
+from aamc_sdk.serving import components_from_settings
 from aamc_sdk.types import Decision, Estimates, ModelSpec, Pool, Preference, Prices, Query
 
 NAMES = ("gpt-4", "claude-3-sonnet", "mistral-7b")
@@ -53,7 +53,7 @@ def build():
         priced = prices or [1.0] * len(names)
         pool = Pool([ModelSpec(name, prices=Prices(price, price)) for name, price in zip(names, priced, strict=True)])
         settings = ServingSettings.of({"router": {"name": router, "blend": "linear", "discount": 1.0, **options}, "seed": 7})
-        components = make_components(settings, get_plugin_manager(), pool=pool)
+        components = components_from_settings(settings, get_plugin_manager(), pool=pool)
         controller = MetaController(attrs.evolve(components, estimator=ByFirstWord(None, components.router.services) if estimator else None))
         opened.append(controller)
         return controller

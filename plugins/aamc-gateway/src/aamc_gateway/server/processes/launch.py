@@ -14,7 +14,7 @@ from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingSettings, configure, load_yaml
 from aamc_sdk.errors import ConfigError, check_type, file_errors
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.serving import ServedComponents, components_from_file, load_checkpoints, make_components, names_checkpoint
+from aamc_sdk.serving import ServedComponents, components_from_file, components_from_run, components_from_settings, names_checkpoint
 
 ROUTER = "thompson"
 """The router where none is named: it learns from feedback which candidate is worth its price."""
@@ -102,7 +102,7 @@ class Launch:
         """Return the components to serve with."""
         store = self._store()
         if self.run is not None or names_checkpoint(self.router or ""):
-            return load_checkpoints(self.run or "", plugins, router=self.router, estimator=self.estimator, store=store, pool=self.pool)
+            return components_from_run(self.run or "", plugins, router=self.router, estimator=self.estimator, store=store, pool=self.pool)
         given = {name: value for name in ("router", "pool", "estimator") if (value := getattr(self, name)) is not None}
         if self.is_trial:
             given["pool"] = _TRIAL_POOL
@@ -110,7 +110,7 @@ class Launch:
             return components_from_file(
                 self.config, plugins, store=store or STORE, changes=given, defaults={"router": ROUTER}, other_keys=SERVER_KEYS
             )
-        return make_components(ServingSettings.of({"router": ROUTER, **given}), plugins, store=store or STORE)
+        return components_from_settings(ServingSettings.of({"router": ROUTER, **given}), plugins, store=store or STORE)
 
     def gateway(self, metrics: Metrics | None = None) -> Gateway:
         """Return a gateway that is not started yet."""
