@@ -11,8 +11,8 @@ which :func:`served_by` derives the router that served it, and the expected cost
 without a user are drawn from the mixture.
 
 If the challenger fails before the draw, the decision is the stable router's: p_c = p_s, and the notes say why. The trial ends, and the
-stable router serves all requests, when the challenger has failed to score ``max_failures`` times (a hundred decisions without a failure make
-up for one), fails to learn, or exceeds a limit of :mod:`aamc_bandit.trials.trial_limits`.
+stable router serves all requests, when the challenger has failed to score ``max_failures`` times (a hundred decisions without a failure cancel
+one), fails to learn, or exceeds a limit of :mod:`aamc_bandit.trials.trial_limits`.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from aamc_sdk.routing import choice_probabilities, uniform
 from aamc_sdk.storage import plain, to_json
 from aamc_sdk.types import Decision, Experience, Floats, Query, RoutingRequest, Scores, check_text, tenant_user
 
-FORGIVEN = 0.01
-"""Failures that a decision without one makes up for, so that rare failures of a long trial never add up to its end."""
+CANCELLED_FAILURES = 0.01
+"""Failures that a decision without one cancels, so that rare failures of a long trial never add up to its end."""
 logger = logging.getLogger(__name__)
 
 
@@ -115,7 +115,7 @@ class Canary(RouterPair):
         else:
             (scores, choices), failure = challenger, {}
             with self._counting:
-                self._failures = max(0.0, self._failures - FORGIVEN * len(request))
+                self._failures = max(0.0, self._failures - CANCELLED_FAILURES * len(request))
         share, pair = self.share, self.described()
         roles = [self._role(query, share) for query in request.queries]
         weights = np.array([share if role is None else float(role == "candidate") for role in roles])[:, None]
