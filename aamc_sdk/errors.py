@@ -75,7 +75,7 @@ class LimitError(NoCandidateError):
 
 
 class DataError(AamcError, ValueError):
-    """Raised when a dataset or one of its rows cannot be used."""
+    """Raised when an argument, a dataset or a log entry cannot be used."""
 
 
 class EstimatesError(AamcError, ValueError):
@@ -91,7 +91,7 @@ class OutputError(AamcError, OSError):
 
 
 class StoreError(AamcError, RuntimeError):
-    """Raised when the decision log refuses a record or cannot be reached."""
+    """Raised when the decision log refuses an entry or cannot be reached, or when the controller is closed."""
 
 
 class StoreAwayError(StoreError):
@@ -107,7 +107,7 @@ class UnknownCandidateError(ConflictError, DataError):
 
 
 class NameLengthError(StoreError, DataError):
-    """Raised when the decision log refuses a record because an id or name is too long."""
+    """Raised when the decision log refuses an entry because an id or name is too long."""
 
 
 class UnknownDecisionError(StoreError, LookupError):
