@@ -22,7 +22,7 @@ class Requirements:
     Attributes:
         estimator: It cannot score without an estimator.
         outcomes: It learns only from outcomes, not from comparisons.
-        comparisons: It learns which candidate was best in a row; it learns nothing from a row with a single candidate's outcome.
+        comparisons: It learns which candidate of a row was best; it learns nothing from a row with a single candidate's outcome.
         text: It reads the queries' texts, which a log keeps only on request.
         history: It reads the queries' earlier turns.
         training: It cannot serve before it is trained.

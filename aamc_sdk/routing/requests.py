@@ -290,7 +290,7 @@ def _cost(queries: Sequence[Query], tokens: Floats, pool: Pool, output_tokens: F
 
 
 def _or_worst(values: Floats) -> Floats:
-    """Replace unknown values ``[B, M]`` by the row's maximum; NaN in a row without any value."""
+    """Replace unknown values ``[B, M]`` by their row's maximum; NaN if the row has no value."""
     unknown = np.isnan(values)
     worst = np.where(unknown, -np.inf, values).max(axis=1, keepdims=True, initial=-np.inf)
     return np.where(unknown, np.where(np.isfinite(worst), worst, np.nan), values)

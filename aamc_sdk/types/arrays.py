@@ -277,7 +277,7 @@ class RoutingRequest:
         return attrs.evolve(self, preferences=np.broadcast_to(preference, (len(self), 3)), preference_given=True)
 
     def reasons(self, row: int, candidate: int) -> str:
-        """Return the reasons why a candidate is masked in a row; ``""`` if it is allowed."""
+        """Return the reasons why a candidate is masked for a query, given by its row; ``""`` if it is allowed."""
         return ", ".join(why for why, where in self.masked_why.items() if where[row, candidate])
 
     def check_mask(self) -> None:

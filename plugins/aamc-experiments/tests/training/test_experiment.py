@@ -503,13 +503,13 @@ def test_a_baseline_that_the_data_cannot_train_is_left_out_and_said(experiment, 
     made = experiment(routers=None, **one_outcome_a_row)
     made.progress.say = said.append
     assert list(made.complete()["routers"]) == made.run.router_names == ["favourite"]
-    why = "it learns which candidate did best in a row, and the training rows of aamc_sdk.testing have one outcome each"
+    why = "it learns which candidate of each row did best, and the training rows of aamc_sdk.testing have one outcome each"
     assert f"seer is left out: {why}" in said
 
 
 def test_a_router_that_the_user_named_and_the_data_cannot_train_is_an_error(experiment, one_outcome_a_row, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(TinyRouter, "requires", Requirements(training=True))
-    with pytest.raises(DataError, match=r"^seer learns which candidate did best in a row, .*; use one that these rows can train: favourite$"):
+    with pytest.raises(DataError, match=r"^seer learns which candidate of each row did best, .*; use one that these rows can train: favourite$"):
         experiment(routers=["seer"], **one_outcome_a_row).complete()
     with pytest.raises(DataError, match=r"^seer learns which"):
         experiment(router="seer", routers=None, **one_outcome_a_row).complete()
@@ -640,7 +640,7 @@ class OfRouterInside:
 
 def test_what_a_wrapped_router_requires_reaches_the_run(experiment, one_outcome_a_row, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(TinyRouter, "requires", OfRouterInside(Requirements(comparisons=True)))
-    with pytest.raises(DataError, match=r"^favourite learns which candidate did best in a row"):
+    with pytest.raises(DataError, match=r"^favourite learns which candidate of each row did best"):
         experiment(routers=[], **one_outcome_a_row).complete()
     monkeypatch.setattr(TinyRouter, "requires", OfRouterInside(Requirements(estimator=True)))
     with pytest.raises(ConfigError, match="'favourite' needs an estimator"):

@@ -106,7 +106,7 @@ class RecentRequests:
 
 
 def without_unknown(use: Floats, mask: Any) -> Floats:
-    """Return uses ``[B, M]`` with the row's maximum in place of unknown ones; 0 in a row without any."""
+    """Return uses ``[B, M]`` with the maximum of the row's allowed candidates in place of unknown ones; 0 if none is known."""
     known = np.where(mask & ~np.isnan(use), use, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
     return np.where(np.isnan(use), np.where(np.isfinite(known), known, 0.0), use)
 

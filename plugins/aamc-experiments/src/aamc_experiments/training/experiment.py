@@ -397,7 +397,7 @@ def _why_unsuitable(requires: Requirements, train: Dataset) -> str:
         return f"learns from outcomes, and {train.source} holds comparisons alone" if requires.outcomes else ""
     known = None if train.outcomes is None else train.outcomes.known
     if requires.comparisons and known is not None and (known.sum(axis=1) < min(2, known.shape[1])).all():
-        return f"learns which candidate did best in a row, and the training rows of {train.source} have one outcome each"
+        return f"learns which candidate of each row did best, and the training rows of {train.source} have one outcome each"
     return ""
 
 

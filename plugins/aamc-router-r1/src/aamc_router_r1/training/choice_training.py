@@ -30,7 +30,7 @@ from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint
 from aamc_sdk.types import Floats
 
 UNKNOWN = -1e9
-"""The logit of a candidate whose outcome is unknown in a row."""
+"""The logit of a candidate whose outcome in the row is unknown."""
 
 
 def order_of_rows(texts: Sequence[str], updates: int, batch_size: int, seed: int) -> list[int]:
