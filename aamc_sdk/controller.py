@@ -58,7 +58,13 @@ class MetaController:
         user_key: The key that turns user ids into pseudonyms before the router, the log and events see them; None leaves them.
 
     Attributes:
-        router, router_name, estimator, pool, preference, seed: What it decides with; the preference is that of requests that give none.
+        router: Scores the candidates.
+        router_name: The router's name in decisions.
+        estimator: Describes queries; None for none.
+        pool: The candidates.
+        reward: Turns outcomes into rewards.
+        preference: The default preference of requests.
+        seed: The seed of the draws.
         store: The log.
         models: The client for calling the candidates; it records calls with a decision's id as attempts.
         learner: Learns from the log; None for a router that does not learn.
@@ -150,7 +156,7 @@ class MetaController:
             pool: A pool, its name or its YAML file.
             reward: A reward's name, or its options with a ``name``.
             store: The log's URL.
-            preference: The preference of requests that give none.
+            preference: The default preference of requests.
             seed: The seed of all randomness. A draw also depends on the decision's id, which is random unless it is given: to repeat decisions,
                 pass ``decision_id`` to :meth:`route`.
             plugins: The plugins; the installed ones when None.
@@ -220,7 +226,7 @@ class MetaController:
         return self._decider.decide(self._arguments(query, preference, arguments))[0].decision
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Explanation:
-        """Decide one request as :meth:`route` does, with its arguments, and explain the decision from memory."""
+        """Decide one request as :meth:`route` does, with its arguments, and explain the decision without reading it from the log again."""
         return explain(self._decider.decide(self._arguments(query, preference, arguments))[0], self.router, self.reward, self.pool)
 
     def route_batch(
@@ -266,7 +272,7 @@ class MetaController:
         return await self._decider.adecide(self._arguments(query, preference, arguments))
 
     def draw(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Record:
-        """Decide one request as :meth:`route` does, with its arguments, and do not log it: for servers that log many requests together.
+        """Decide one request as :meth:`route` does, with its arguments, but do not log it, for servers that log decisions in batches.
 
         The decision's id must not leave the process before :meth:`log_decisions` has returned.
         """
@@ -318,7 +324,7 @@ class MetaController:
             decision_id: The decision; feedback that comes before it is kept until it comes, and a warning names the unknown id.
             **fields: The fields of :class:`aamc_sdk.Feedback`: ``quality`` or ``over``, and ``candidate``,
                 ``tie``, ``confidence``, ``weight``, ``source``, ``revision``, ``id``. Figures of the call, ``cost_usd``, ``latency_ms`` and
-                ``output_tokens``, are logged as an attempt with the feedback; without any other field, as a new attempt each time.
+                ``output_tokens``, are logged as an attempt with the feedback, or, if no other field is given, as a new attempt each time.
 
         Returns:
             Whether the feedback is new; repeated feedback is ignored.
@@ -336,7 +342,7 @@ class MetaController:
         return True
 
     def feedback_batch(self, feedback: Sequence[Feedback]) -> list[bool]:
-        """Record feedback on many decisions in one write, in order, and return whether each is new; without a time it gets the present one.
+        """Record feedback on many decisions in one write, in order, and return whether each is new. Feedback without a time gets the present one.
 
         Raises:
             DataError: An entry is not an :class:`aamc_sdk.Feedback`.
@@ -365,10 +371,10 @@ class MetaController:
         Args:
             query: The request; its turns are sent to the model too.
             preference: As for :meth:`route`.
-            options: Parameters of the request to the model, such as ``temperature``; they win over the candidate's own parameters.
-            on_text: Called with each piece of the answer's text as it comes, on a worker thread; after the first one no other candidate is called.
-                A plain function, which may raise an error to end the call, but must not close the controller.
-                None asks for the whole answer at once, as ``options`` with tools need it.
+            options: Parameters of the request to the model, such as ``temperature``; they override the candidate's own parameters.
+            on_text: Called with each piece of the answer's text, on a worker thread; not a coroutine function. After the first piece no other
+                candidate is called. It may raise an error, which ends the call, but must not close the controller. None (default): the whole
+                answer at once, which ``options`` with tools require.
             **arguments: As for :meth:`route`.
 
         Returns:

@@ -130,7 +130,7 @@ class ProviderError(AamcError, RuntimeError):
         body: The answer's body, as it came.
         retry_after_s: Time in seconds after which the server accepts another call; None if it is unknown.
         public: Message without secrets, for clients of the gateway.
-        reported: The usage and cost of an answer that failed all the same, as a :class:`aamc_sdk.interfaces.Chunk`; None without one.
+        reported: Usage and cost that the server reported before the call failed, as a :class:`aamc_sdk.interfaces.Chunk`; None if it reported none.
     """
 
     reported: Any = None
@@ -217,7 +217,7 @@ def checkpoint_errors(what: object, advice: str, *also: type[Exception]) -> Iter
 def file_errors(path: object, given: Iterable[object] = ()) -> Iterator[None]:
     """Prefix the messages of errors in a configuration file with its path; without a file it is None.
 
-    Messages with the path, or with one of the values ``given`` in place of the file's, are left as they are.
+    A message that already contains the path, or one of ``given``, the values that override the file's, is not changed.
     """
     try:
         yield
@@ -240,7 +240,10 @@ def write_errors(path: object, advice: str) -> Iterator[None]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``"; did you mean 'x'?"`` for the known name closest to ``name``, first one that begins with it, whatever the case, else ``""``."""
+    """Return ``"; did you mean 'x'?"`` for the most similar known name, ignoring case; ``""`` if none is similar.
+
+    Similar names that begin with ``name`` come first.
+    """
     # One wrong letter of three leaves a similarity of 0.67, one of four 0.75; unrelated longer words reach 0.67, such as promote and route
     is_short = len(name) <= 3
     names = {each.casefold(): each for each in known if not is_short or len(each) <= len(name) + 1}
@@ -308,7 +311,7 @@ def router_errors(name: str) -> Iterator[None]:
 def component_errors(what: str, passes: type[Exception] = AamcError, raises: type[AamcError] = PluginError) -> Iterator[None]:
     """Turn a component's exceptions into an error of the SDK that begins with ``what``, and so names the component.
 
-    Errors of the SDK are left as they are; those of the class ``passes`` keep their class, and an OSError's message begins with ``what`` too.
+    Errors of the SDK are not changed. Errors of the class ``passes`` keep their class, and an OSError's message begins with ``what`` too.
     """
     try:
         yield
@@ -326,7 +329,7 @@ def component_errors(what: str, passes: type[Exception] = AamcError, raises: typ
 
 @contextmanager
 def format_errors(name: str) -> Iterator[None]:
-    """Name the configuration format in errors of reading a file by it: the user may not know that its plugin reads the file."""
+    """Add the configuration format's name to errors raised while it reads a file: the user may not know that its plugin reads the file."""
     try:
         with component_errors(f"{name} failed"):
             yield

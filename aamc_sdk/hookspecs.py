@@ -52,67 +52,67 @@ class Component:
 
 @hookspec
 def aamc_estimators() -> list[Component]:
-    """Offer estimators: classes of :class:`aamc_sdk.interfaces.Estimator`."""
+    """Announce estimators: classes of :class:`aamc_sdk.interfaces.Estimator`."""
 
 
 @hookspec
 def aamc_routers() -> list[Component]:
-    """Offer routers: classes of :class:`aamc_sdk.interfaces.Router`."""
+    """Announce routers: classes of :class:`aamc_sdk.interfaces.Router`."""
 
 
 @hookspec
 def aamc_environments() -> list[Component]:
-    """Offer environments: classes of :class:`aamc_sdk.interfaces.Environment`."""
+    """Announce environments: classes of :class:`aamc_sdk.interfaces.Environment`."""
 
 
 @hookspec
 def aamc_rewards() -> list[Component]:
-    """Offer rewards: classes of :class:`aamc_sdk.interfaces.Reward`."""
+    """Announce rewards: classes of :class:`aamc_sdk.interfaces.Reward`."""
 
 
 @hookspec
 def aamc_model_pools() -> list[Component]:
-    """Offer model pools: functions without arguments that return a :class:`aamc_sdk.types.Pool`."""
+    """Announce model pools: functions without arguments that return a :class:`aamc_sdk.types.Pool`."""
 
 
 @hookspec
 def aamc_providers() -> list[Component]:
-    """Offer providers: classes of :class:`aamc_sdk.interfaces.Provider`, named in a candidate's ``endpoint``."""
+    """Announce providers: classes of :class:`aamc_sdk.interfaces.Provider`, named in a candidate's ``endpoint``."""
 
 
 @hookspec
 def aamc_datasets() -> list[Component]:
-    """Offer dataset formats: classes of :class:`aamc_sdk.interfaces.DatasetFormat`."""
+    """Announce dataset formats: classes of :class:`aamc_sdk.interfaces.DatasetFormat`."""
 
 
 @hookspec
 def aamc_agents() -> list[Component]:
-    """Offer agents: classes of :class:`aamc_sdk.interfaces.Agent`."""
+    """Announce agents: classes of :class:`aamc_sdk.interfaces.Agent`."""
 
 
 @hookspec
 def aamc_orchestrators() -> list[Component]:
-    """Offer orchestrators: classes of :class:`aamc_sdk.interfaces.Orchestrator`."""
+    """Announce orchestrators: classes of :class:`aamc_sdk.interfaces.Orchestrator`."""
 
 
 @hookspec
 def aamc_stores() -> list[Component]:
-    """Offer stores: classes of :class:`aamc_sdk.interfaces.Store`, chosen by a URL's scheme."""
+    """Announce stores: classes of :class:`aamc_sdk.interfaces.Store`, chosen by a URL's scheme."""
 
 
 @hookspec
 def aamc_config_formats() -> list[Component]:
-    """Offer formats of other systems' configuration files: classes of :class:`aamc_sdk.interfaces.ConfigFormat`."""
+    """Announce formats of other systems' configuration files: classes of :class:`aamc_sdk.interfaces.ConfigFormat`."""
 
 
 @hookspec
 def aamc_commands() -> list[Component]:
-    """Offer commands: ``click.Command`` objects; the component's name is the path on the command line."""
+    """Announce commands: ``click.Command`` objects; the component's name is the path on the command line."""
 
 
 @hookspec
 def aamc_checks() -> list[Component]:
-    """Offer checks for ``aamc doctor``: functions without arguments that return a list of :class:`aamc_sdk.interfaces.Diagnosis`."""
+    """Announce checks for ``aamc doctor``: functions without arguments that return a list of :class:`aamc_sdk.interfaces.Diagnosis`."""
 
 
 @hookspec

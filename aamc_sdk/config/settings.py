@@ -76,7 +76,7 @@ class ServingSettings:
         estimator: The estimator; None for none.
         reward: The reward.
         pool: A pool's name, YAML file or content; None for the default one.
-        preference: The preference of requests that give none.
+        preference: The default preference of requests.
         preset: The preset that every component's options start from.
         seed: The seed of all randomness.
         device: The device that torch computes on.

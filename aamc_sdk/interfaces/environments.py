@@ -66,7 +66,7 @@ class RecoveringStreams(Protocol):
 
     @property
     def resets(self) -> bool:
-        """Whether the resource begins anew after these decisions, whatever they were, such as the budget of a day: their effects end there."""
+        """Whether the resource is renewed after :attr:`recovery` decisions, as a daily budget is, so that no effect of a decision lasts longer."""
 
 
 @runtime_checkable

@@ -114,7 +114,7 @@ class Chunk:
         content: The next piece of text.
         usage: Tokens so far; the last report counts. None if this chunk has none.
         finish_reason: Why the answer ended, on the last chunk; None before.
-        cost_usd: Cost in USD that the provider reports for the whole call; NaN before, or without.
+        cost_usd: Cost in USD that the provider reports for the whole call; NaN until it is reported, or if it never is.
         reasoning: The next piece of the model's reasoning, which is billed too.
 
     Raises:

@@ -50,7 +50,7 @@ class Batch:
         follows: Name of the entry before the batch; ``""``: the batch starts with the first entry, or entries were lost; None where it is
             unknown: retention dropped the entry, or the store does not say.
         replaced: The revisions of feedback that entries of the batch replaced.
-        last: Name of the entry at the position; None for that of the last row, or of the entry before an empty batch.
+        last: Name of the entry at the position. None: that of the last row, or, if the batch is empty, of the entry before it.
         start: The position of the last entry that retention has dropped, 0 for none.
         positions: The position of each entry; without any, the last ones up to ``position``.
     """

@@ -45,7 +45,7 @@ class ServedComponents:
         router: Scores the candidates.
         store: The decision log.
         estimator: Describes queries; None for none.
-        preference: The preference of requests that give none.
+        preference: The default preference of requests.
         preference_given: Whether the application chose that preference.
         seed: The seed of the draws.
         plugins: The plugins that receive events; None for none.

@@ -149,8 +149,8 @@ class Attempt:
         latency_ms: Time until the whole answer, NaN where it is unknown.
         output_tokens: Tokens of the answer, None where they are unknown.
         error: The error's message; None without an error.
-        status: ``"ok"``, ``"error"``, ``"cancelled"``, or ``"refused"``: the server rejected the request, which no other candidate answered or
-            which had lost content or state before; by default ``"error"`` with an error and ``"ok"`` without.
+        status: ``"ok"``, ``"error"``, ``"cancelled"``, or ``"refused"``: the server rejected the request, and no other candidate answered
+            it, or content or state had been removed from it before the call. By default ``"error"`` with an error and ``"ok"`` without.
         cost_source: The origin of the cost, one of ``COST_SOURCES``.
         first_token_ms: Time until the first token, NaN where it is unknown.
         prompt_tokens: Tokens of the prompt, cached ones included; None where they are unknown.

@@ -106,8 +106,8 @@ class Measurement:
             gated: The name of the router that the promotion gate decides on, under ``gate`` in the metrics; None for no gate.
 
         Raises:
-            DataError: As :meth:`compare`.
-            PreferenceError: Likewise.
+            DataError: The rows hold comparisons without outcomes, or no row is complete.
+            PreferenceError: The preference weighs only latency, which is not known.
         """
         options, rows, reward = self.settings.evaluation, self.setup.splits[self.split], self.setup.services.reward
         comparison, seed = self.compare(), self.settings.seed

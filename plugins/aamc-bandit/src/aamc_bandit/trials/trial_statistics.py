@@ -76,7 +76,7 @@ class Trial:
         stable: The stable router's label.
         candidate: The challenger's label.
         stable_version: A digest of the stable router's options and state before it served; ``""`` in logs of version 0.1.
-        candidate_version: Likewise of the challenger: a retrained one at the same path is another trial.
+        candidate_version: The same digest of the challenger: a retrained one at the same path is another trial.
         judgements: The compared decisions, in the order of their feedback.
         served: The number of decisions that each router served, without those of one allowed candidate; in a shadow, the stable router serves all.
         left_out: The number of decisions that could not be compared, by reason.

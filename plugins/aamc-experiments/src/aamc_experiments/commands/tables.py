@@ -33,7 +33,7 @@ ESTIMATOR_COLUMNS = (
     ("brier", "quality Brier", 1, ".3f"),
     ("ece", "quality ECE", 1, ".3f"),
 )
-"""Likewise."""
+"""The figure, heading, factor and format of each column on the estimator."""
 LOGGED, ALL = "(as logged)", "(all)"
 
 

@@ -106,8 +106,8 @@ class Comparison:
         stream: The stream that each query was played in, ``[Q]``; in a table the number of its question.
         quality: ``[Q, M]`` of a table, or ``[R, P, Q]`` as played in streams. Where a candidate of a table is not allowed and has no outcome, it
             is NaN for all that are not allowed.
-        cost_usd: Likewise, without the cost of deciding.
-        latency_ms: Likewise, without the time of deciding; NaN where unknown.
+        cost_usd: Of the shape of ``quality``, without the cost of deciding.
+        latency_ms: Of the shape of ``quality``, without the time of deciding; NaN where unknown.
         missing: The number of queries that were left out because an outcome was missing.
         spent_ms: The time of deciding in ms, beyond computing, ``[R, P, Q]``; a single 0 in older files.
         counterfactual_quality: In streams the quality that each candidate would have had, ``[Q, M]``, NaN for one that was not allowed;

@@ -124,7 +124,7 @@ def lower_bound_at_any_time(values: Floats, low: Floats | float, minimum: float,
 
     Args:
         values: As for :func:`log_wealth`.
-        low: Likewise, at most ``minimum``.
+        low: As for :func:`log_wealth`, at most ``minimum``.
         minimum: The minimum possible mean.
         maximum: The maximum possible mean.
     """
