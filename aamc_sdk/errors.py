@@ -130,7 +130,7 @@ class ProviderError(AamcError, RuntimeError):
         body: The answer's body, as it came.
         retry_after_s: Time in seconds after which the server accepts another call; None if it is unknown.
         public: Message without secrets, for clients of the gateway.
-        reported: Usage and cost that the server reported before the call failed, as a :class:`aamc_sdk.interfaces.Chunk`; None if it reported none.
+        reported: Usage and cost that the server reported with the failed answer, as a :class:`aamc_sdk.interfaces.Chunk`; None if it reported none.
     """
 
     reported: Any = None
