@@ -78,7 +78,7 @@ class MetaController:
         self.store = components.store
         with ExitStack() as unusable:
             unusable.callback(self.store.close)
-            self._user_id = pseudonymizer(user_key)
+            self._to_log_user = pseudonymizer(user_key)
             self.router_name = components.router_name
             check_privileged(self.router_name, components.router)
             self.pool = components.pool
@@ -88,14 +88,14 @@ class MetaController:
             self.preference = components.preference
             self.seed = components.seed
             self._events = PluginEvents(components.plugins)
-            self._decider = Decider(components, self._user_id, self._events, wake=lambda: self._wake_learner(urgent=False))
+            self._decider = Decider(components, self._to_log_user, self._events, wake=lambda: self._wake_learner(urgent=False))
             self._guard, self._threads = self._decider.guard, self._decider.threads
             self.models, self._loop = components.models, components.services.loop
             self.models.record_attempts(lambda attempt: self._threads.run(self._add_attempt, attempt))
             self.learner: Learner | None = None
             if isinstance(self.router, OnlineRouter):
                 unusable.callback(self._close_router)
-                self.router.attach(self.store, self._user_id)
+                self.router.attach(self.store, self._to_log_user)
                 self.learner = Learner(self.store, self.router, self._events.announce_learned)
             else:
                 warn_of_wrapped_learners(self.router)
@@ -405,7 +405,7 @@ class MetaController:
         """
         check_name(user, "the user to forget")
         with self._guard, self._components.store_errors():
-            decisions = self.store.forget(self._user_id(user), tenant)
+            decisions = self.store.forget(self._to_log_user(user), tenant)
             self._wake_learner()
         return decisions
 

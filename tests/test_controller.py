@@ -897,7 +897,7 @@ class Serving(Counting):
         super().__init__(config, services)
         self.diary: list[str] = []
 
-    def attach(self, log: Any, user_id: Any) -> None:
+    def attach(self, log: Any, to_log_user: Any) -> None:
         self.diary.append(f"serve a log of {len(log.experience().decisions)}")
 
     def learn(self, experience: Any) -> None:

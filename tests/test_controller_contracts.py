@@ -350,7 +350,7 @@ def test_a_store_is_closed_if_its_router_cannot_be_served() -> None:
 
         def learn(self, experience: Any) -> None: ...
 
-        def attach(self, store: Any, user_id: Any) -> None:
+        def attach(self, store: Any, to_log_user: Any) -> None:
             raise ConfigError("no")
 
     class Kept:

@@ -107,12 +107,12 @@ class OnlineRouter(Router):
     state_schema: ClassVar[int] = 1
     state_options: ClassVar[Sequence[str] | None] = None
 
-    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+    def attach(self, log: Store, to_log_user: Callable[[str], str]) -> None:
         """Prepare to serve. Called once, before the first request and before learning from the log; experiments never call it.
 
         Args:
             log: The log that the router will learn from.
-            user_id: Maps an external user id to the id used in requests and the log.
+            to_log_user: Maps an external user id to the id used in requests and the log.
         """
 
     def prepare_replay(self, log: Store) -> None:

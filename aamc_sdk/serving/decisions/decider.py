@@ -56,7 +56,7 @@ class Decider:
 
     Args:
         components: The components.
-        user_id: Maps an external user id to the id used in requests and the log.
+        to_log_user: Maps an external user id to the id used in requests and the log.
         events: Announces new decisions.
         wake: Called after decisions were logged.
 
@@ -65,10 +65,10 @@ class Decider:
         threads: The threads for the blocking work of event loops.
     """
 
-    def __init__(self, components: ServedComponents, user_id: Callable[[str], str], events: PluginEvents, wake: Callable[[], None]) -> None:
+    def __init__(self, components: ServedComponents, to_log_user: Callable[[str], str], events: PluginEvents, wake: Callable[[], None]) -> None:
         self._components = components
         self._router = components.router
-        self._user_id, self._events, self._wake = user_id, events, wake
+        self._to_log_user, self._events, self._wake = to_log_user, events, wake
         self.guard = CloseGuard()
         self.threads = GuardedThreads(self.guard)
         self._call_guard = CloseGuard()  # admits calls of models
@@ -231,7 +231,7 @@ class Decider:
 
     def _with_log_users(self, queries: Sequence[Query]) -> list[Query]:
         """Return queries with the user ids that requests and the log have."""
-        ids = [None if query.user is None else self._user_id(query.user) for query in queries]
+        ids = [None if query.user is None else self._to_log_user(query.user) for query in queries]
         return [query if user == query.user else attrs.evolve(query, user=user) for query, user in zip(queries, ids, strict=True)]
 
 

@@ -142,7 +142,7 @@ class Broken(Counting):
         if name == self.config.fails and not Broken.repaired:
             raise KeyboardInterrupt if name == "learn" else ValueError("out of order")
 
-    def attach(self, log, user_id) -> None:
+    def attach(self, log, to_log_user) -> None:
         self._may_fail("attach")
 
     def origin(self) -> None:

@@ -86,10 +86,10 @@ class WrappingRouter(OnlineRouter):
         """Train the wrapped router."""
         return {} if self.wrapped is None else self.wrapped.train(training)
 
-    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+    def attach(self, log: Store, to_log_user: Callable[[str], str]) -> None:
         """Prepare the wrapped router to serve."""
         if isinstance(self.wrapped, OnlineRouter):
-            self.wrapped.attach(log, user_id)
+            self.wrapped.attach(log, to_log_user)
 
     def origin(self) -> bytes | None:
         """Return an identifier of the wrapped router's initial state."""

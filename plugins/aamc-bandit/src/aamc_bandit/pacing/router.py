@@ -156,7 +156,7 @@ class Paced(WrappingRouter):
             found = {one.name: {"limit": one.limit, "multiplier": curve.mean_price(target), "target": target} for one, curve, target in solved}
             return metrics | {"limits": found}
 
-    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+    def attach(self, log: Store, to_log_user: Callable[[str], str]) -> None:
         """Prepare both routers to serve.
 
         Raises:
@@ -164,7 +164,7 @@ class Paced(WrappingRouter):
         """
         if not self.ledger.recent.curves():
             check_attainable(self.ledger.resources, typical_request(self.services.pool), self.config)
-        super().attach(log, user_id)
+        super().attach(log, to_log_user)
 
     def origin(self) -> bytes:
         """Return an identifier of the wrapped router's initial state, of the limits and of what training learned about them."""

@@ -183,10 +183,10 @@ class Thompson(OnlineRouter):
             counted += len(known)
         return {"outcomes": counted}
 
-    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+    def attach(self, log: Store, to_log_user: Callable[[str], str]) -> None:
         """Read the state file that ``storage_path`` names, and save it from now on."""
         if self.config.storage_path:
-            self._state = StateFile(Path(self.config.storage_path), self.evidence, log, self.config.auto_save_interval, user_id)
+            self._state = StateFile(Path(self.config.storage_path), self.evidence, log, self.config.auto_save_interval, to_log_user)
 
     def origin(self) -> bytes | None:
         """Return an identifier of the evidence from the state file; None without a state file."""

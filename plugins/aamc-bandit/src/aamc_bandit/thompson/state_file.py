@@ -43,17 +43,17 @@ class StateFile:
         evidence: The evidence to restore and save; other threads may add to it and read it meanwhile.
         log: The log that the router learns from.
         interval: The time between two saves, in Go's notation.
-        user_id: Maps a user id of vLLM Semantic Router's file to the id used in requests and the log.
+        to_log_user: Maps a user id of vLLM Semantic Router's file to the id used in requests and the log.
 
     Attributes:
         origin: A digest of the starting evidence, with the users who have been forgotten since.
     """
 
-    def __init__(self, path: Path, evidence: BetaEvidence, log: Store, interval: str, user_id: Callable[[str], str]) -> None:
+    def __init__(self, path: Path, evidence: BetaEvidence, log: Store, interval: str, to_log_user: Callable[[str], str]) -> None:
         self._path = path
         self._evidence = evidence
         self._log = log
-        self._user_id = user_id
+        self._to_log_user = to_log_user
         self._log_id: str | None = None
         self._newest: str | None = None
         self.origin = ""
@@ -116,7 +116,7 @@ class StateFile:
             if is_ratings(content):
                 updated = _epoch_seconds(content.get("last_updated"))
                 for level, entity, ratings in read_ratings(content):
-                    self._evidence.add_ratings(level, self._user_id(entity) if level == USER else entity, ratings, updated)
+                    self._evidence.add_ratings(level, self._to_log_user(entity) if level == USER else entity, ratings, updated)
             else:
                 self._evidence.restore(self._starting_state(content))
         except (CheckpointError, ValueError, RecursionError) as error:  # invalid JSON or UTF-8 is a ValueError, deep nesting a RecursionError

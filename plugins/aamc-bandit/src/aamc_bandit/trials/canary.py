@@ -132,9 +132,9 @@ class Canary(RouterPair):
         ]
         return self._drawn_from(stable, scores, (1 - weights) * stable_choices + weights * choices, notes)
 
-    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+    def attach(self, log: Store, to_log_user: Callable[[str], str]) -> None:
         """Prepare both routers to serve, and read the share's file."""
-        super().attach(log, user_id)
+        super().attach(log, to_log_user)
         logger.info("the canary of %s serves a share of %g", self.label("candidate"), self.share)
 
     def learn(self, experience: Experience) -> None:

@@ -122,10 +122,10 @@ class RouterPair(OnlineRouter):
         """Handle an error of the challenger outside of a request; by default log it."""
         logger.error("the challenger %s of a %s %s", self.label("candidate"), type(self).__name__.lower(), why)
 
-    def attach(self, log: Store, user_id: Callable[[str], str]) -> None:
+    def attach(self, log: Store, to_log_user: Callable[[str], str]) -> None:
         """Prepare both routers to serve."""
         self._serves = True
-        self._each(lambda _, router: router.attach(log, user_id), "failed to start", unusable=True)
+        self._each(lambda _, router: router.attach(log, to_log_user), "failed to start", unusable=True)
 
     def origin(self) -> bytes:
         """Return an identifier of both routers' initial states."""
