@@ -49,6 +49,13 @@ def test_router_r1_answers_whole_and_streamed(gateway, server, tmp_path):
     assert set(logged["router"]) == {"router-r1"}
 
 
+def test_the_policy_reads_all_messages_of_the_user(gateway, server):
+    said = [f"Message {n}." for n in range(6)]
+    asked = body(messages=[{"role": "user", "content": text} for text in said])
+    assert httpx.post(f"{gateway.url}/v1/chat/completions", json=asked, timeout=30).status_code == 200
+    assert [text for text in said if text not in str(server.asked["policy"][0])] == []
+
+
 def test_an_episode_without_an_answer_is_an_error_and_its_calls_are_logged(gateway, server, tmp_path):
     server.turns["policy"] = ["never"]
     with httpx.Client(base_url=gateway.url, timeout=30) as client:

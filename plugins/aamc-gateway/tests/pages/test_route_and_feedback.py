@@ -55,6 +55,13 @@ def test_route_shows_that_neither_system_prompts_nor_tool_results_are_classified
     assert {name: found["classified"][name] for name in ("text", "turns")} == {"text": "Second", "turns": [{"role": "user", "content": "First"}]}
 
 
+@pytest.mark.parametrize("earlier", [0, 5])
+def test_as_many_earlier_messages_are_classified_as_the_settings_say(serve: Serve, earlier: int):
+    messages = [{"role": "user", "content": f"Message {n}"} for n in range(8)]
+    found = http(f"{serve({'classified': {'earlier_messages': earlier}}).url}/v1/route", {"messages": messages}).json["classified"]
+    assert (found["text"], found["turns"]) == ("Message 7", messages[7 - earlier : 7])
+
+
 def test_route_takes_the_arguments_of_routing(serve: Serve):
     found = http(f"{serve().url}/v1/route", {"text": "Hello", "aamc": {"preference": [0, 1, 0]}}).json
     assert found["preference"] == [0, 1, 0]

@@ -16,9 +16,9 @@ def said(*contents: Any, dialect: str = "chat", **fields: Any) -> Conversation:
     return conversation_of(dialect, {"messages": [{"role": "user", "content": content} for content in contents], **fields})
 
 
-def test_the_last_human_message_and_up_to_two_before_it() -> None:
+def test_human_messages_are_in_their_order() -> None:
     conversation = said("one", "two", "three", "four")
-    assert (conversation.human, conversation.first, conversation.turns) == (("two", "three", "four"), "one", 4)
+    assert (conversation.human, conversation.first) == (("one", "two", "three", "four"), "one")
 
 
 def test_system_prompts_and_answers_are_not_classified(requests: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ def test_where_nothing_but_envelopes_is_left_the_last_message_is_classified_as_i
         ("messages", [[{"type": "text", "text": content}], empty], content),
     ):
         conversation = said(*contents, dialect=dialect)
-        assert (conversation.human, conversation.first, conversation.turns) == ((content,), first, 1)
+        assert (conversation.human, conversation.first) == ((content,), first)
 
 
 def test_reminders_beside_results_of_tools_change_neither_the_first_message_nor_the_classified_one() -> None:

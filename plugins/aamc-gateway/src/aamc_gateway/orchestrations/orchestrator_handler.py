@@ -152,7 +152,7 @@ class Work:
         await self._gateway.log_watch.wait(asyncio.ensure_future(asyncio.to_thread(write)))
 
     def _query(self) -> Query:
-        """Return the task: the whole last human message, and those before it."""
+        """Return the task: the last human message, and all before it, uncut."""
         human = conversation_of(self._request.dialect, self._request.body).human
         if not human or not human[-1].strip():
             raise Refused(f"{self._request.model} needs a task, and the request has no human message")

@@ -98,7 +98,7 @@ class RequestReader:
             stream=body.get("stream") is True,
             has_media=said.images or said.files,
             media=media_of(body) if said.images or said.files else Media(),
-            turns=said.turns,
+            turns=len(said.human),
             max_tokens=max([body[name] for name in OUTPUT_LIMITS.get(api, ()) if body.get(name)], default=None),
             answers=_answers(api, body),
             caches_for_an_hour=(b"1h" in raw or b"\\u" in raw) and caches_for_an_hour(body),

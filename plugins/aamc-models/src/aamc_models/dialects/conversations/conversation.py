@@ -14,8 +14,6 @@ from aamc_models.dialects.conversations.side_requests import side_request
 from aamc_models.dialects.fields import JSON, check_dialect, objects, objects_or_empty, text, wrong
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
 
-EARLIER = 2
-"""Human messages before the last one that are classified with it."""
 _TEXTS = ("text", "input_text", "output_text")
 DRAWN_IMAGE = "image_generation_call"
 IMAGE_TYPES = frozenset(("computer_screenshot", "image", DRAWN_IMAGE, "image_url", "input_image"))
@@ -28,11 +26,10 @@ class Conversation:
     """The content of a request without the words of programs.
 
     Attributes:
-        human: The last human message and up to two before it, oldest first, without tool results and the envelopes of coding agents. Where nothing
-            else is left, the last message without tool results, with its envelopes.
+        human: The human messages, oldest first, without tool results and the envelopes of coding agents. Where nothing else is left, the last
+            message without tool results, with its envelopes.
         first: The first human message, likewise.
         system: The system prompt, instructions of developers included.
-        turns: Number of human messages in the whole conversation.
         tools: Whether tools are offered.
         images: Whether an image is part of the conversation, results of tools and images that a model drew included.
         files: Whether a document or a recording is, likewise.
@@ -44,7 +41,6 @@ class Conversation:
     human: tuple[str, ...]
     first: str = ""
     system: str = ""
-    turns: int = 0
     tools: bool = False
     images: bool = False
     files: bool = False
@@ -76,10 +72,9 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     tools = is_set(body.get("tools")) or is_set(body.get("functions"))
     instructions = "\n\n".join(system)
     return Conversation(
-        human=tuple(people[-1 - EARLIER :]),
+        human=tuple(people),
         first=first,
         system=instructions,
-        turns=len(people),
         tools=tools,
         images=not kinds.isdisjoint(IMAGE_TYPES) or _has_drawn_images(dialect, body),
         files=not kinds.isdisjoint(_FILES),
