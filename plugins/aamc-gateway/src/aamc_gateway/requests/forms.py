@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from aamc_gateway.access.callers import Refused
-from aamc_gateway.requests.request_reader import check_spelling
+from aamc_gateway.requests.body_checks import check_spelling
 
 _BOUNDARY = re.compile(r'boundary="?([^";,\s]+)', re.IGNORECASE)
 _HEADER = re.compile(rb"[\w-]+:[^\r\n]*")

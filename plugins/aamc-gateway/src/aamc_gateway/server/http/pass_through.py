@@ -14,10 +14,11 @@ from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.forwarding.answers.whole_answers import note_objects, send_reply
 from aamc_gateway.forwarding.model_handler import serve
 from aamc_gateway.requests.bodies import interpret, parse_object, read_body
+from aamc_gateway.requests.body_checks import check_number, check_spelling
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import Form, is_form, read_form
 from aamc_gateway.requests.media import uploaded_media
-from aamc_gateway.requests.request_reader import PASSED_HEADERS, check_number, check_spelling, sorted_headers, unknown_model
+from aamc_gateway.requests.request_reader import PASSED_HEADERS, sorted_headers, unknown_model
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.model_endpoints import free_reply
