@@ -173,7 +173,7 @@ class Exchange:
         if last is not None and self._origin.is_cached:
             new = text_bytes(new_messages(request.dialect, request.body)) // CHARACTERS_PER_TOKEN
             query = attrs.evolve(query, cached_on=last, cached_tokens=max(query.expected_prompt_tokens - new, 0))
-        started = await gateway.commits.start(
+        started = await gateway.decider.start(
             query,
             request.preference,
             forced=forced,

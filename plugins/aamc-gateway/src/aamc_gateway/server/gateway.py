@@ -22,6 +22,7 @@ from aamc_gateway.forwarding.answers.cache import AnswerCache
 from aamc_gateway.forwarding.calls.upstreams import Upstreams
 from aamc_gateway.forwarding.calls.usage import UsageEstimator
 from aamc_gateway.forwarding.decisions.commit_queue import CommitQueue
+from aamc_gateway.forwarding.decisions.gateway_decider import GatewayDecider
 from aamc_gateway.observe.metrics import Metrics
 from aamc_gateway.observe.observer import Observer
 from aamc_gateway.orchestrations.served_orchestrator import ServedOrchestrator
@@ -53,7 +54,8 @@ class Gateway:
     """The objects that a worker shares among requests; ``source`` is the configuration file, for messages.
 
     Attributes:
-        commits: Decides requests, and writes their decisions and calls to the log.
+        commits: Writes decisions and calls to the log.
+        decider: Decides requests.
         signals: Infers feedback from how conversations go on.
         erasable: What is kept for users, and goes when they are forgotten.
         sessions: The candidate that answered each conversation last.
@@ -81,6 +83,7 @@ class Gateway:
             settings = attrs.evolve(settings, access=with_endpoint_limits(settings.access, components.pool))
         self.controller = MetaController(components)
         self.commits = CommitQueue(self.controller)
+        self.decider = GatewayDecider(self.controller, self.commits)
         self.components, self.settings, self._source = components, settings, source
         self.models = components.models
         self.metrics = metrics or Metrics()
@@ -239,6 +242,7 @@ class Gateway:
     def _close_log(self) -> None:
         """Write what waits for the log, then close it."""
         self.commits.close()
+        self.decider.close()  # afterwards, as a router may never return
         self.controller.close()
 
     def pool_state(self, *, forced: bool) -> PoolState | None:

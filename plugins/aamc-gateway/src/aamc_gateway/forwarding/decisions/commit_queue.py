@@ -1,7 +1,4 @@
-"""Decisions that are returned before they are durable, and the queue whose thread writes them and the attempts in batches.
-
-The event loop never waits for the log.
-"""
+"""The queue whose thread writes decisions and attempts to the log in batches; the event loop never waits for the log."""
 
 from __future__ import annotations
 
@@ -11,29 +8,14 @@ import queue
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
-
-import attrs
 
 from aamc_gateway.futures import resolve
 from aamc_sdk import MetaController
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.types import Attempt, Decision, Preference, Query, Record, new_ids
+from aamc_sdk.types import Attempt, Decision, Record
 
 logger = logging.getLogger(__name__)
-LOOP_MS = 1.0
-"""Decisions move to worker threads at this mean time. Quick decisions count as 0."""
-QUICK_MS = 3.0
-"""Maximum time of a quick decision. A thread gains nothing for it: the interpreter switches threads only every 5 ms."""
-WAIT_MS = 20.0
-"""Minimum time of a decision that counts as waiting for a server; shorter waits are often caused by other threads and programs."""
-_WEIGHT = 1 / 32
-"""Weight of the newest decision in the mean time."""
-_IDS_AT_ONCE = 64
-_THREADS = 32
-"""Threads for decisions of each kind that take long, mostly since they wait."""
 MAX_PER_BATCH = 512
 """Entries of one batch; bounds how long the first of them waits."""
 ATTEMPT_BATCH_S = 0.05
@@ -50,53 +32,13 @@ _Item = tuple[Record | Attempt | None, "asyncio.Future[Any] | None"]
 """An entry and its future. Without an entry, the future waits for all entries before it; without both, the queue ends."""
 
 
-@attrs.frozen(eq=False, slots=False)  # without slots, construction takes a third less time
-class StartedDecision:
-    """A decision that is being written to the log.
-
-    Attributes:
-        record: The decision with its inputs. Its id must not leave the process yet.
-        began: When the router was asked, in seconds since the epoch.
-        ended: When the decision was made.
-        committed: Its future: the decision as it is in the log, once that is durable. It raises a StoreError if the log refuses it.
-    """
-
-    record: Record
-    began: float
-    ended: float
-    committed: asyncio.Future[Decision]
-
-
-class _DecisionThreads:
-    """Mean time of decisions of one kind, and the threads for them while that is long.
-
-    A decision's time is its processor time, or its whole time if it waits for a server. On a thread it may wait for the interpreter instead, while
-    other threads work. If that counted, decisions that came to threads once would stay there for as long as there are many.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.threads = ThreadPoolExecutor(_THREADS, name)
-        self.mean_ms = LOOP_MS  # so that the first decision cannot stop the event loop
-
-    def decide(self, draw: partial[Record], *, on_loop: bool) -> Record:
-        """Return a decision, and note how long it took."""
-        began, process_began, thread_began = time.perf_counter(), time.process_time(), time.thread_time()
-        record = draw()
-        whole_ms, process_ms = 1000 * (time.perf_counter() - began), 1000 * (time.process_time() - process_began)
-        busy_ms = 1000 * (time.thread_time() - thread_began)
-        waits = whole_ms >= WAIT_MS and (on_loop or process_ms < whole_ms / 2)
-        taken_ms = whole_ms if waits else busy_ms
-        self.mean_ms += _WEIGHT * ((taken_ms if taken_ms > QUICK_MS else 0.0) - self.mean_ms)
-        return record
-
-
 class CommitQueue:
-    """Decides requests of event loops, and writes decisions and attempts in the order in which they came.
+    """Writes decisions and attempts in the order in which they came.
 
     A batch holds the decisions that arrive while the previous one is written, and for a few milliseconds after it if that one had several.
 
     Args:
-        controller: Decides, and logs.
+        controller: Writes to its log.
     """
 
     def __init__(self, controller: MetaController) -> None:
@@ -104,45 +46,12 @@ class CommitQueue:
         self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._choices, self._forced = _DecisionThreads("aamc-decisions"), _DecisionThreads("aamc-forced")
         self._closed = False
         self._attempts: list[Attempt] = []
         self._refused: dict[str, None] = {}
         self._write_at = 0.0
         self._away = self._busy = False
         self._submitted = self._done = 0
-        self._ids: list[str] = []
-
-    async def start(
-        self, query: str | Query, preference: Preference | str | None = None, *, forced: bool = False, **arguments: Any
-    ) -> StartedDecision:
-        """Decide a request by the arguments of :meth:`aamc_sdk.MetaController.route`, and return before the decision is durable.
-
-        Requests that are ready at once are decided one right after the other, before any of them goes on: the code of decisions then stays in the
-        processor's cache. A request that is ``forced`` to one candidate, such as the model that it names, does not wait for slow choices of others.
-        """
-        draw = partial(self._controller.draw, query, preference, decision_id=self._new_id(), **arguments)
-        if self._controller.router.waits_for_calls:
-            return self._started(time.time(), await self._controller.adraw(*draw.args, **draw.keywords))
-        await asyncio.sleep(0)
-        began = time.time()
-        kind = self._forced if forced else self._choices
-        if kind.mean_ms >= LOOP_MS:
-            return self._started(began, await asyncio.get_running_loop().run_in_executor(kind.threads, partial(kind.decide, draw, on_loop=False)))
-        started = self._started(began, kind.decide(draw, on_loop=True))
-        await asyncio.sleep(0)
-        return started
-
-    def _started(self, began: float, record: Record) -> StartedDecision:
-        return StartedDecision(record, began, time.time(), self.add_decision(record))
-
-    def _new_id(self) -> str:
-        """Return a new id. Many are made at once, since each system call lets other threads take the interpreter."""
-        try:
-            return self._ids.pop()
-        except IndexError:  # none is left; asking first would race with the threads of other event loops
-            name, *self._ids = new_ids(_IDS_AT_ONCE)
-            return name
 
     @property
     def idle(self) -> bool:
@@ -174,8 +83,6 @@ class CommitQueue:
         if thread is not None:
             self._queue.put((None, None))
             thread.join()
-        for kind in (self._choices, self._forced):
-            kind.threads.shutdown()
 
     def _put(self, entry: Record | Attempt | None, future: asyncio.Future[Any] | None) -> None:
         with self._lock:
