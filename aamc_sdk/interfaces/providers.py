@@ -20,7 +20,7 @@ class EndpointState:
     """The present state of an endpoint.
 
     Attributes:
-        available: Whether it can be called; False while its server rests after failures.
+        available: Whether it can be called; False while its circuit breaker is open.
         remaining: Requests that its rate limits still allow; None without a limit.
         retry_after_s: Time in seconds after which it can be called, where it cannot be now; None if unknown.
 

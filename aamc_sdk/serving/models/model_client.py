@@ -154,7 +154,7 @@ class ModelClient:
     def present_state(self, pool: Pool, given: PoolState | None) -> PoolState:
         """Return the state of a pool for a request that will be answered: candidates that cannot be called are unavailable.
 
-        These are candidates without an endpoint, with a server that rests after failures, or with no request left in their rate limit. If nothing
+        These are candidates without an endpoint, with an open circuit breaker, or with no request left in their rate limit. If nothing
         would be left, only those without an endpoint are: the call itself then says why it fails, and when to try again. Without a ``given``
         state, that of this client's own calls counts.
 
@@ -164,23 +164,23 @@ class ModelClient:
         state = given or self.tracker.state(pool) or _NOTHING_KNOWN
         if without := _without_endpoint(pool):
             state = attrs.evolve(state, unavailable=state.unavailable | without)
-        resting: set[str] = set()
+        stopped: set[str] = set()
         remaining: dict[str, float] = {}
         for candidate in pool:
             if (provider := self._providers.get(candidate)) is None:  # not called yet
                 continue
             endpoint = self._state_of(candidate.name, provider)
             if not endpoint.available:
-                resting.add(candidate.name)
+                stopped.add(candidate.name)
             elif endpoint.remaining is not None:
                 remaining[candidate.name] = endpoint.remaining
-        if not (resting or remaining):
+        if not (stopped or remaining):
             return state
         remaining = {**remaining, **state.remaining}
-        out = state.unavailable.union(resting, (name for name, left in remaining.items() if left < 1))
+        out = state.unavailable.union(stopped, (name for name, left in remaining.items() if left < 1))
         if out.issuperset(pool.names):
             return state
-        return attrs.evolve(state, unavailable=state.unavailable | resting, remaining=remaining)
+        return attrs.evolve(state, unavailable=state.unavailable | stopped, remaining=remaining)
 
     def endpoint_state(self, candidate: Candidate) -> EndpointState:
         """Return the present state of a candidate's endpoint; it counts as available if its provider fails to return it.

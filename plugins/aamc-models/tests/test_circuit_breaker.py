@@ -6,8 +6,8 @@ def failing(breaker: CircuitBreaker, times: int, now: float = 0.0) -> None:
         breaker.failed("x", now, probe=breaker.begin())
 
 
-def test_it_opens_after_failures_in_a_row_and_rests() -> None:
-    breaker = CircuitBreaker(failures=3, rest_s=10.0)
+def test_it_opens_after_failures_in_a_row() -> None:
+    breaker = CircuitBreaker(failures=3, open_s=10.0)
     failing(breaker, 2)
     assert not breaker.is_open
     failing(breaker, 1, now=100.0)
@@ -15,7 +15,7 @@ def test_it_opens_after_failures_in_a_row_and_rests() -> None:
 
 
 def test_a_success_between_failures_starts_the_row_anew() -> None:
-    breaker = CircuitBreaker(failures=3, rest_s=10.0)
+    breaker = CircuitBreaker(failures=3, open_s=10.0)
     failing(breaker, 2)
     breaker.succeeded()
     failing(breaker, 2)
@@ -23,7 +23,7 @@ def test_a_success_between_failures_starts_the_row_anew() -> None:
 
 
 def test_it_opens_when_half_of_the_latest_calls_failed() -> None:
-    breaker = CircuitBreaker(failures=3, rest_s=10.0)
+    breaker = CircuitBreaker(failures=3, open_s=10.0)
     for _ in range(9):
         failing(breaker, 1)
         breaker.succeeded()
@@ -34,7 +34,7 @@ def test_it_opens_when_half_of_the_latest_calls_failed() -> None:
 
 
 def test_one_probe_at_a_time_decides_after_the_rest() -> None:
-    breaker = CircuitBreaker(failures=1, rest_s=10.0)
+    breaker = CircuitBreaker(failures=1, open_s=10.0)
     failing(breaker, 1)
     assert breaker.begin()
     assert breaker.wait_s(11.0) > 0  # a second call waits for the probe
@@ -46,8 +46,8 @@ def test_one_probe_at_a_time_decides_after_the_rest() -> None:
     assert breaker.failure == "y"
 
 
-def test_a_probe_whose_answer_begins_lets_calls_through_and_one_failure_rests_again() -> None:
-    breaker = CircuitBreaker(failures=3, rest_s=10.0)
+def test_a_probe_whose_answer_begins_lets_calls_through_and_one_failure_opens_it_again() -> None:
+    breaker = CircuitBreaker(failures=3, open_s=10.0)
     failing(breaker, 3)
     breaker.begin()
     breaker.answering()
@@ -58,14 +58,14 @@ def test_a_probe_whose_answer_begins_lets_calls_through_and_one_failure_rests_ag
 
 
 def test_a_probe_that_its_caller_ends_leaves_the_next_call_to_probe() -> None:
-    breaker = CircuitBreaker(failures=1, rest_s=10.0)
+    breaker = CircuitBreaker(failures=1, open_s=10.0)
     failing(breaker, 1)
     breaker.dropped(probe=breaker.begin())
     assert breaker.wait_s(11.0) == 0.0
 
 
 def test_calls_that_began_before_the_rest_do_not_prolong_it() -> None:
-    breaker = CircuitBreaker(failures=1, rest_s=10.0)
+    breaker = CircuitBreaker(failures=1, open_s=10.0)
     failing(breaker, 1)
     breaker.failed("late", 5.0, probe=False)
     assert breaker.wait_s(10.0) == 0.0

@@ -53,7 +53,7 @@ def test_the_breaker_of_a_dead_deployment_opens_and_closes_again(upstream, provi
     assert not calling.state().available
     error = failed(sent, provider(base_url=NOBODY, retries=3, breaker_failures=2, breaker_rest_s=60.0, max_pause_s=0.01))
     assert error.kind == "connection"  # the call that opens it gives the cause
-    while not calling.state().available:  # the rest ends
+    while not calling.state().available:  # the breaker lets a call through
         time.sleep(0.01)
     assert sent(calling).status == 200
     assert len(server.asked) == 4
@@ -72,7 +72,7 @@ def test_a_streamed_probe_lets_other_calls_through_when_its_answer_begins(upstre
         return status
 
     failed(sent, calling)
-    while not calling.state().available:  # the rest ends
+    while not calling.state().available:  # the breaker lets a call through
         time.sleep(0.01)
     assert asyncio.run(ask()) == 200
 
@@ -81,7 +81,7 @@ LATE_ERROR = b'data: {"error": {"type": "%s", "message": "no"}}\n\n'
 
 
 @pytest.mark.parametrize(
-    ("stream", "rests"),
+    ("stream", "opens"),
     [
         (then(begin("text/event-stream", None), send(event("a")), cut), True),
         (events(event("a")), True),
@@ -93,12 +93,12 @@ LATE_ERROR = b'data: {"error": {"type": "%s", "message": "no"}}\n\n'
         (events(event("a"), END), False),
     ],
 )
-def test_a_server_that_breaks_its_streams_off_rests(upstream, provider, stream, rests) -> None:
+def test_streams_that_a_server_breaks_off_open_the_breaker(upstream, provider, stream, opens) -> None:
     calling = provider(base_url=upstream(stream).url, retries=0, breaker_failures=2, breaker_rest_s=60.0)
     for _ in range(2):
         with suppress(ProviderError):
             streamed(calling)
-    assert calling.state().available != rests
+    assert calling.state().available != opens
 
 
 RESPONSE_FAILED = b'data: {"type": "response.failed", "response": {"error": {"code": "server_error", "message": "no"}}}\n\n'
@@ -106,7 +106,7 @@ RESPONSE_ERROR = b'data: {"type": "error", "code": "server_error", "message": "n
 
 
 @pytest.mark.parametrize(
-    ("api", "stream", "rests"),
+    ("api", "stream", "opens"),
     [
         ("chat", [event("a"), DONE], True),
         ("chat", [event("a"), END, DONE], False),
@@ -115,7 +115,7 @@ RESPONSE_ERROR = b'data: {"type": "error", "code": "server_error", "message": "n
         ("responses", [event("a"), RESPONSE_ERROR], True),
     ],
 )
-def test_a_stream_counts_for_callers_that_leave_at_its_last_event(upstream, provider, api, stream, rests) -> None:
+def test_a_stream_counts_for_callers_that_leave_at_its_last_event(upstream, provider, api, stream, opens) -> None:
     """The gateway reads nothing after an error or ``[DONE]``."""
     server = upstream(events(*stream))
     calling = provider(base_url=server.url, retries=0, breaker_failures=2, breaker_rest_s=60.0)
@@ -128,7 +128,7 @@ def test_a_stream_counts_for_callers_that_leave_at_its_last_event(upstream, prov
 
     for _ in range(2):
         asyncio.run(read())
-    assert calling.state().available != rests
+    assert calling.state().available != opens
 
 
 @pytest.mark.parametrize("end", [hang, cut], ids=["takes too long", "loses the connection"])
@@ -145,7 +145,7 @@ def test_a_server_whose_stream_is_read_too_slowly_has_not_failed(upstream, provi
     assert calling.state().available
 
 
-def test_while_a_server_rests_calls_fail_at_once_and_say_until_when(upstream, provider) -> None:
+def test_while_the_breaker_is_open_calls_fail_at_once_and_say_until_when(upstream, provider) -> None:
     server = upstream(cut)
     calling = provider(base_url=server.url, retries=0, breaker_failures=1, breaker_rest_s=60.0)
     failed(sent, calling)
@@ -176,7 +176,7 @@ def test_a_refused_key_gives_way_to_another_deployment_but_is_not_tried_again(up
     locked, alive = upstream(refused), upstream(reply())
     calling = provider(base_url=NOBODY, deployments=shared(locked, alive))
     assert [sent(calling).status for _ in range(30)] == [200] * 30
-    assert len(locked.asked) == 5  # then it rests
+    assert len(locked.asked) == 5  # then the breaker opens
     alone = upstream(refused)
     assert failed(sent, provider(base_url=alone.url)).kind == "authentication"
     assert len(alone.asked) == 1
@@ -259,25 +259,25 @@ def test_the_pause_that_an_error_names_is_kept(upstream, provider, status) -> No
     assert (len(server.asked), calling.state().remaining) == (1, 0)
 
 
-def test_a_deployment_that_is_over_its_limit_and_names_no_time_rests_for_a_time_that_doubles(upstream, provider) -> None:
+def test_a_deployment_that_is_over_its_limit_and_names_no_time_is_paused_for_a_time_that_doubles(upstream, provider) -> None:
     server = upstream(*[reply({}, 429)] * 3, reply(), reply({}, 429))
     calling = provider(base_url=server.url, retries=1, max_pause_s=0.5)
     (deployment,) = calling._deployments.all
 
-    def fail_after_rest() -> float:
+    def fail_after_pause() -> float:
         deployment.paused_until = 0.0
         return failed(sent, calling).retry_after_s
 
-    assert (fail_after_rest(), len(server.asked)) == (1.0, 2)  # the first call asks again
+    assert (fail_after_pause(), len(server.asked)) == (1.0, 2)  # the first call asks again
     assert (failed(sent, calling).retry_after_s, len(server.asked)) == (pytest.approx(1.0, abs=0.5), 2)
     assert calling.state().remaining == 0
-    assert (fail_after_rest(), len(server.asked)) == (2.0, 3)
+    assert (fail_after_pause(), len(server.asked)) == (2.0, 3)
     deployment.paused_until = 0.0
     assert sent(calling).status == 200
-    assert (fail_after_rest(), len(server.asked)) == (1.0, 6)
+    assert (fail_after_pause(), len(server.asked)) == (1.0, 6)
 
 
-def test_another_deployment_takes_over_while_one_rests_that_is_over_its_limit(upstream, provider) -> None:
+def test_another_deployment_takes_over_while_one_is_paused_that_is_over_its_limit(upstream, provider) -> None:
     limited, free = upstream(reply({}, 429)), upstream(reply())
     calling = provider(base_url=NOBODY, deployments=shared(limited, free))
     assert [sent(calling).status for _ in range(20)] == [200] * 20
@@ -372,7 +372,7 @@ def test_a_call_that_is_cancelled_leaves_nothing_in_flight(upstream, provider) -
     assert calling._deployments.all[0].in_flight == 0
 
 
-def test_decisions_avoid_a_candidate_whose_servers_rest(upstream) -> None:
+def test_decisions_avoid_a_candidate_with_an_open_breaker(upstream) -> None:
     dead, alive = upstream(cut), upstream(reply())
     options = {"provider": "openai", "retries": 0, "breaker_failures": 2, "breaker_rest_s": 60.0}
     pool = Pool(ModelSpec(name, endpoint={**options, "base_url": server.url}) for name, server in (("dead", dead), ("alive", alive)))

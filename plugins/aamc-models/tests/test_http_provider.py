@@ -179,8 +179,8 @@ def test_a_key_that_a_server_repeats_is_in_no_error(upstream, provider, monkeypa
     monkeypatch.setenv("MY_KEY", KEY)
     made = provider(base_url=upstream(script).url, api_key_env="MY_KEY", retries=0, breaker_failures=1)
     error = failed(call, made)
-    resting = failed(call, made) if error.kind != "request" else error  # its message has the last failure
-    assert KEY not in f"{error} {error.public} {error.body!r} {resting}"
+    stopped = failed(call, made) if error.kind != "request" else error  # its message has the last failure
+    assert KEY not in f"{error} {error.public} {error.body!r} {stopped}"
     assert "[API key]" in str(error)
 
 
@@ -300,7 +300,7 @@ def test_a_server_that_fails_is_a_typed_error(upstream, provider, script, kind, 
     assert str(error).startswith(f"model 'small' at {server.url} ")
 
 
-def test_a_refusal_in_a_stream_is_told_to_the_client_and_sent_once_and_lets_no_server_rest(upstream, provider) -> None:
+def test_a_refusal_in_a_stream_is_told_to_the_client_and_sent_once_and_opens_no_breaker(upstream, provider) -> None:
     server = upstream(events(b"data: " + json.dumps(TOO_LONG).encode() + b"\n\n", DONE))
     calling = provider(base_url=server.url, breaker_failures=1)
     error = failed(streamed, calling)
@@ -631,11 +631,11 @@ def test_the_public_message_of_a_server_that_is_away_has_no_address(provider) ->
 
 
 @pytest.mark.parametrize(
-    ("api", "kind", "rests"), [("chat", "configuration", True), ("embeddings", "request", False), ("completions", "request", False)]
+    ("api", "kind", "opens"), [("chat", "configuration", True), ("embeddings", "request", False), ("completions", "request", False)]
 )
-def test_only_a_missing_model_of_conversations_lets_its_server_rest(upstream, provider, api: str, kind: str, rests: bool) -> None:
+def test_only_a_missing_model_of_conversations_opens_the_breaker(upstream, provider, api: str, kind: str, opens: bool) -> None:
     model = provider(base_url=upstream(*[reply(MISSING, 404)] * 5, reply()).url, retries=0)
     assert {failed(sent, model, WireRequest(api=api, body={"input": "hi"})).kind for _ in range(5)} == {kind}
-    assert model.state().available != rests
-    if not rests:
+    assert model.state().available != opens
+    if not opens:
         assert sent(model).status == 200

@@ -342,8 +342,8 @@ def state_of(client: ModelClient, pool: Pool, given: PoolState | None = None) ->
 
 
 def test_candidates_whose_servers_rest_or_have_no_request_left_are_masked() -> None:
-    resting, limited = EndpointState(available=False), EndpointState(remaining=0.0)
-    client, _ = client_of(a=Scripted(state=resting), b=Scripted(state=limited), c=Scripted(state=EndpointState(remaining=7.0)))
+    stopped, limited = EndpointState(available=False), EndpointState(remaining=0.0)
+    client, _ = client_of(a=Scripted(state=stopped), b=Scripted(state=limited), c=Scripted(state=EndpointState(remaining=7.0)))
     pool = Pool([spec("a"), spec("b"), spec("c"), ModelSpec("elsewhere")])
     state = state_of(client, pool)
     assert state.unavailable == {"a", "elsewhere"}

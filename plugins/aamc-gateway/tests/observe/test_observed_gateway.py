@@ -144,7 +144,7 @@ def test_readyz_tells_that_no_candidate_can_be_called_and_healthz_that_the_proce
             httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": name}, timeout=60)
         answer = httpx.get(f"{gateway.url}/readyz", timeout=60)
         assert answer.status_code == 503
-        assert answer.json()["problems"] == ["no candidate can be called: the servers of all rest after failures"]
+        assert answer.json()["problems"] == ["no candidate can be called: all circuit breakers are open, after failures"]
         assert httpx.get(f"{gateway.url}/healthz", timeout=60).json() == {"status": "ok"}
         assert totals(gateway)["aamc_breaker_open"] == 2
 

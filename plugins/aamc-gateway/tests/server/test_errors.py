@@ -61,9 +61,9 @@ def statuses(running: Any) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("error", "header"),
     [
-        (UnservedError("all servers rest", 503, "server", 1.0), None),
+        (UnservedError("all breakers are open", 503, "server", 1.0), None),
         (UnservedError("all are over their limits", 429, "rate_limit", 1.0), None),
-        (UnservedError("all servers rest", 503, "server", 60.0), b"false"),
+        (UnservedError("all breakers are open", 503, "server", 60.0), b"false"),
         (UnservedError("all have failed", 502, "connection", 1.0), b"false"),
         (Refused("held by others", status=402, kind="budget", retry_after_s=1.0), b"true"),
         (Refused("used up", status=402, kind="budget", retry_after_s=3600.0), b"false"),

@@ -71,7 +71,7 @@ def test_a_named_model_whose_server_rests_says_so_and_until_when(serve: Callable
     assert gateway.chat(model="good", stream=stream).status == 502
     refused = gateway.chat(model="good", stream=stream)
     assert refused.status == 503
-    assert re.fullmatch(r"model 'good' rests after failures; try again in (100|99) s", refused.json["error"]["message"])
+    assert re.fullmatch(r"model 'good' is not called for now, after failures; try again in (100|99) s", refused.json["error"]["message"])
     assert 99 <= int(refused.headers["retry-after"]) <= 100
 
 
@@ -247,7 +247,7 @@ def test_the_state_of_a_provider_without_a_wire_counts_as_it_does_in_routing(ech
     upstream = gateway.upstreams["plain"]
     monkeypatch.setattr(gateway.models.provider(upstream.candidate), "state", lambda: EndpointState(available=False, retry_after_s=7.0))
     ready = echoing.ask("/readyz", method="GET")
-    assert (ready.status, ready.json["problems"]) == (503, ["no candidate can be called: the servers of all rest after failures"])
+    assert (ready.status, ready.json["problems"]) == (503, ["no candidate can be called: all circuit breakers are open, after failures"])
     assert upstream.retry_after_s == 7.0
 
 

@@ -330,8 +330,8 @@ class PPO:
     def update(self, rollout: Rollout, remaining: float, rng: np.random.Generator) -> dict[str, float]:
         """Improve policy and critic on a rollout; return the means of the gradient steps' figures.
 
-        If a step took the policy further than ``kl_limit`` from the policy that played, the next step undoes it. The policy then rests until the
-        next rollout, at half the step size; after an update without such a step it grows by half, at most to ``learning_rate``.
+        If a step took the policy further than ``kl_limit`` from the policy that played, the next step undoes it. Policy updates then stop
+        until the next rollout, at half the step size; after an update without such a step it grows by half, at most to ``learning_rate``.
 
         Args:
             rollout: What the policy played.
@@ -431,7 +431,7 @@ class PPO:
 
         Normalised advantages are divided by their standard deviation sigma (``scale``), and so is the entropy bonus, which is in the same unit.
         If the policy is already beyond ``limit``, its last step is undone instead: it goes back to ``before``, which is otherwise set to the
-        policy before this step. None lets the policy rest.
+        policy before this step. None: the policy is not updated.
         """
         import torch
 

@@ -272,7 +272,7 @@ def test_a_decision_is_remembered(server):
         assert len(server.asked["router-r1"]) == 4
 
 
-def test_after_failures_the_server_rests(server):
+def test_after_failures_the_breaker_opens(server):
     selected(server, b"")
     server.status = 500
     with controller(server, router_r1_server_url=server.url, retries=0, breaker_failures=2, breaker_rest_seconds=60.0) as built:

@@ -70,7 +70,7 @@ def unserved(failures: Sequence[tuple[ProviderError, bool]], refusals: Sequence[
 def _status_of(error: ProviderError) -> int:
     if error.kind == "request" and error.status is not None and 400 <= error.status < 500:
         return error.status
-    if error.kind == "server" and error.status is None and error.retry_after_s is not None:  # nobody was called: the servers rest
+    if error.kind == "server" and error.status is None and error.retry_after_s is not None:  # nobody was called: the circuit breakers are open
         return 503
     return _STATUSES.get(error.kind, 502)
 
@@ -99,5 +99,5 @@ def unavailable(upstreams: Mapping[str, Upstream], full: Mapping[str, LimitedCla
 
 def _why(claim: LimitedClaim | None) -> str:
     if claim is None:
-        return "rests after failures or is over its rate limit"
+        return "is not called for now, after failures, or is over its rate limit"
     return "has no budget of its own left, or requests in progress reserve it" if claim.unit == USD else "is over a limit of its own"

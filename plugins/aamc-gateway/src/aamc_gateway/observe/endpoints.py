@@ -83,8 +83,8 @@ def _failures(gateway: Gateway) -> list[str]:
     found = []
     if gateway.log_watch.is_away():
         found.append("the decision log cannot be written")
-    if len(_resting(gateway)) == len(gateway.upstreams):
-        found.append("no candidate can be called: the servers of all rest after failures")
+    if len(_uncallable(gateway)) == len(gateway.upstreams):
+        found.append("no candidate can be called: all circuit breakers are open, after failures")
     return found
 
 
@@ -104,17 +104,17 @@ async def _is_away(answer: Awaitable[object]) -> bool:
 
 def _present(gateway: Gateway) -> Mapping[str, Mapping[str, float]]:
     """Return the present state of the candidates, by the names of :data:`aamc_gateway.observe.metrics.PRESENT`."""
-    resting, state = _resting(gateway), gateway.models.tracker.state(gateway.components.pool)
+    uncallable, state = _uncallable(gateway), gateway.models.tracker.state(gateway.components.pool)
     in_flight = {name: float(state.in_flight.get(name, 0) if state is not None else 0) for name in gateway.upstreams}
     queued = {}
     for name, upstream in gateway.upstreams.items():
         concurrency = upstream.endpoint.concurrency
         queued[name] = 0.0 if concurrency is None else max(0.0, in_flight[name] - concurrency)
-    return {"breaker_open": {name: float(name in resting) for name in gateway.upstreams}, "calls_in_flight": in_flight, "queue_depth": queued}
+    return {"breaker_open": {name: float(name in uncallable) for name in gateway.upstreams}, "calls_in_flight": in_flight, "queue_depth": queued}
 
 
-def _resting(gateway: Gateway) -> frozenset[str]:
-    """Return the candidates that cannot be called now: those whose servers rest after failures, or whose provider cannot be made."""
+def _uncallable(gateway: Gateway) -> frozenset[str]:
+    """Return the candidates that cannot be called now: those whose circuit breakers are open, or whose provider cannot be made."""
     return frozenset(name for name, upstream in gateway.upstreams.items() if not upstream.is_available)
 
 

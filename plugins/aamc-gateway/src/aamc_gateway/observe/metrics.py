@@ -29,7 +29,7 @@ from aamc_sdk.interfaces import Usage
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 """The environment variable that names the folder in which workers add up their metrics."""
 PRESENT = {
-    "breaker_open": "1 while the servers of a candidate rest after failures.",
+    "breaker_open": "1 while the circuit breakers of a candidate's servers are open.",
     "calls_in_flight": "Calls of a candidate in progress.",
     "queue_depth": "Calls beyond the concurrency of a candidate's endpoint, which wait for their turn there.",
 }

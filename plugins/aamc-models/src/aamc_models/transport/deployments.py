@@ -14,9 +14,9 @@ import attrs
 from aamc_models.transport.options import DeploymentOptions, EndpointOptions
 from aamc_sdk.interfaces import EndpointState, Usage
 
-LONGEST_REST_S = 300.0
+LONGEST_PAUSE_S = 300.0
 """Maximum time in seconds for which a server is not called since it said so: a wrong date must not end it."""
-_FIRST_REST_S = 1.0
+_FIRST_PAUSE_S = 1.0
 """Time in seconds for which a server is not called that is over its limit and names no time; it doubles up to the length of the window of limits."""
 _LATEST = 20
 """Number of latest calls whose share of failures counts."""
@@ -27,13 +27,13 @@ WINDOW_S = 60.0
 
 
 class CircuitBreaker:
-    """Opens after failures in a row, or when half of the latest calls failed; then lets one call through after each rest.
+    """Opens after failures in a row, or when half of the latest calls failed; then lets one call through every ``open_s`` seconds, as a probe.
 
     Not thread-safe: the owner holds a lock. ``failure`` is the message of the latest failure.
     """
 
-    def __init__(self, failures: int, rest_s: float) -> None:
-        self._failures, self._rest_s = failures, rest_s
+    def __init__(self, failures: int, open_s: float) -> None:
+        self._failures, self._open_s = failures, open_s
         self._in_a_row = 0
         self._latest: deque[bool] = deque(maxlen=_LATEST)
         self._until: float | None = None
@@ -42,14 +42,14 @@ class CircuitBreaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the server rests or is being probed."""
+        """Whether calls are stopped; also during a probe."""
         return self._until is not None
 
     def wait_s(self, now: float) -> float:
-        """Return the seconds until a call may begin; 0 for now. During a probe it is the whole rest."""
+        """Return the seconds until a call may begin; 0 for now. During a probe it is ``open_s``."""
         if self._until is None:
             return 0.0
-        return self._rest_s if self._probing else max(self._until - now, 0.0)
+        return self._open_s if self._probing else max(self._until - now, 0.0)
 
     def begin(self) -> bool:
         """Note that a call begins; return whether it is the probe."""
@@ -70,16 +70,16 @@ class CircuitBreaker:
         self._in_a_row = self._failures - 1
 
     def failed(self, failure: str, now: float, *, probe: bool) -> None:
-        """Note that a call failed. Only a probe prolongs the rest, no call that began before it."""
+        """Note that a call failed. Only a failed probe keeps the breaker open for longer, no call that began before it."""
         self.failure = failure
         self._in_a_row += 1
         self._latest.append(False)
         if probe:
-            self._until, self._probing = now + self._rest_s, False
+            self._until, self._probing = now + self._open_s, False
         elif not self.is_open:
             mostly_failed = len(self._latest) == _LATEST and self._latest.count(False) >= _FAILED_SHARE * _LATEST
             if mostly_failed or self._in_a_row >= self._failures:
-                self._until = now + self._rest_s
+                self._until = now + self._open_s
 
     def dropped(self, *, probe: bool) -> None:
         """Note that the caller ended a call, which says nothing about the server."""
@@ -142,7 +142,7 @@ class RateLimit:
 class Deployment:
     """A server, or one of its keys: its own options, else those of the endpoint, and its health. ``api_key`` is ``""`` if its variable is not set.
 
-    ``rest_s`` is the length of its latest rest after answers 429 that named no time; 0 since a call succeeded.
+    ``pause_s`` is the length of its latest pause after answers 429 that named no time; 0 since a call succeeded.
     """
 
     def __init__(self, own: DeploymentOptions, shared: EndpointOptions) -> None:
@@ -158,7 +158,7 @@ class Deployment:
         self.requests = None if requests is None else RateLimit(requests)
         self.tokens = None if tokens is None else RateLimit(tokens)
         self.paused_until = 0.0
-        self.rest_s = 0.0
+        self.pause_s = 0.0
 
     def wait_s(self, tokens: float, now: float) -> float:
         """Return the seconds until a call with this many tokens may begin; 0 for now."""
@@ -209,7 +209,7 @@ class DeploymentTurn:
 
     def succeed(self) -> None:
         """End the turn: the server answered, if only by refusing the request itself."""
-        self.deployment.rest_s = 0.0
+        self.deployment.pause_s = 0.0
         self._end(self.deployment.breaker.succeeded)
 
     def fail(self, failure: str) -> None:
@@ -257,15 +257,15 @@ class Deployments:
             now = time.monotonic()
             return any(deployment not in tried and not deployment.wait_s(tokens, now) for deployment in self.all)
 
-    def rest(self, deployment: Deployment) -> float:
-        """Let a deployment rest that is over its limit and named no time, for a time that doubles; return the seconds until its end."""
+    def pause(self, deployment: Deployment) -> float:
+        """Pause a deployment that is over its limit and named no time, for a time that doubles; return the seconds until the pause ends."""
         with self.lock:
             now = time.monotonic()
             if deployment.paused_until > now:  # another call has just been refused
                 return deployment.paused_until - now
-            deployment.rest_s = min(2.0 * deployment.rest_s or _FIRST_REST_S, WINDOW_S)
-            deployment.paused_until = now + deployment.rest_s
-            return deployment.rest_s
+            deployment.pause_s = min(2.0 * deployment.pause_s or _FIRST_PAUSE_S, WINDOW_S)
+            deployment.paused_until = now + deployment.pause_s
+            return deployment.pause_s
 
     def state(self) -> EndpointState:
         """Return the state that a router sees."""

@@ -14,7 +14,7 @@ import aiohttp
 import attrs
 
 from aamc_models.dialects.error_bodies import error_in_body, error_message, kind_of, kind_of_status
-from aamc_models.transport.deployments import LONGEST_REST_S
+from aamc_models.transport.deployments import LONGEST_PAUSE_S
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import WireRequest
@@ -156,7 +156,7 @@ def asked_model(failure: Failure, request: WireRequest) -> Failure:
 def provider_error(failure: Failure, candidate: str, place: str, key_env: str, key_is_set: bool) -> ProviderError:
     """Return the error for the caller, with advice."""
     if failure.retry_after_s is not None:
-        failure = attrs.evolve(failure, retry_after_s=min(failure.retry_after_s, LONGEST_REST_S))
+        failure = attrs.evolve(failure, retry_after_s=min(failure.retry_after_s, LONGEST_PAUSE_S))
     text = f"model {candidate!r} {place} {failure.text[:ERROR_CHARACTERS]}"
     if advice := _advice_on(_cause(failure), key_env, key_is_set):
         text += f"; {advice}"
@@ -180,8 +180,8 @@ def _advice_on(cause: str, key_env: str, key_is_set: bool) -> str:
 
 def _public_text(failure: Failure) -> str:
     """Return a failure for clients of the gateway, as the end of a sentence; they see the server's message only if it refused the request."""
-    is_resting = failure.kind == "server" and failure.status is None and failure.retry_after_s is not None  # it was not called
-    text = "rests after failures" if is_resting else _PUBLIC.get(_cause(failure), "failed")
+    not_called = failure.kind == "server" and failure.status is None and failure.retry_after_s is not None  # the circuit breaker is open
+    text = "is not called for now, after failures" if not_called else _PUBLIC.get(_cause(failure), "failed")
     if failure.status is not None:
         text += f" ({failure.status} {phrases.get(failure.status, '')}".rstrip() + ")"
     if failure.kind == "request" and failure.body:

@@ -17,7 +17,7 @@ from aamc_models.dialects import StreamMonitor, usage_of
 from aamc_models.dialects.error_bodies import error_in_event
 from aamc_models.dialects.events import data_of, strict_event
 from aamc_models.dialects.fields import json_object, strict_json
-from aamc_models.transport.deployments import LONGEST_REST_S, Deployment, Deployments, DeploymentTurn
+from aamc_models.transport.deployments import LONGEST_PAUSE_S, Deployment, Deployments, DeploymentTurn
 from aamc_models.transport.exchange import EventStream, checked_answer, reported, whole_answer
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
 from aamc_models.transport.options import EndpointOptions, header_values, header_variables, shown_address
@@ -124,7 +124,7 @@ class HttpProvider(WireProvider):
         return self._apis
 
     def state(self) -> EndpointState:
-        """Return the endpoint's present state: unavailable while every deployment rests."""
+        """Return the endpoint's present state: unavailable while the circuit breakers of all deployments are open."""
         return self._deployments.state()
 
     async def close(self) -> None:
@@ -238,8 +238,8 @@ class HttpProvider(WireProvider):
                 raise self._error(body, *last) from failure
             others_free = deployments.others_free(tokens, tried)
             ends = paused == config.retries or failure.kind not in RETRIED
-            if failure.kind == "rate_limit" and failure.retry_after_s is None and (others_free or ends or turn.deployment.rest_s):
-                failure, ends = attrs.evolve(failure, retry_after_s=deployments.rest(turn.deployment)), True
+            if failure.kind == "rate_limit" and failure.retry_after_s is None and (others_free or ends or turn.deployment.pause_s):
+                failure, ends = attrs.evolve(failure, retry_after_s=deployments.pause(turn.deployment)), True
                 last = turn.deployment, failure
             if others_free:
                 continue
@@ -253,10 +253,10 @@ class HttpProvider(WireProvider):
 
     def _busy(self, wait_s: float) -> tuple[Deployment, Failure]:
         """Return the failure of a call for which no deployment is free."""
-        resting = next((deployment for deployment in self._deployments.all if deployment.breaker.is_open), None)
-        if resting is not None:
-            text = f"is not called for {wait_s:.3g} s after failures, of which the last was: {resting.breaker.failure}"
-            return resting, Failure(text, "server", retry_after_s=wait_s)
+        stopped = next((deployment for deployment in self._deployments.all if deployment.breaker.is_open), None)
+        if stopped is not None:
+            text = f"is not called for {wait_s:.3g} s after failures, of which the last was: {stopped.breaker.failure}"
+            return stopped, Failure(text, "server", retry_after_s=wait_s)
         paused = min(self._deployments.all, key=lambda deployment: deployment.paused_until)
         if paused.paused_until >= time.monotonic() + wait_s * 0.999:
             return paused, Failure(f"gets no request for {wait_s:.3g} s after its answer 429", "rate_limit", retry_after_s=wait_s)
@@ -308,7 +308,7 @@ async def _permitted(turn: DeploymentTurn, failure: Failure) -> bool:
 def _end_turn(turn: DeploymentTurn, failure: Failure) -> None:
     """End a turn by its failure: a server that refuses the request itself works."""
     if failure.kind == "rate_limit":
-        turn.drop(min(failure.retry_after_s or 0.0, LONGEST_REST_S))
+        turn.drop(min(failure.retry_after_s or 0.0, LONGEST_PAUSE_S))
     elif failure.kind != "request":
         turn.fail(failure.text)
     else:

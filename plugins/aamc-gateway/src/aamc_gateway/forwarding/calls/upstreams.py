@@ -107,7 +107,7 @@ class Upstream:
 
     @property
     def is_available(self) -> bool:
-        """Whether it can be called now: its provider can be made, and its servers do not rest after failures."""
+        """Whether it can be called now: its provider can be made, and the circuit breaker of a server is closed."""
         try:
             return self._models.endpoint_state(self.candidate).available
         except AamcError:
