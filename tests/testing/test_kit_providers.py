@@ -219,7 +219,7 @@ def line_server():
     [
         (LineProvider, {}),
         (CancelsItsTask, {}),
-        (LeavesConnections, {"closing ends its connections": "4 sockets are open after close that were not open before"}),
+        (LeavesConnections, {"closing ends its connections": "sockets are open after close that were not open before"}),
         (ReadsOn, {"a stream that is closed early ends": "ReadsOn.read goes on after its stream was closed"}),
         (
             RaisesOther,

@@ -85,7 +85,7 @@ def check_closing_ends_its_connections(subject: Subject) -> None:
     end = time.monotonic() + _END_S
     while (left := _open_sockets() - before) > 0 and time.monotonic() < end:  # a server in this process closes its own a moment later
         time.sleep(0.01)
-    require(left <= 0, f"{left} sockets are open after close that were not open before: close each connection, at the latest in close")
+    require(left <= 0, "sockets are open after close that were not open before: close each connection, at the latest in close")
 
 
 def check_a_stream_that_is_closed_early_ends(subject: Subject) -> None:
