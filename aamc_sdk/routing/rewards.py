@@ -15,10 +15,10 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import option
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PreferenceError, component_errors, value_text
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, component_errors, value_text
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import RESTORE, read_json_object, write_json
-from aamc_sdk.types import ROUNDING, Floats, Outcomes, Preference, json_figures, read_only
+from aamc_sdk.types import ROUNDING, Floats, Outcomes, Preference, json_figures, read_only, without_latency
 
 
 @attrs.frozen
@@ -107,13 +107,7 @@ class LinearReward(Reward):
         Raises:
             PreferenceError: A preference weighs only an unknown latency.
         """
-        if self.latency.known:
-            return preferences
-        kept = preferences * np.array((1.0, 1.0, 0.0))
-        total = kept.sum(axis=-1, keepdims=True)
-        if (total <= 0).any():
-            raise PreferenceError("the preference weighs only latency, which this data does not have; give quality or cost a weight")
-        return np.asarray(kept / total)
+        return preferences if self.latency.known else without_latency(preferences)
 
     def vector(self, outcomes: Outcomes) -> Floats:
         """Return quality, cheapness and quickness of ``[...]`` outcomes as ``[..., 3]``; NaN where unknown."""

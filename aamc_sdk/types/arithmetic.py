@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 """An array of floating-point numbers."""
-_Z_95 = 1.959964
+NORMAL_QUANTILE = 1.959964
 """The normal distribution's 97.5% quantile."""
 ROUNDING = 1e-9
 """Tolerance for equality of values of size 1, whose last digits depend on the order of summation."""
@@ -31,7 +31,7 @@ def wilson_interval(mean: float, n: float) -> tuple[float, float]:
     """Return Wilson's 95% score interval of a mean of n values from 0 to 1; NaN without values; conservative if values lie in between."""
     if not n:
         return math.nan, math.nan
-    spread = _Z_95 * _Z_95 / n
+    spread = NORMAL_QUANTILE * NORMAL_QUANTILE / n
     centre = (mean + spread / 2) / (1 + spread)
     half = math.sqrt(mean * (1 - mean) * spread + spread * spread / 4) / (1 + spread)
     return max(0.0, centre - half), min(1.0, centre + half)

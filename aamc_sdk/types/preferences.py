@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import PreferenceError, check_known, nearest, one_of
-from aamc_sdk.types.arithmetic import read_only
+from aamc_sdk.types.arithmetic import Floats, read_only
 
 _ROUNDING = 4 * sys.float_info.epsilon
 """Error of a sum of three rescaled weights: rescaling these again would change their last digits, and a logged preference with them."""
@@ -101,3 +101,17 @@ class Preference:
 @lru_cache(4096)  # most requests share few preferences
 def _weights(*weights: float) -> NDArray[np.float64]:
     return read_only(np.array(weights))
+
+
+def without_latency(preferences: Floats) -> Floats:
+    """Return preferences ``[..., 3]`` for data without latency: its weight is 0, the others are rescaled.
+
+    Raises:
+        PreferenceError: A preference weighs only latency.
+    """
+    kept = preferences * np.array((1.0, 1.0, 0.0))
+    total = kept.sum(axis=-1, keepdims=True)
+    if (bad := total[..., 0] <= 0).any():
+        weights = Preference(*preferences[bad][0])
+        raise PreferenceError(f"the preference weighs only latency ({weights}), which this data does not have; give quality or cost a weight")
+    return np.asarray(kept / total)

@@ -12,7 +12,7 @@ from aamc_sdk import Candidate, Decision, Feedback, Latency, ModelSpec, Pool, Pr
 from aamc_sdk.errors import AamcError, DataError, PoolError, PreferenceError
 from aamc_sdk.explain.explanation import CandidateView
 from aamc_sdk.interfaces import Chunk, Completion
-from aamc_sdk.types import Attempt, PoolState, Turn
+from aamc_sdk.types import Attempt, PoolState, Turn, without_latency
 
 WEIGHTS = st.floats(min_value=0, max_value=1e12)
 
@@ -180,6 +180,18 @@ def test_a_preference_sums_to_one_and_keeps_its_proportions(quality, cost, laten
     assert preference.array.sum() == pytest.approx(1)
     assert preference.quality * cost == pytest.approx(preference.cost * quality)
     assert Preference(*preference.array.tolist()) == preference
+
+
+def test_without_latency_the_other_weights_are_rescaled():
+    kept = without_latency(np.array([[0.5, 0.25, 0.25], [0.0, 1.0, 0.0]]))
+    np.testing.assert_allclose(kept, [[2 / 3, 1 / 3, 0.0], [0.0, 1.0, 0.0]])
+    np.testing.assert_allclose(without_latency(Preference(0.5, 0.25, 0.25).array), kept[0])
+
+
+@pytest.mark.parametrize("preferences", [Preference(0, 0, 1).array, np.array([[0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])])
+def test_without_latency_a_preference_for_latency_alone_is_refused(preferences):
+    with pytest.raises(PreferenceError, match=r"weighs only latency \(0,0,1\), which this data does not have; give quality or cost a weight$"):
+        without_latency(preferences)
 
 
 def test_the_default_preference():

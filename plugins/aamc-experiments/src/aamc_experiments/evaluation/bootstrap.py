@@ -19,12 +19,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.types import Floats
+from aamc_sdk.types import NORMAL_QUANTILE, Floats
 
 BLOCK = 50
 """The number of resamples that are expanded to one float a value at a time, which bounds the memory."""
-NORMAL_QUANTILE = 1.959964
-"""The 97.5% quantile of the normal distribution."""
 APPLICABLE = 0.95
 """The minimum share of resamples to which a figure must apply for it to have an interval."""
 Figures = Mapping[str, Floats]

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.evaluation.bootstrap import Resampling
-from aamc_sdk.errors import CheckpointError, PreferenceError
+from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.storage import array_hash, read_arrays, write_arrays
-from aamc_sdk.types import Floats, Outcomes, Preference, text_hash
+from aamc_sdk.types import Floats, Outcomes, Preference, text_hash, without_latency
 
 HEADLINE = 0
 """The row of the user's preference."""
@@ -62,10 +62,7 @@ def evaluation_points(headline: Preference, latency_counts: bool = True) -> Floa
     """
     if latency_counts:
         return np.vstack((headline.array, sweep(), lattice()))
-    kept = headline.array * (1.0, 1.0, 0.0)
-    if kept.sum() <= 0:
-        raise PreferenceError(f"the preference {headline} weighs only latency, which this data does not have; weigh quality or cost")
-    return np.vstack((kept / kept.sum(), sweep(), sweep()))
+    return np.vstack((without_latency(headline.array), sweep(), sweep()))
 
 
 def latency_counts(reward: Reward, outcomes: Outcomes | None = None) -> bool:
