@@ -40,7 +40,7 @@ from aamc_sdk.testing import POOL, make_dataset, make_reward
 from aamc_sdk.types import Experience, RoutingRequest, Scores
 
 THREADS = 8
-LONGEST_LIFE_SECONDS = 0.4
+LONGEST_LIFE_S = 0.4
 
 
 def digest(feedback_id: str) -> str:
@@ -89,7 +89,7 @@ def open_log(path: Path, max_gb: float | None = None) -> SqliteStore:
 def serve(path: Path, acknowledged: int, max_gb: float | None) -> None:
     """Decide and record feedback forever, and write the id of each acknowledged piece."""
     snapshots.SNAPSHOT_EVERY = 100  # so that kills meet the writing of snapshots as well
-    partitioned_store.RETAIN_SECONDS = 0.02  # and the dropping of partitions
+    partitioned_store.RETAIN_S = 0.02  # and the dropping of partitions
     sqlite_store.DROPPED_AT_ONCE = 20
     store = open_log(path, max_gb)
     services = make_services(POOL, get_plugin_manager(), reward=make_reward(make_dataset(20)))
@@ -171,7 +171,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log.db"
         open_log(path).close()
-        acknowledged = [name for _ in range(arguments.kills) for name in live_and_die(path, draws.uniform(0, LONGEST_LIFE_SECONDS), max_gb)]
+        acknowledged = [name for _ in range(arguments.kills) for name in live_and_die(path, draws.uniform(0, LONGEST_LIFE_S), max_gb)]
         with closing(open_log(path)) as store:
             found = found_whole(store, acknowledged) if max_gb is None else found_dropped(store, acknowledged)
     print(json.dumps({"kills": arguments.kills, "acknowledged": len(acknowledged), **found}))

@@ -35,7 +35,7 @@ from replica_process import ROUTER, Replica, learner_of, single_state  # it is n
 
 IDLE = 1e6
 """Seconds between two decisions of a process without traffic."""
-SAMPLE_SECONDS = 0.05
+SAMPLE_S = 0.05
 
 
 def main() -> None:
@@ -75,14 +75,14 @@ def killed(url: str, kills: int, pause_s: float) -> dict[str, Any]:
         replicas.remove(victim)
         while learner_of(replicas) is None:
             staleness += sampled(replicas)
-            time.sleep(SAMPLE_SECONDS)
+            time.sleep(SAMPLE_S)
         if victim is elected:
             takeovers.append(time.monotonic() - began)
         replicas.append(Replica(url, f"later-{number}", pause_s))
         end = time.monotonic() + drawn.uniform(0.5, 2.0)
         while time.monotonic() < end:
             staleness += sampled(replicas)
-            time.sleep(SAMPLE_SECONDS)
+            time.sleep(SAMPLE_S)
     acknowledged += sum(replica.ask("stop")["acknowledged"] for replica in replicas)
     states = [replica.ask("state") for replica in replicas]
     for replica in replicas:

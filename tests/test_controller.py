@@ -701,7 +701,7 @@ def test_an_asynchronous_router_is_not_asked_by_a_thread_after_the_controller_wa
 
 @pytest.mark.parametrize("method", ["route", "route_batch", "aroute"])
 def test_decisions_are_learned_at_once_by_a_router_that_needs_it(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aamc_sdk.serving.learner.learner.POLL_SECONDS", 3600.0)
+    monkeypatch.setattr("aamc_sdk.serving.learner.learner.POLL_S", 3600.0)
     with build("charging") as controller:
         assert controller.learner is not None
         controller.learner.flush()

@@ -57,13 +57,13 @@ class Number(click.FloatRange):
 
 _FIRST, _LAST = (day.replace(tzinfo=timezone.utc).timestamp() for day in (datetime.min, datetime.max.replace(microsecond=0)))
 """The first and the last second of the calendar in UTC: messages and file names hold times as dates."""
-_UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 def _seconds(text: str) -> float | None:
     """Return a duration such as ``12h`` in seconds; None for another text."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
-    return None if found is None else float(found[1]) * _UNIT_SECONDS[found[2]]
+    return None if found is None else float(found[1]) * _UNIT_S[found[2]]
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2 only

@@ -19,7 +19,7 @@ from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.experience import Batch
 from aamc_sdk.log.options import FallibleOptions, LogOptions
 from aamc_sdk.log.outcomes import ContentReader, OutcomeJoin, outcome_fields
-from aamc_sdk.log.retention.expiry import DAY_SECONDS
+from aamc_sdk.log.retention.expiry import DAY_S
 from aamc_sdk.log.rows.decision_row import decision_row, record_from, redacted
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Addition, Row, attempt_row, columns_of, feedback_addition, feedback_from, feedback_row
 from aamc_sdk.log.writes.excerpt import Excerpt, Write
@@ -30,7 +30,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 MAX_SNAPSHOTS = 8
 """Maximum number of snapshots in a log; beyond it, the least recently written are deleted."""
-EXPIRY_SECONDS = 3600.0
+EXPIRY_S = 3600.0
 """Time between two searches for pending entries that are too old."""
 EXPIRIES = 10
 """Expired entries are looked for once per ``max_pending`` / ``EXPIRIES`` added entries."""
@@ -116,7 +116,7 @@ class RowStore(Store):
         Called periodically by :meth:`add_feedback`. A warning gives their number. After the clock was set, none is deleted for its age.
         """
         days, at_most = self.config.pending_days, self.config.max_pending
-        rows, oldest = self.pending_rows(), 0.0 if self._clock_was_set() else time.time() - days * DAY_SECONDS
+        rows, oldest = self.pending_rows(), 0.0 if self._clock_was_set() else time.time() - days * DAY_S
         late = [row for n, row in enumerate(rows) if 0 < row.time < oldest or n < len(rows) - at_most]  # a time of 0 is unknown
         dropped = sum(self._drop(late[start : start + BATCH_ENTRIES]) for start in range(0, len(late), BATCH_ENTRIES))
         if dropped:
@@ -127,9 +127,9 @@ class RowStore(Store):
     def _expire_at_times(self, added: int) -> None:
         """Expire pending entries every hour, and after much feedback; not at the first call, since an old log may just be imported."""
         self._added += added
-        self._next_expiry = self._next_expiry or time.monotonic() + EXPIRY_SECONDS
+        self._next_expiry = self._next_expiry or time.monotonic() + EXPIRY_S
         if time.monotonic() >= self._next_expiry or self._added >= self.config.max_pending / EXPIRIES:
-            self._added, self._next_expiry = 0, time.monotonic() + EXPIRY_SECONDS
+            self._added, self._next_expiry = 0, time.monotonic() + EXPIRY_S
             with suppress(StoreAwayError):  # the feedback is kept, and the next call tries again
                 self.expire_pending()
 

@@ -25,7 +25,7 @@ from aamc_sdk.interfaces import BaseComponent
 T = TypeVar("T")
 
 
-CHECK_SECONDS = 600.0
+CHECK_S = 600.0
 """Time limit of a check, its training included: ``ppo`` needs three minutes on a machine with much other work."""
 
 
@@ -128,7 +128,7 @@ def run_checks(
     component: str,
     checks: Sequence[Callable[[T], None]],
     subject: T,
-    seconds: float = CHECK_SECONDS,
+    seconds: float = CHECK_S,
     begin: Callable[[str], object] | None = None,
 ) -> list[Finding]:
     """Run each check separately, so that one failure does not stop the others.

@@ -13,7 +13,7 @@ from aamc_sdk.distributions import known_distributions
 from aamc_sdk.errors import PluginError, UnknownComponentError, check_known, nearest, one_of
 from aamc_sdk.hookspecs import PROJECT
 from aamc_sdk.plugins import KINDS, Plugin, Plugins
-from aamc_sdk.testing.findings import CHECK_SECONDS, Finding, HangError, require, run_checks
+from aamc_sdk.testing.findings import CHECK_S, Finding, HangError, require, run_checks
 from aamc_sdk.testing.subject import Subject
 
 _CHECKS = {
@@ -48,7 +48,7 @@ def check_component(
     plugins: Plugins,
     options: Mapping[str, Any] | None = None,
     *,
-    seconds: float = CHECK_SECONDS,
+    seconds: float = CHECK_S,
     begin: Callable[[str], object] | None = None,
 ) -> list[Finding]:
     """Run every check of a component's kind.
@@ -81,7 +81,7 @@ def check_it_loads(subject: Subject) -> None:
     require(subject.target is not None, "the target is None")
 
 
-def assert_conforms(kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None, *, seconds: float = CHECK_SECONDS) -> None:
+def assert_conforms(kind: str, name: str, plugins: Plugins, options: Mapping[str, Any] | None = None, *, seconds: float = CHECK_S) -> None:
     """Raise AssertionError with every failed check of a component, from the first one's exception; a one-line test for plugin authors.
 
     A check that takes longer than ``seconds`` fails.
@@ -92,7 +92,7 @@ def assert_conforms(kind: str, name: str, plugins: Plugins, options: Mapping[str
 
 
 def check_distribution(
-    distribution: str, plugins: Plugins, *, seconds: float = CHECK_SECONDS, begin: Callable[[str], object] | None = None
+    distribution: str, plugins: Plugins, *, seconds: float = CHECK_S, begin: Callable[[str], object] | None = None
 ) -> list[Finding]:
     """Check the plugins and all components of an installed distribution; arguments as for :func:`check_component`.
 

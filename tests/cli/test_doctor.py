@@ -149,7 +149,7 @@ def test_a_check_that_raises_is_broken_and_the_others_go_on(doctor, name, error)
 
 
 def test_a_check_that_hangs_is_broken_and_the_others_go_on(doctor, monkeypatch) -> None:
-    monkeypatch.setattr("aamc_sdk.cli.commands.doctor.CHECK_SECONDS", 0.2)
+    monkeypatch.setattr("aamc_sdk.cli.commands.doctor.CHECK_S", 0.2)
     status, checks, _ = doctor(a=Checking("hanging"), b=Checking("well"))
     assert status == 1
     assert checks["check hanging"] == {

@@ -178,7 +178,7 @@ def test_relaxed_commits_are_synced_soon_without_another_write(tmp_path: Path, m
 
 
 def test_relaxed_commits_are_synced_in_time_however_many_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_store, "SYNC_SECONDS", 0.0)
+    monkeypatch.setattr(sqlite_store, "SYNC_S", 0.0)
     calls = []
     monkeypatch.setattr(SqliteStore, "_sync", lambda store: calls.append(store))
     with closing(opened(tmp_path / "log.db", durability="relaxed")) as store:

@@ -581,7 +581,7 @@ def test_deltas_are_a_chain_behind_the_newest_snapshot(store: SqliteStore) -> No
 
 def test_a_thread_retains_from_time_to_time(path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     done = threading.Event()
-    monkeypatch.setattr(partitioned_store, "RETAIN_SECONDS", 0.01)
+    monkeypatch.setattr(partitioned_store, "RETAIN_S", 0.01)
     monkeypatch.setattr(SqliteStore, "retain", lambda _: done.set())
     with closing(opened(path, days=2)):
         assert done.wait(30)

@@ -22,7 +22,7 @@ from aamc_sdk.interfaces import ConfigFormat, ForeignSettings, Router
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage import write_json
 from aamc_sdk.testing import assert_conforms, check_component, check_distribution, checks_of, run_command
-from aamc_sdk.testing.findings import CHECK_SECONDS
+from aamc_sdk.testing.findings import CHECK_S
 
 
 def test_a_component_that_does_not_load_has_one_finding():
@@ -328,7 +328,7 @@ def test_the_command_checks_one_component_within_a_limit(monkeypatch, offer):
     status, out, _ = run_command("plugins", "check", "router", "hanging", "--seconds", "0.5")
     assert (status, "it does not end within 0.5 s (test_kit.py:" in out) == (1, True)
     (limit,) = [option for option in importlib.import_module("aamc_sdk.cli.commands.plugins").check.params if option.name == "seconds"]
-    assert limit.default == CHECK_SECONDS
+    assert limit.default == CHECK_S
     status, _, err = run_command("plugins", "check", "a", "b", "c")
     assert (status, "not 'a b c'" in err) == (2, True)
     status, _, err = run_command("plugins", "check", "store")

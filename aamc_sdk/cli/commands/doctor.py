@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SUBJECT_WIDTH = 32
 """Width of the column of subjects; a longer one, such as a URL, moves the state of its line to the right."""
-CHECK_SECONDS = 60.0
+CHECK_S = 60.0
 """Time limit of a plugin's check: on a slow disk, importing torch alone takes half a minute."""
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -84,8 +84,8 @@ def _checked(name: str, plugins: Plugins) -> Iterator[Diagnosis]:
         return  # _check_plugins reports it
     called = run_on_own_thread(partial(_called, check), f"aamc-check-{name}")
     advice = f"report it to the authors of {plugin.distribution}, or leave it out with AAMC_DISABLE_PLUGINS={plugin.distribution}"
-    if not wait([called], CHECK_SECONDS).done:
-        yield Diagnosis(f"check {name}", f"did not end within {CHECK_SECONDS:g} s", BROKEN, advice)
+    if not wait([called], CHECK_S).done:
+        yield Diagnosis(f"check {name}", f"did not end within {CHECK_S:g} s", BROKEN, advice)
         return
     try:
         yield from called.result()

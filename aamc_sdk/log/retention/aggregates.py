@@ -10,7 +10,7 @@ import numpy as np
 
 from aamc_sdk.log.options import Retention
 from aamc_sdk.log.outcomes import OutcomeJoin, outcome_fields
-from aamc_sdk.log.retention.expiry import DAY_SECONDS
+from aamc_sdk.log.retention.expiry import DAY_S
 from aamc_sdk.log.rows.json_text import decode, encode
 from aamc_sdk.log.rows.row import DECISION, Row, columns_of
 from aamc_sdk.types import Aggregate
@@ -74,7 +74,7 @@ def aggregate_key(aggregate: Aggregate) -> str:
 
 def oldest_key(retention: Retention, now: float) -> str | None:
     """Return the text that sorts after the keys of all expired aggregates and before the others; None without a limit."""
-    return None if retention.aggregate_days is None else encode([_day(now - retention.aggregate_days * DAY_SECONDS)]).removesuffix("]")
+    return None if retention.aggregate_days is None else encode([_day(now - retention.aggregate_days * DAY_S)]).removesuffix("]")
 
 
 def _text(aggregate: Aggregate) -> str:
@@ -90,4 +90,4 @@ def aggregate_from(text: str | bytes) -> Aggregate:
 
 def _day(when: float) -> str:
     """Return the UTC day of a time, such as ``2026-11-21``; of times beyond the calendar, its last day."""
-    return date.fromordinal(int(min(max(_FIRST_DAY + when // DAY_SECONDS, 1), date.max.toordinal()))).isoformat()
+    return date.fromordinal(int(min(max(_FIRST_DAY + when // DAY_S, 1), date.max.toordinal()))).isoformat()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from aamc_sdk.log.options import Retention
 from aamc_sdk.types import Partition
 
-DAY_SECONDS = 24 * 3600
+DAY_S = 24 * 3600
 MAX_PARTITION_BYTES = 4e9
 PARTITIONS_PER_LIMIT = 16
 """Partitions that fill ``max_gb``, so that dropping one makes the log only a little smaller."""
@@ -19,7 +19,7 @@ SHORTEST_RENEWAL_DAYS = 2 / 24
 """The same in a log with a shorter limit: a router that learns puts its snapshot every hour."""
 UNLEARNED = -1
 """The epoch of a floor without content: after a user was forgotten, its router must learn the log again before any partition is dropped."""
-JUMP_SECONDS = 3600.0
+JUMP_S = 3600.0
 """Change of :func:`clock_offset` beyond which the time of day was set."""
 
 
@@ -31,7 +31,7 @@ def begins_partition(newest: Partition | None, now: float, retention: Retention)
     if newest is None:
         return True
     largest = MAX_PARTITION_BYTES if retention.max_gb is None else retention.max_gb * 1e9 / PARTITIONS_PER_LIMIT
-    return now // DAY_SECONDS > newest.begun // DAY_SECONDS or newest.size > largest
+    return now // DAY_S > newest.begun // DAY_S or newest.size > largest
 
 
 def ended_newest(newest: Partition, last_entry: float, now: float) -> float | None:
@@ -40,8 +40,8 @@ def ended_newest(newest: Partition, last_entry: float, now: float) -> float | No
     It ended with its UTC day, or with the log's last entry: one that an earlier version wrote has decisions of several days. ``last_entry`` is the
     time of that entry, 0 if it is unknown; one in the future says nothing.
     """
-    ended = max((newest.begun // DAY_SECONDS + 1) * DAY_SECONDS, last_entry if last_entry <= now else 0.0)
-    return ended if ended < now // DAY_SECONDS * DAY_SECONDS else None
+    ended = max((newest.begun // DAY_S + 1) * DAY_S, last_entry if last_entry <= now else 0.0)
+    return ended if ended < now // DAY_S * DAY_S else None
 
 
 def is_oldest_expired(partitions: Sequence[Partition], retention: Retention, now: float, size: int) -> bool:
@@ -54,7 +54,7 @@ def is_oldest_expired(partitions: Sequence[Partition], retention: Retention, now
     if len(partitions) < 2:  # the newest stays
         return False
     ended = min(later.begun for later in partitions[1:])
-    too_old = retention.days is not None and ended < now - retention.days * DAY_SECONDS
+    too_old = retention.days is not None and ended < now - retention.days * DAY_S
     return too_old or (retention.max_gb is not None and size > retention.max_gb * 1e9)
 
 
@@ -73,7 +73,7 @@ def needed_gb(partitions: int, size: int, retention: Retention) -> float:
 
 def renewed_since(retention: Retention, now: float) -> float:
     """Return the time before which a router's last snapshot means that it no longer learns."""
-    return now - (RENEWED_DAYS if retention.days is None else max(retention.days, SHORTEST_RENEWAL_DAYS)) * DAY_SECONDS
+    return now - (RENEWED_DAYS if retention.days is None else max(retention.days, SHORTEST_RENEWAL_DAYS)) * DAY_S
 
 
 def covered_position(states: Iterable[tuple[int, float]], since: float) -> float:

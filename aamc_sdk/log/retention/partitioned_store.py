@@ -11,12 +11,12 @@ from datetime import datetime, timezone
 from typing import Any, ClassVar
 
 from aamc_sdk.log.options import Retention, StoreOptions
-from aamc_sdk.log.retention.expiry import DAY_SECONDS, JUMP_SECONDS, clock_offset, ended_newest, needed_gb
+from aamc_sdk.log.retention.expiry import DAY_S, JUMP_S, clock_offset, ended_newest, needed_gb
 from aamc_sdk.log.row_store import RowStore
 from aamc_sdk.types import Partition
 
 logger = logging.getLogger(__name__)
-RETAIN_SECONDS = 60.0
+RETAIN_S = 60.0
 """Time between two calls of ``retain``, in a store that has limits."""
 
 
@@ -84,7 +84,7 @@ class PartitionedStore(RowStore):
         """Log a warning, once, if the newest partition began in the future."""
         begun = max((each.begun for each in self.partitions()[-1:]), default=0.0)
         self._report(
-            begun > time.time() + DAY_SECONDS,
+            begun > time.time() + DAY_S,
             "the newest partition of the log %s began in the future, on %s: the clock was ahead then, or is behind now. If it was ahead, nothing "
             "of the partition is dropped until it ends: after that day, or when this one is large. To keep the limit in days, export "
             "the log and import it into a new one (aamc feedback export and import)",
@@ -130,7 +130,7 @@ class PartitionedStore(RowStore):
         """Drop expired sums, and floors of inactive routers that still contain forgotten users."""
 
     def _clock_was_set(self) -> bool:
-        return abs(clock_offset() - self._clock_offset) > JUMP_SECONDS
+        return abs(clock_offset() - self._clock_offset) > JUMP_S
 
     @abc.abstractmethod
     def _oldest_to_drop(self) -> Partition | None:
@@ -157,7 +157,7 @@ class PartitionedStore(RowStore):
 
     def _keep_retaining(self) -> None:
         reported = ""
-        while not self._ending.wait(RETAIN_SECONDS):
+        while not self._ending.wait(RETAIN_S):
             try:
                 self.retain()
                 reported = ""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from aamc_sdk.errors import ForkedError
 
-_BUSY_SECONDS = 30.0
-_RETRY_SECONDS = 0.01
+_BUSY_S = 30.0
+_RETRY_S = 0.01
 _CACHE_KIB, _READING_CACHE_KIB = 512, 128
 """Size of a connection's page cache, and of one that only reads. SQLite's own is 2 MB, but a log grows and is mostly read at its end."""
 DISK_ADVICE = {
@@ -84,7 +84,7 @@ def connect(address: str, *, reads_only: bool = False) -> sqlite3.Connection:
         sqlite3.Error: The file cannot be opened. A file that is not a database is noticed by the first query.
         ForkedError: The file was open when this process was forked.
     """
-    connection = sqlite3.connect(address, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True, factory=_Connection)
+    connection = sqlite3.connect(address, timeout=_BUSY_S, isolation_level=None, check_same_thread=False, uri=True, factory=_Connection)
     try:
         connection.note()
         connection.execute("PRAGMA secure_delete = ON")
@@ -103,7 +103,7 @@ def write_ahead(connection: sqlite3.Connection) -> None:
     Raises:
         sqlite3.Error: The file cannot be written, or is locked for long.
     """
-    until = time.monotonic() + _BUSY_SECONDS
+    until = time.monotonic() + _BUSY_S
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -111,7 +111,7 @@ def write_ahead(connection: sqlite3.Connection) -> None:
         except sqlite3.OperationalError as error:
             if "lock" not in str(error) or time.monotonic() > until:
                 raise
-            time.sleep(_RETRY_SECONDS)
+            time.sleep(_RETRY_S)
     connection.execute("PRAGMA synchronous = FULL")
 
 

@@ -41,7 +41,7 @@ from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 _CHECKPOINT_MS = 1000
-SYNC_SECONDS = 0.05
+SYNC_S = 0.05
 """Time after a commit at which it is on disk at the latest, with ``durability=relaxed``."""
 DROPPED_AT_ONCE = 250
 """Decisions that one transaction drops: writers wait that long."""
@@ -101,7 +101,7 @@ class SqliteStore(PartitionedStore):
         self._write_cache, self._read_cache = TableCache(), TableCache()
         self._idle: list[sqlite3.Connection] = []
         relaxed = config.durability == "relaxed" and not config.read_only
-        self._writer = GroupCommit(self._commit, self._resources.close, self._sync if relaxed else None, SYNC_SECONDS)
+        self._writer = GroupCommit(self._commit, self._resources.close, self._sync if relaxed else None, SYNC_S)
         if not config.read_only:
             self._start_retention()
 

@@ -17,23 +17,23 @@ from aamc_sdk.types import Feedback, Snapshot
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 1.0
+POLL_S = 1.0
 """Interval for polling the log without a notification: other processes may write to it too."""
-FOLLOW_SECONDS = 0.25
+FOLLOW_S = 0.25
 """Interval at which the other processes look for deltas."""
-FLUSH_SECONDS = 0.02
+FLUSH_S = 0.02
 """The same interval while a caller waits in :meth:`Learner.flush`."""
-ELECTION_SECONDS = 1.0
+ELECTION_S = 1.0
 """Interval at which each process asks whether it is elected."""
-START_SECONDS = 30.0
+START_S = 30.0
 """Time without progress after which a process that starts no longer waits for the elected one to learn the log."""
-SLOW_CLOSE_SECONDS = 5.0
+SLOW_CLOSE_S = 5.0
 """Time after which a warning names the router that closing waits for."""
-RELOAD_SECONDS = 2.0
+RELOAD_S = 2.0
 """Interval at which a process looks for a state that it can continue from, after it found none."""
-CLOSE_SECONDS = 10.0
+CLOSE_S = 10.0
 """Maximum time that closing spends on learning; the next start learns the rest."""
-PROGRESS_SECONDS = 10.0
+PROGRESS_S = 10.0
 """Interval at which a message tells how far the log is learned, while much of it is left."""
 FEW_POSITIONS = 10_000
 """Number of positions that are learned without such messages."""
@@ -131,13 +131,13 @@ class Learner:
 
         A process that follows another one only stops.
         """
-        slow = threading.Timer(SLOW_CLOSE_SECONDS, self._warn_of_learning)
+        slow = threading.Timer(SLOW_CLOSE_S, self._warn_of_learning)
         slow.daemon = True
         slow.start()
         try:
             if not self._closed and self.is_learner:
                 with suppress(PluginError):  # a failure to learn was reported when it happened
-                    self.flush(CLOSE_SECONDS)
+                    self.flush(CLOSE_S)
             with self._changed:
                 closed, self._closed = self._closed, True
                 self._changed.notify_all()
@@ -177,10 +177,10 @@ class Learner:
                 return
             if self.position > reached:
                 reached, waited = self.position, time.monotonic()
-            if time.monotonic() - waited > START_SECONDS:
+            if time.monotonic() - waited > START_S:
                 logger.warning("no process learns the log %s, so the router starts without its last %d positions", self._store.name, end - reached)
                 return
-            time.sleep(FLUSH_SECONDS)
+            time.sleep(FLUSH_S)
 
     def _work(self) -> None:
         while not self._stopped:
@@ -195,17 +195,17 @@ class Learner:
     def _pause(self) -> float:
         """Return the time until the thread looks at the log without being asked."""
         if not self._consumer.shared:
-            return POLL_SECONDS
+            return POLL_S
         if self.is_learner:
             return self._consumer.snapshots.pause(self._consumer.point)
-        return FLUSH_SECONDS if self._flushing else FOLLOW_SECONDS
+        return FLUSH_S if self._flushing else FOLLOW_S
 
     def _catch_up(self) -> None:
         try:
             self._away, noted = False, time.monotonic()
             while not self._stopped and self._is_elected() and self._consumer.learn_batch():
                 self._consumer.save_if_due(caught_up=False)
-                if time.monotonic() >= noted + PROGRESS_SECONDS:
+                if time.monotonic() >= noted + PROGRESS_S:
                     noted, end = time.monotonic(), self._store.position()
                     if end - self.position > FEW_POSITIONS:
                         logger.warning("learning the log %s: %d of %d entries", self._store.name, self.position, end)
@@ -226,7 +226,7 @@ class Learner:
         """Return whether this process learns; ask the store from time to time."""
         now, consumer = time.monotonic(), self._consumer
         if consumer.shared and (now >= self._next_election or consumer.overtaken):
-            self._next_election, consumer.overtaken = now + ELECTION_SECONDS, False
+            self._next_election, consumer.overtaken = now + ELECTION_S, False
             elected = self._store.is_learner(consumer.name)
             if elected != self.is_learner:
                 logger.info("this process %s the log %s from position %d on", "learns" if elected else "follows", self._store.name, self.position)
@@ -272,7 +272,7 @@ class Follower:
                 self.stalled, self._damaged_position = True, consumer.snapshots.point.position
             consumer.point = consumer.snapshots.point
         if self.stalled and time.monotonic() >= self._next_reload:
-            self._next_reload = time.monotonic() + RELOAD_SECONDS
+            self._next_reload = time.monotonic() + RELOAD_S
             self._load_published()
 
     def promote(self) -> None:

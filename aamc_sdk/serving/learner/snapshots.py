@@ -21,13 +21,13 @@ SNAPSHOT_EVERY = 10_000
 """Log entries between two full snapshots of a router that gives no deltas: a restart learns at most this number again."""
 DELTA_EVERY = 2_000
 """Log entries after which a delta is saved if each process learns for itself."""
-SHARE_SECONDS = 0.5
+SHARE_S = 0.5
 """Time between two publications of deltas if one process learns for all; also the interval at which it polls the log."""
-RETRY_SECONDS = 5.0
+RETRY_S = 5.0
 """Time until a failed save is tried again."""
-FULL_SECONDS = 3600.0
+FULL_S = 3600.0
 """Maximum time between two full snapshots: retention drops only entries that each active router's snapshot has learned."""
-START_FULL_SECONDS = 60.0
+START_FULL_S = 60.0
 """The same after a restart: short-lived processes would otherwise never save a full snapshot, and retention would drop nothing."""
 FULL_SNAPSHOT_DELAY_S = 3.0
 """Time between taking a full snapshot and saving it if others follow: within it they apply the deltas that it replaces."""
@@ -97,7 +97,7 @@ class RouterSnapshots:
 
     def pause(self, point: LogPoint) -> float:
         """Return the time until the state of a process that learns for all, at a point of the log, is saved."""
-        return SHARE_SECONDS if point == self.point else max(0.0, self._next_save - time.monotonic())
+        return SHARE_S if point == self.point else max(0.0, self._next_save - time.monotonic())
 
     def is_due(self, point: LogPoint, caught_up: bool) -> bool:
         """Return whether to save the state at a point of the log: enough was learned, or it is time. ``caught_up``: the whole log is learned."""
@@ -114,7 +114,7 @@ class RouterSnapshots:
     def _full_due(self) -> bool:
         """Whether to save a full snapshot although nothing was learned: retention counts routers that renew theirs."""
         now = time.monotonic()
-        return now - self._full_at >= FULL_SECONDS if self._delayed is None else now >= self._delayed[0]
+        return now - self._full_at >= FULL_S if self._delayed is None else now >= self._delayed[0]
 
     def load(self, router: OnlineRouter, accepts: Callable[[Snapshot, LogPoint], bool]) -> LogPoint | None:
         """Load the newest state of the log into a router; return its point, or None if the log has none or ``accepts`` refuses it.
@@ -138,7 +138,7 @@ class RouterSnapshots:
                 self._load_snapshot(router, snapshot)
                 self._full_next = True
         if deltas:
-            self._full_at -= FULL_SECONDS - START_FULL_SECONDS
+            self._full_at -= FULL_S - START_FULL_S
         return self.point
 
     def follow(self, router: OnlineRouter) -> bool:
@@ -153,13 +153,13 @@ class RouterSnapshots:
         A second time in succession, the next state is a full snapshot instead: no deltas continue from the log's state. What the store or
         the disk does not take is saved later; until then, the next start learns more again, no less.
         """
-        self._next_save = time.monotonic() + SHARE_SECONDS
+        self._next_save = time.monotonic() + SHARE_S
         try:
             saved = self._put(router, point)
         except (StoreError, OSError) as error:  # the state is written to temporary files first
             if not self._failed:
                 logger.warning("the router's state could not be saved, which is tried again: %s", error)
-            self._failed, self._next_save = True, time.monotonic() + RETRY_SECONDS
+            self._failed, self._next_save = True, time.monotonic() + RETRY_S
             return True
         self._failed = False
         again, self._refused = self._refused, not saved

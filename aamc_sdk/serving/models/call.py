@@ -26,7 +26,7 @@ CANCELLED = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
 _STATUSES = {"request": "refused", "cancelled": "cancelled"}
 """The statuses of attempts by the kind of their error; ``"error"`` for the others."""
 _NO_USAGE = Usage()
-LOST_AFTER_SECONDS = 600.0
+LOST_AFTER_S = 600.0
 """Age in seconds after which a call is assumed lost and no longer counts as in flight."""
 
 
@@ -53,7 +53,7 @@ class PoolTracker:
         A request to an endpoint with a declared ``concurrency`` waits for the calls ahead of it, each of the candidate's mean service time;
         a request to any other endpoint does not wait.
         """
-        oldest = time.monotonic() - LOST_AFTER_SECONDS
+        oldest = time.monotonic() - LOST_AFTER_S
         with self._lock:
             self._begun = {key: call for key, call in self._begun.items() if call[1] >= oldest}
             in_flight = Counter(name for name, _ in self._begun.values())

@@ -17,7 +17,7 @@ from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAtt
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query, text_bytes
 
 logger = logging.getLogger(__name__)
-CLOSE_SECONDS = 5.0
+CLOSE_S = 5.0
 """Maximum time in seconds for which providers close: the program must end although a server does not answer."""
 MakeProvider = Callable[[Endpoint], Provider]
 _NOTHING_KNOWN, _AVAILABLE = PoolState(), EndpointState()
@@ -248,13 +248,13 @@ class ModelClient:
         raise ProviderError(failures_text(nobody, [*map(str, errors)]), public=failures_text(nobody, [error.public for error in errors])) from cause
 
     async def close(self) -> None:
-        """Close the providers that can be closed, all at once; one that takes longer than ``CLOSE_SECONDS`` is left behind."""
+        """Close the providers that can be closed, all at once; one that takes longer than ``CLOSE_S`` is left behind."""
         closing = {asyncio.create_task(_close(provider)): candidate.name for candidate, provider in self._providers.items()}
         if closing:
-            _, late = await asyncio.wait(closing, timeout=CLOSE_SECONDS)
+            _, late = await asyncio.wait(closing, timeout=CLOSE_S)
             for task in late:
                 task.cancel()
-                logger.warning("the provider of %r did not close within %g s", closing[task], CLOSE_SECONDS)
+                logger.warning("the provider of %r did not close within %g s", closing[task], CLOSE_S)
 
 
 async def _close(provider: Provider) -> None:

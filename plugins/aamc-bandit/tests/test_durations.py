@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from aamc_bandit.thompson.autosave import DEFAULT_SECONDS, auto_save_seconds, parse_duration
+from aamc_bandit.thompson.autosave import DEFAULT_S, auto_save_seconds, parse_duration
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,9 +43,7 @@ def test_parts_add_up(hours, minutes, seconds) -> None:
     assert parse_duration(f"{hours}h{minutes}m{seconds}s") == hours * 3600 + minutes * 60 + seconds
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("45s", 45), (" 5m ", 300), ("24h", 86400), ("1ms", 0.001), ("", DEFAULT_SECONDS), ("   ", DEFAULT_SECONDS)]
-)
+@pytest.mark.parametrize(("text", "seconds"), [("45s", 45), (" 5m ", 300), ("24h", 86400), ("1ms", 0.001), ("", DEFAULT_S), ("   ", DEFAULT_S)])
 def test_a_usable_interval_counts_and_none_means_30_seconds(text, seconds, caplog) -> None:
     assert auto_save_seconds(text) == seconds
     assert caplog.records == []

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.feedback_outcomes import DAY_SECONDS, OutcomeLedger, OutcomeOptions
+from aamc_bandit.feedback_outcomes import DAY_S, OutcomeLedger, OutcomeOptions
 
 from aamc_sdk import MetaController, get_plugin_manager
 from aamc_sdk.errors import CheckpointError
@@ -85,7 +85,7 @@ def test_the_pairs_of_a_match_count_in_full() -> None:
 
 def day(number: int, user: str | None = "ann", pieces: int = 30, tenant: str | None = None) -> Experience:
     """Return feedback of weight 1 on a user's decisions at the beginning of a day."""
-    pieces_of_day = [judged(f"{tenant} {user} {number} {n}", time=number * DAY_SECONDS + n) for n in range(pieces)]
+    pieces_of_day = [judged(f"{tenant} {user} {number} {n}", time=number * DAY_S + n) for n in range(pieces)]
     return experience(*pieces_of_day, user=user, tenant=tenant)
 
 

@@ -303,7 +303,7 @@ from aamc_stores.postgres_log import store as postgres
 from aamc_stores.shared_store import SharedOptions
 
 url, prefix, spool = sys.argv[1:]
-postgres.LEASE_SECONDS = 1.0
+postgres.LEASE_S = 1.0
 store = postgres.PostgresStore(url, SharedOptions(prefix=prefix, spool=spool))
 print(store.is_learner("router"), flush=True)
 signal.pause()
@@ -312,7 +312,7 @@ signal.pause()
 
 @pytest.mark.parametrize("last_signal", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_learner_that_is_lost_is_replaced_within_seconds(log, postgres_server, prefix, tmp_path, monkeypatch, last_signal):
-    monkeypatch.setattr(postgres, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(postgres, "LEASE_S", 1.0)
     store = log()
     arguments = [postgres_server.url, prefix, str(tmp_path / "other.db")]
     with subprocess.Popen([sys.executable, "-c", LEARNER, *arguments], stdout=subprocess.PIPE, text=True) as child:

@@ -110,7 +110,7 @@ def _learn(url: str, number: int, during: str = "", step: int = 0) -> None:
 
 @pytest.mark.parametrize(("during", "messages"), [("is_learner", 1), ("put_snapshot", 4), ("put_delta", 4)])
 def test_a_kill_at_any_step_of_election_and_publication_leaves_a_state_that_the_next_learner_continues(url, during, messages, monkeypatch) -> None:
-    monkeypatch.setattr(redis_leases, "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(redis_leases, "LEASE_S", 0.2)
     context = multiprocessing.get_context("fork")
 
     def learned(*arguments: Any) -> int | None:
@@ -136,7 +136,7 @@ def test_a_kill_at_any_step_of_election_and_publication_leaves_a_state_that_the_
 
 @pytest.mark.parametrize("committed", [False, True])
 def test_a_server_that_is_lost_as_a_state_is_published_makes_nothing_count_twice(url: str, server, committed: bool, monkeypatch) -> None:
-    monkeypatch.setattr(redis_leases, "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(redis_leases, "LEASE_S", 0.2)
     with serving(url) as elected, serving(url) as follower:
         replicas = elected.learner, follower.learner
         elected.feedback(elected.route("Hi", user="ann").id, quality=1.0)

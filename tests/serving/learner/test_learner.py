@@ -100,7 +100,7 @@ def judge(store: Store, *names: str) -> None:
 
 def test_closing_says_what_it_waits_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     router = Slow()
-    monkeypatch.setattr(learning, "SLOW_CLOSE_SECONDS", 0.0)
+    monkeypatch.setattr(learning, "SLOW_CLOSE_S", 0.0)
     monkeypatch.setattr(learning.logger, "warning", lambda text, *given: (said.append(text % given), router.may_learn.set()))
     said: list[str] = []
     learner = Learner(store, router, lambda _: None)
@@ -216,7 +216,7 @@ def test_a_folder_of_temporary_files_that_is_full_for_a_moment_does_not_end_lear
                 raise OSError(errno.ENOSPC, "No space left on device")
             super().save(folder)
 
-    for name, value in {"SNAPSHOT_EVERY": 1, "DELTA_EVERY": 1, "RETRY_SECONDS": 0.0}.items():
+    for name, value in {"SNAPSHOT_EVERY": 1, "DELTA_EVERY": 1, "RETRY_S": 0.0}.items():
         monkeypatch.setattr(keeping, name, value)
     router = OnADisk()
     with closing(Learner(store, router, lambda _: None)) as learner:
@@ -248,7 +248,7 @@ def test_a_last_save_that_fails_is_a_warning(failure: type[BaseException], store
 
 
 def test_a_long_replay_tells_how_far_it_is(store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(learning, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(learning, "PROGRESS_S", 0.0)
     monkeypatch.setattr(learning, "FEW_POSITIONS", 3)
     monkeypatch.setattr(log_consumer, "BATCH", 1)
     judge(store, "ann1", "bob1", "ann2")
@@ -264,7 +264,7 @@ def test_closing_leaves_a_long_rest_of_the_log_to_the_next_start(store: Store, m
             time.sleep(self.pause_s)
             super().learn(experience)
 
-    monkeypatch.setattr(learning, "CLOSE_SECONDS", 0.1)
+    monkeypatch.setattr(learning, "CLOSE_S", 0.1)
     monkeypatch.setattr(log_consumer, "BATCH", 1)
     learner = Learner(store, slow := Slow(), lambda _: None)
     judge(store, *(f"ann{number}" for number in range(50)))
@@ -386,7 +386,7 @@ def test_a_state_is_the_same_for_the_same_files() -> None:
 
 
 def test_closing_learns_first_what_the_log_holds(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learning, "POLL_SECONDS", 60.0)
+    monkeypatch.setattr(learning, "POLL_S", 60.0)
     router = Tally()
     learner = Learner(store, router, lambda _: None)
     judge(store, *(f"ann{number}" for number in range(1500)))  # more than a batch, without a notification
@@ -559,7 +559,7 @@ def test_an_idle_router_renews_its_snapshot(store: Store, monkeypatch: pytest.Mo
     judge(store, "ann1")
     learner = Learner(store, Tally(), lambda _: None)
     assert kept == [2]
-    monkeypatch.setattr(keeping, "FULL_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "FULL_S", 0.0)
     learner.flush(60)
     assert kept[:2] == [2, 2]
     learner.close()
@@ -575,7 +575,7 @@ def test_a_start_from_deltas_soon_keeps_a_whole_state(store: Store, monkeypatch:
         judge(store, name)
         learner.close()
     assert full_position(store, Changing()) == 0
-    monkeypatch.setattr(keeping, "START_FULL_SECONDS", 0.0)
+    monkeypatch.setattr(keeping, "START_FULL_S", 0.0)
     learned(store, Changing())
     assert full_position(store, Changing()) == 4
 

@@ -125,12 +125,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FOLLOW_SECONDS", "ELECTION_SECONDS"):
+    for name in ("FOLLOW_S", "ELECTION_S"):
         monkeypatch.setattr(learning, name, 0.01)
-    monkeypatch.setattr(learning, "RELOAD_SECONDS", 0.01)
-    for name in ("SHARE_SECONDS", "RETRY_SECONDS"):
+    monkeypatch.setattr(learning, "RELOAD_S", 0.01)
+    for name in ("SHARE_S", "RETRY_S"):
         monkeypatch.setattr(keeping, name, 0.01)
-    monkeypatch.setattr(learning, "START_SECONDS", 0.2)
+    monkeypatch.setattr(learning, "START_S", 0.2)
     monkeypatch.setattr(keeping, "FULL_SNAPSHOT_DELAY_S", 0.05)
 
 

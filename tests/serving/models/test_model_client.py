@@ -389,7 +389,7 @@ def test_a_provider_that_does_not_close_is_left_behind(monkeypatch: pytest.Monke
         async def close(self) -> None:
             await asyncio.sleep(60)
 
-    monkeypatch.setattr("aamc_sdk.serving.models.model_client.CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr("aamc_sdk.serving.models.model_client.CLOSE_S", 0.05)
     client, _ = client_of(a=Stuck(), b=Scripted())
     client.provider(spec("a")), client.provider(spec("b"))
     asyncio.run(client.close())

@@ -32,7 +32,7 @@ MAX_DAYS = 8
 """Days of a user or tenant whose counted weights are kept, the latest; an earlier one counts as the earliest of them."""
 MAX_PIECES = 100
 """Maximum number of pieces of feedback on one decision that count."""
-DAY_SECONDS = 24 * 3600
+DAY_S = 24 * 3600
 STATE = "counted.json"
 _FAILURE = "\0failure"
 """The source of a failed call's outcome; no feedback has this source, since names contain no NUL."""
@@ -236,7 +236,7 @@ class OutcomeLedger:
             limits[tenant_user(query.user, query.tenant)] = ("max_user_weight", "user")
         if query.tenant is not None:
             limits[tenant_user("", query.tenant)] = ("max_tenant_weight", "tenant")  # no user's name is empty
-        counted = [(name, *self._day(name, int(time // DAY_SECONDS))) for name in limits]
+        counted = [(name, *self._day(name, int(time // DAY_S))) for name in limits]
         for name, days, day in counted:
             limit, whose = limits[name]
             if (room := getattr(self._options, limit) - days.get(day, 0.0)) < weight:

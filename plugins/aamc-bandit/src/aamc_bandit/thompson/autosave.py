@@ -15,9 +15,9 @@ from aamc_sdk.errors import ConfigError, OutputError
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_SECONDS = 30.0
+DEFAULT_S = 30.0
 """The interval between two saves where ``auto_save_interval`` is empty or invalid."""
-MAX_SECONDS = 24 * 3600.0
+MAX_S = 24 * 3600.0
 """The longest valid interval; with a longer one the state would hardly ever be saved."""
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}  # both of Unicode's micro signs
 _PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(" + "|".join(_UNITS) + ")")
@@ -90,10 +90,10 @@ def auto_save_seconds(text: str) -> float:
     """
     given, reason = text.strip(), f"it must be above 0 and at most 24h, not {text!r}"
     try:
-        seconds = parse_duration(given) if given else DEFAULT_SECONDS
-        if 0 < seconds <= MAX_SECONDS:
+        seconds = parse_duration(given) if given else DEFAULT_S
+        if 0 < seconds <= MAX_S:
             return seconds
     except ConfigError as error:
         reason = str(error)
-    logger.warning("auto_save_interval: %s; the state is saved every %g s", reason, DEFAULT_SECONDS)
-    return DEFAULT_SECONDS
+    logger.warning("auto_save_interval: %s; the state is saved every %g s", reason, DEFAULT_S)
+    return DEFAULT_S

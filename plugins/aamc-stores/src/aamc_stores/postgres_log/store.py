@@ -25,7 +25,7 @@ from aamc_stores.postgres_log.states import States
 from aamc_stores.postgres_log.tables import Tables
 from aamc_stores.shared_store import SharedStore
 
-LEASE_SECONDS = 10.0
+LEASE_S = 10.0
 """Time after which a learner that does not ask whether it still is one loses its election."""
 _CONTENT_ERRORS = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.ProgramLimitExceeded)
 """Errors that another try would meet again. All others are of the server, and may pass: a full disk, missing rights or tables."""
@@ -65,7 +65,7 @@ class PostgresStore(SharedStore):
             return self._states.put_delta(connection, name, delta)
 
     def is_learner(self, name: str) -> bool:
-        """Return whether this process is elected to learn; one that does not ask for ``LEASE_SECONDS`` is not."""
+        """Return whether this process is elected to learn; one that does not ask for ``LEASE_S`` is not."""
         return self._leases.holds(self._key(f"learner {name}"))
 
     def pending_rows(self) -> Sequence[Row]:
@@ -101,7 +101,7 @@ class PostgresStore(SharedStore):
         self._lock_key, self._states_key = self._key(""), self._key("states")
         self._connections = Connections(self.url, self.config.timeout_s, self._settings())
         self._writers = Connections(self.url, self.config.timeout_s, self._settings(), self._entries.prepared)
-        self._leases = Leases(self.url, self.config.timeout_s, LEASE_SECONDS)
+        self._leases = Leases(self.url, self.config.timeout_s, LEASE_S)
         try:
             self._tables.prepare(self._upgrading, self.name)
         except StoreError:

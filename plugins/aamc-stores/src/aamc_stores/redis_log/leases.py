@@ -13,7 +13,7 @@ from redis.lock import Lock
 from aamc_sdk.errors import StoreAwayError
 from aamc_stores.redis_log.server import RedisServer
 
-LEASE_SECONDS = 3.0
+LEASE_S = 3.0
 """Time without renewal after which another process is elected."""
 _RENEWALS = 3
 """Renewals of a lease while it lasts."""
@@ -33,14 +33,14 @@ class Leases:
         """Return whether this process has the lease of a name; it takes a free one, and renews its own."""
         with self._lock:
             now, until = time.monotonic(), self._until.get(name, 0.0)
-            if now < until - LEASE_SECONDS * (1 - 1 / _RENEWALS):
+            if now < until - LEASE_S * (1 - 1 / _RENEWALS):
                 return True
             try:
                 held = self._renew_or_take(name)
             except StoreAwayError:
                 return now < until
             if held:
-                self._until[name] = now + LEASE_SECONDS  # from before the call, so that it ends here first
+                self._until[name] = now + LEASE_S  # from before the call, so that it ends here first
             else:
                 self._until.pop(name, None)
             return held
@@ -65,7 +65,7 @@ class Leases:
 
     def _renew_or_take(self, name: str) -> bool:
         if name not in self._leases:
-            self._leases[name] = Lock(self._server.client, self._server.key(f"lease:{name}"), LEASE_SECONDS, blocking=False, thread_local=False)
+            self._leases[name] = Lock(self._server.client, self._server.key(f"lease:{name}"), LEASE_S, blocking=False, thread_local=False)
         lease = self._leases[name]
         lease.local.token = self._token.encode()  # also that of a lease that was taken although the answer was lost
         with self._server.explained():

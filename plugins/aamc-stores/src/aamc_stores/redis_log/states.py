@@ -14,7 +14,7 @@ from aamc_stores.redis_log.keys import from_msgpack, to_msgpack
 from aamc_stores.redis_log.scripts import DECISIONS
 from aamc_stores.redis_log.server import Check, Facts, Op, RedisServer, binary, write_id
 
-_CONTENT_SECONDS = 3600
+_CONTENT_S = 3600
 """Time in which a snapshot's content that was written must be committed."""
 SNAPSHOTS, FLOORS = "snapshots", "floors"
 _NO_NAMES = to_msgpack([])
@@ -98,7 +98,7 @@ class RedisStates:
             checks = [self.check(facts)]
             if key in _contents(kept, floors):
                 with self._server.explained():
-                    self._server.client.set(key, snapshot.content, ex=_CONTENT_SECONDS)
+                    self._server.client.set(key, snapshot.content, ex=_CONTENT_S)
                 ops.append(["PERSIST", key])
                 checks.append(("1", "EXISTS", key))
             return None if self._server.commit(checks, ops) is None else True
