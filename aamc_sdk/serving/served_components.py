@@ -103,11 +103,13 @@ def components_from_run(
     seed: int | None = None,
     existing_store: bool = False,
     allow_untrained: bool = False,
+    check_endpoints: bool = True,
 ) -> ServedComponents:
     """Return the components that a run trained, or others in their place; arguments as for :meth:`aamc_sdk.MetaController.load`.
 
     ``estimator`` is a trained estimator's folder, in place of the run's own; another one than that of the router's training is named in a warning.
     ``pool`` is the name or file of a pool with endpoints and prices for the run's candidates. With ``existing_store`` a missing log is an error.
+    ``check_endpoints`` loads the clients of the candidates' endpoints, which only calls need, to check their options.
 
     Raises:
         ConfigError: The estimator is not a folder, a router of options requires training, or the router requires an estimator.
@@ -121,7 +123,8 @@ def components_from_run(
         raise CheckpointError(f"{router} is outside a run, which holds the candidates and the reward; name the run's folder, or copy all of it")
     run.require_routers()
     candidates = run.pool if pool is None else _same_candidates(run.pool, find_pool(pool, plugins))
-    _check_endpoints(candidates, plugins)
+    if check_endpoints:
+        _check_endpoints(candidates, plugins)
     services = run.services(plugins, candidates)
     if isinstance(router, Mapping):
         choice = Choice.of(router, "router")

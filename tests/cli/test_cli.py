@@ -12,6 +12,7 @@ import attrs
 import click
 import pytest
 import tiny
+import yaml
 from aamc_experiments import plugin as experiments
 from aamc_experiments.training.out_of_fold import OUT_OF_FOLD
 from tiny import Tiny
@@ -77,6 +78,19 @@ def test_run_prints_a_table_for_people(aamc) -> None:
     assert status == 0
     assert "best-expected" in out
     assert "success" in out
+
+
+def test_route_and_explain_do_not_load_the_clients_of_endpoints(aamc, caplog) -> None:
+    aamc(*RUN)
+    path = Path("runs/latest/pool.yaml")
+    pool = yaml.safe_load(path.read_text())
+    pool["candidates"][0]["endpoint"] = {"provider": "absent"}  # a warning would name it
+    path.write_text(yaml.safe_dump(pool))
+    status, out, err = aamc("route", "hello", "--json")
+    assert status == 0, err
+    status, _, err = aamc("explain", json.loads(out)["id"])
+    assert status == 0, err
+    assert "absent" not in caplog.text
 
 
 def test_route_explain_and_feedback_go_by_the_decisions_id(aamc) -> None:

@@ -42,7 +42,7 @@ def explain(ctx: click.Context, decision_id: str, run: Path, store: str | None, 
         if not _may_have_decided(run, record):
             show_explanation(explain(record), as_json)
             return
-    components = components_from_run(run, plugins_of(ctx), store=store, existing_store=True)  # reading creates no log
+    components = components_from_run(run, plugins_of(ctx), store=store, existing_store=True, check_endpoints=False)  # reading creates no log
     with closing(components.store) as log, components.store_errors():  # without a controller, whose router would learn the log
         record = log.record(decision_id)
     show_explanation(explain(record, components.router, components.services.reward, components.pool), as_json)

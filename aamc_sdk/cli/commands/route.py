@@ -33,6 +33,6 @@ def route(
     from aamc_sdk.controller import MetaController
     from aamc_sdk.serving import components_from_run
 
-    with MetaController(components_from_run(run, plugins_of(ctx), **named), user_key=user_key) as controller:
+    with MetaController(components_from_run(run, plugins_of(ctx), check_endpoints=False, **named), user_key=user_key) as controller:
         explanation = controller.route_explained(text, preference, user=user)
     show_explanation(explanation, as_json)
