@@ -70,7 +70,7 @@ def build_request(
     present = state or _IDLE
     tokens = token_counts(queries)
     cost_usd, latency_ms, output = _expected_figures(queries, tokens, pool, lengths, candidate_means)
-    needed = tokens[:, :1] + (tokens[:, 1:] if output is None else output) if arrays.has_windows else None
+    needed = _window_tokens(queries, tokens, output) if arrays.has_windows else None
     forbidden = _forbidden_cells(queries, needed, pool, present, cost_usd, budget_usd)
     if candidate_means is not None and not arrays.complete:
         cost_usd, latency_ms = _or_worst(cost_usd), _or_worst(latency_ms)
@@ -294,6 +294,15 @@ def _or_worst(values: Floats) -> Floats:
     unknown = np.isnan(values)
     worst = np.where(unknown, -np.inf, values).max(axis=1, keepdims=True, initial=-np.inf)
     return np.where(unknown, np.where(np.isfinite(worst), worst, np.nan), values)
+
+
+def _window_tokens(queries: Sequence[Query], tokens: Floats, output: Floats | None) -> Floats:
+    """Return the tokens that a context window must hold, ``[B, M]`` or ``[B, 1]``."""
+    needed: Floats = tokens[:, :1] + (tokens[:, 1:] if output is None else output)
+    for row, query in enumerate(queries):
+        if query.window_tokens is not None:
+            needed[row] = query.window_tokens
+    return needed
 
 
 def _forbidden_cells(

@@ -99,6 +99,7 @@ class Query:
         turns: Earlier messages of the conversation, oldest first.
         tenant: The tenant that the user belongs to.
         cached_tokens: Tokens of the prompt in that cache (default: all except those of the text, which is new).
+        window_tokens: Tokens that a context window must hold; those of prompt and answer when None.
 
     Raises:
         DataError: A value cannot be used.
@@ -114,9 +115,10 @@ class Query:
     turns: tuple[Turn, ...] = attrs.field(default=(), converter=_turns, kw_only=True)
     tenant: str | None = attrs.field(default=None, validator=check_name_or_none, kw_only=True)
     cached_tokens: int | None = attrs.field(default=None, kw_only=True)
+    window_tokens: int | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
-        check_optional_counts(self, ("prompt_tokens", "output_tokens", "cached_tokens"))
+        check_optional_counts(self, ("prompt_tokens", "output_tokens", "cached_tokens", "window_tokens"))
 
     @property
     def expected_prompt_tokens(self) -> int:

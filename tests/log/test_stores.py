@@ -683,7 +683,7 @@ def test_what_later_versions_log_reads_as_it_was_logged(store: Store) -> None:
     turns = [Turn("user", "a secret"), Turn("assistant", "an answer", "b", 0.5)]
     given = attrs.evolve(
         plain,
-        query=attrs.evolve(plain.query, turns=turns, tenant="acme"),
+        query=attrs.evolve(plain.query, turns=turns, tenant="acme", window_tokens=5),
         decision=attrs.evolve(plain.decision, utilities={"a": 0.5, "b": math.nan}, episode="task"),
         in_flight=np.array([[1.0, 0.0, 2.0]]),
         budget_usd=0.5,
@@ -695,7 +695,7 @@ def test_what_later_versions_log_reads_as_it_was_logged(store: Store) -> None:
         ("assistant", "", "b", 0.5),
     ]
     assert (found.query.tenant, found.decision.episode, found.budget_usd) == ("acme", "task", 0.5)
-    assert found.query.prompt_tokens == 7  # 28 characters at four a token
+    assert (found.query.prompt_tokens, found.query.window_tokens) == (7, 5)  # 28 characters at four a token
     assert found.decision.utilities["a"] == 0.5
     assert math.isnan(found.decision.utilities["b"])
     assert found.in_flight is not None

@@ -126,6 +126,8 @@ def test_nothing_is_masked_in_a_plain_request():
     [
         (Query("", prompt_tokens=900, output_tokens=101), {}, [False, True, True], "context window"),
         (Query("", prompt_tokens=900, output_tokens=100), {}, [True, True, True], None),
+        (Query("", prompt_tokens=9000, window_tokens=1000), {}, [True, True, True], None),
+        (Query("", prompt_tokens=1, window_tokens=1001), {}, [False, True, True], "context window"),
         (Query("", needs={"tools"}), {}, [False, True, False], "lacks tools"),
         (Query("", needs={"audio"}), {}, [False, False, False], "lacks audio"),
         (Query(""), {"state": PoolState(unavailable=["large"])}, [True, False, True], "unavailable"),

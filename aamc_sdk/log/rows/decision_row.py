@@ -241,6 +241,8 @@ def _query_fields(query: Query) -> dict[str, Any]:
     }
     if query.cached_on is not None:
         fields["cached_tokens"] = query.expected_cached_tokens
+    if query.window_tokens is not None:
+        fields["window_tokens"] = query.window_tokens
     if query.turns:
         fields["turns"] = [attrs.asdict(turn) for turn in query.turns]
     if query.tenant is not None:

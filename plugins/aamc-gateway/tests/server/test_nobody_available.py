@@ -191,6 +191,24 @@ def test_an_image_that_a_model_drew_earlier_is_no_text_of_a_context_window(serve
     assert answer.status == 200, answer.body
 
 
+def test_the_text_of_a_request_with_an_image_counts_for_the_context_window_and_the_budget(serve: Callable[..., Any]) -> None:
+    running = serve(None, {"small": {"context_window": 10_000}}, small=Script())
+    messages = [{"role": "system", "content": "word " * 10_000}, {"role": "user", "content": IMAGE}]
+    assert "longer than its context window" in running.chat(model="small", messages=messages).json["error"]["message"]
+    running = serve(None, {"large": {"input_price": 1.0}}, large=Script())
+    assert "above budget_usd" in running.chat(messages=messages, aamc={"budget_usd": 0.012}).json["error"]["message"]
+    assert running.chat(messages=messages, aamc={"budget_usd": 0.017}).status == 200
+
+
+@pytest.mark.parametrize("inputs", [["word " * 100] * 100, [[1] * 300] * 40])
+@pytest.mark.parametrize(("path", "field"), [("/v1/embeddings", "input"), ("/v1/completions", "prompt")])
+def test_each_of_several_inputs_has_the_whole_context_window(serve: Callable[..., Any], path: str, field: str, inputs: Any) -> None:
+    running = serve(None, {"small": {"context_window": 1000, "apis": ["completions", "embeddings"]}}, small=Script())
+    assert running.ask(path, {"model": "small", field: inputs}).status == 200
+    refused = running.ask(path, {"model": "small", field: [*inputs, "word " * 1000]})
+    assert "longer than its context window" in refused.json["error"]["message"]
+
+
 def test_an_ability_that_no_model_declares_is_left_to_the_server(serve: Callable[..., Any]) -> None:
     running = serve(None, {"plain": {"abilities": ["code"]}}, plain=Script())
     assert running.chat(model="plain", tools=[TOOL]).status == 200

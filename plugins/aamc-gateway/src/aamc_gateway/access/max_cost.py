@@ -100,7 +100,7 @@ def max_tokens(request: ClientRequest, default_tokens: int) -> int:
     if request.priced != "tokens":
         return 0
     output = (request.max_tokens or default_tokens) * request.answers
-    return (request.query.prompt_tokens or request.prompt_tokens(CHARACTERS_PER_TOKEN)) + output
+    return request.prompt_tokens(CHARACTERS_PER_TOKEN) + output
 
 
 def advice_for(request: ClientRequest) -> Advice:

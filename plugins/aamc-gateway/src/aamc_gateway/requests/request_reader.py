@@ -15,7 +15,8 @@ from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, Routin
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata, session_of_user
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.errors import nearest, one_of
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidate, Preference, Query, Turn
+from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidate, Preference, Query, Turn, text_bytes
 
 _SESSION_HEADERS = (b"x-claude-code-session-id",)
 PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key", b"traceparent")
@@ -62,6 +63,7 @@ class RequestReader:
         check_fields(api, body)
         said = conversation_of(dialect, body) if api == dialect or api == "count_tokens" else Conversation(human=())
         user, session = self._identity(own, body, said, arguments, caller)
+        media = media_of(body) if said.images or said.files else Media()
         if mode != "route" or model != ROUTE:
             caller.check_model(model, self._known)
         return ClientRequest(
@@ -72,14 +74,14 @@ class RequestReader:
             caller=caller,
             mode=mode,
             model=model,
-            query=self._query(said, mode, len(raw), caller, user, session),
+            query=self._query(said, mode, _token_counts(api, body, said, len(raw), media), caller, user, session),
             preference=arguments.preference,
             quality_floor=arguments.quality_floor,
             budget_usd=arguments.budget_usd,
             session=None if session is None else f"{caller.scope}session/{session_of_user(user, session)}",
             stream=body.get("stream") is True,
             has_media=said.images or said.files,
-            media=media_of(body) if said.images or said.files else Media(),
+            media=media,
             turns=len(said.human),
             max_tokens=max([body[name] for name in OUTPUT_LIMITS.get(api, ()) if body.get(name)], default=None),
             answers=_answers(api, body),
@@ -130,7 +132,9 @@ class RequestReader:
         arguments = routing_arguments({}, None, body.pop("aamc", None), self._preferences)
         return self._identity({}, body, Conversation(human=()), arguments, caller)[0]
 
-    def _query(self, said: Conversation, mode: Mode, size: int, caller: Caller, user: str | None, session: str | None) -> Query:
+    def _query(
+        self, said: Conversation, mode: Mode, counts: Mapping[str, Any], caller: Caller, user: str | None, session: str | None
+    ) -> Query:
         settings = self._settings.classified
         human = [_shortened(text, settings.characters) for text in said.human[-1 - settings.earlier_messages :]]
         needs: list[str] = []
@@ -142,10 +146,9 @@ class RequestReader:
             user=user,
             session=session,
             needs=frozenset(needs),
-            prompt_tokens=None if said.images or said.files else max(1, size // CHARACTERS_PER_TOKEN),
-            output_tokens=said.max_tokens if said.max_tokens is not None and 0 <= said.max_tokens < DEFAULT_OUTPUT_TOKENS else None,
             turns=tuple(Turn("user", text) for text in human[:-1]),
             tenant=caller.tenant,
+            **counts,
         )
 
 
@@ -191,6 +194,20 @@ def _shortened(text: str, characters: int) -> str:
 
 def _count(value: str | None) -> int:
     return int(value) if value is not None and value.isdecimal() and len(value) < 6 else 0
+
+
+def _token_counts(api: str, body: Mapping[str, Any], said: Conversation, size: int, media: Media) -> dict[str, int | None]:
+    """Return the tokens of a request's query: expected ones for its cost, and those that a context window must hold at least."""
+    text = max(1, (size - media.bytes) // CHARACTERS_PER_TOKEN)
+    given = DEFAULT_OUTPUT_TOKENS if said.max_tokens is None or said.max_tokens < 0 else said.max_tokens
+    output, window = min(given, DEFAULT_OUTPUT_TOKENS), None
+    inputs = body.get({"embeddings": "input", "completions": "prompt"}.get(api, ""))
+    if isinstance(inputs, list) and not isinstance(inputs[0], int):  # a window holds each of them on its own
+        window = max(map(text_bytes, inputs)) // CHARACTERS_PER_TOKEN + (0 if api == "embeddings" else output)
+    elif media.tokens:
+        window = text + media.minimum_tokens + output
+    output_tokens = output if output < DEFAULT_OUTPUT_TOKENS else None
+    return {"prompt_tokens": text + media.usual_tokens, "output_tokens": output_tokens, "window_tokens": window}
 
 
 def _answers(api: str, body: Mapping[str, Any]) -> int:
