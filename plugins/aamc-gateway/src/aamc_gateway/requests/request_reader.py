@@ -132,9 +132,7 @@ class RequestReader:
         arguments = routing_arguments({}, None, body.pop("aamc", None), self._preferences)
         return self._identity({}, body, Conversation(human=()), arguments, caller)[0]
 
-    def _query(
-        self, said: Conversation, mode: Mode, counts: Mapping[str, Any], caller: Caller, user: str | None, session: str | None
-    ) -> Query:
+    def _query(self, said: Conversation, mode: Mode, counts: Mapping[str, Any], caller: Caller, user: str | None, session: str | None) -> Query:
         settings = self._settings.classified
         human = [_shortened(text, settings.characters) for text in said.human[-1 - settings.earlier_messages :]]
         needs: list[str] = []
