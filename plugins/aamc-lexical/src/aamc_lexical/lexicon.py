@@ -33,6 +33,9 @@ from aamc_sdk.types import Floats
 _WORD = re.compile(r"\w+|[^\w\s]")
 FEW_TEXTS = 20
 """With fewer training texts a term must occur in one of them, with more in two."""
+MIN_KNOWN_SHARE = 0.1
+"""Of a text with a smaller share of known terms nothing is known: it is in another language, or empty. English texts unlike the training texts have at
+least half; of a text in another script a sign or a number may be known."""
 
 
 def read_text(text: str, max_characters: int) -> str:
@@ -74,11 +77,11 @@ class TermExtractor:
         """Return all terms of a text with repetitions, known or not."""
         return self.cut(text, self.size) if self.size else ()
 
-    def counts(self, text: str) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Return the indices of a text's known terms, and the count of each."""
+    def counts(self, text: str) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:
+        """Return the indices of a text's known terms, the count of each, and the number of unknown terms."""
         known = Counter(map(self.places.get, self.terms(text), repeat(-1)))
-        known.pop(-1, None)
-        return np.fromiter(known.keys(), np.intp, len(known)), np.fromiter(known.values(), np.intp, len(known))
+        unknown = known.pop(-1, 0)
+        return np.fromiter(known.keys(), np.intp, len(known)), np.fromiter(known.values(), np.intp, len(known)), unknown
 
 
 def _extractors(config: LexicalConfig) -> tuple[TermExtractor, ...]:
@@ -144,19 +147,23 @@ class Lexicon:
         return digest.hexdigest()[:16]
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the embeddings of B texts, ``[B, D]``; a text without known terms has minus the centre."""
-        rows = np.empty((len(texts), len(self.centre)), np.float32)
+        """Return the embeddings of B texts, ``[B, D]``; a text of unknown terms has 0, the mean of the training texts."""
+        rows = np.tile(self.centre, (len(texts), 1))
         for row, text in enumerate(texts):
             places, weights = self._weights(text)
-            rows[row] = weights @ self.components[places]
+            if len(places):
+                rows[row] = weights @ self.components[places]
         return rows - self.centre
 
     def _weights(self, text: str) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Return the indices of a text's terms and their TF-IDF, scaled to unit length for each extractor."""
+        """Return the indices of a text's terms and their TF-IDF, scaled to unit length for each extractor; none of a text of unknown terms."""
         read = read_text(text, self.max_characters)
         counted = [view.counts(read) for view in self.views]
-        weights = [_unit((1 + np.log(counts)).astype(np.float32) * self.rarity[places]) for places, counts in counted]
-        return np.concatenate([places for places, _ in counted]), np.concatenate(weights)
+        known, unknown = sum(int(counts.sum()) for _, counts, _ in counted), sum(unknown for *_, unknown in counted)
+        if known < MIN_KNOWN_SHARE * (known + unknown):
+            return np.empty(0, np.intp), np.empty(0, np.float32)
+        weights = [_unit((1 + np.log(counts)).astype(np.float32) * self.rarity[places]) for places, counts, _ in counted]
+        return np.concatenate([places for places, *_ in counted]), np.concatenate(weights)
 
     def _matrix(self, texts: Sequence[str]) -> Any:
         """Return the weights of all terms in N texts, a sparse array ``[N, V]``."""
