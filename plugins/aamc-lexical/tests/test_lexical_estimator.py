@@ -55,7 +55,7 @@ def test_of_a_text_unlike_all_training_texts_the_candidates_means_are_expected(t
     assert quality[1:] == pytest.approx(np.tile(means, (2, 1)), abs=0.03)
 
 
-@pytest.mark.parametrize("text", ["", "東京タワーの高さは？", "ताजमहल किसने और क्यों बनवाया था 1 now", "Зачем построили башню please"])
+@pytest.mark.parametrize("text", ["", "東京タワーの高さは何メートル", "ताजमहल किसने और क्यों बनवाया था 1 now", "Зачем построили башню please"])
 def test_of_a_text_in_another_script_the_candidates_means_are_expected(trained, text):
     estimates, blend = trained.estimate([Query(text)]), trained._learned.blend
     assert blend(estimates.embedding)[0] == pytest.approx(blend.means)

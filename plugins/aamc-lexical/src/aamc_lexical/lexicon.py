@@ -34,8 +34,8 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 FEW_TEXTS = 20
 """With fewer training texts a term must occur in one of them, with more in two."""
 MIN_KNOWN_SHARE = 0.1
-"""Of a text with a smaller share of known terms nothing is known: it is in another language, or empty. English texts unlike the training texts have at
-least half; of a text in another script a sign or a number may be known."""
+"""Of a text with a smaller share of known terms nothing is known: it is in another script, or empty. English texts have at least half where the
+training texts are English; of a text in another script a sign or a number may be known."""
 
 
 def read_text(text: str, max_characters: int) -> str:
