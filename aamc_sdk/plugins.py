@@ -284,7 +284,7 @@ class Plugins:
                 implementation.function(**{name: arguments[name] for name in implementation.argnames})
             except (Exception, SystemExit) as error:  # an implementation may raise anything
                 name = self._plugins[implementation.plugin].name
-                text = str(error) if isinstance(error, AamcError) else repr(error)
+                text = str(error) if isinstance(error, AamcError) else f"{error!r:.500}"  # that of a UnicodeEncodeError holds a whole document
                 debugging = logger.isEnabledFor(logging.DEBUG)
                 logger.error("plugin %s failed on %s: %s", name, event, text, exc_info=debugging)  # noqa: TRY400  # a traceback only when debugging
 

@@ -506,3 +506,10 @@ def test_an_event_reaches_every_plugin_though_one_raises(caplog):
     found.notify("aamc_decided", decision="d")
     assert listening.heard == ["d"]
     assert "plugin deaf failed on aamc_decided" in caplog.text
+
+
+def test_a_long_error_of_an_event_is_cut_in_the_log(caplog, monkeypatch):
+    monkeypatch.setattr(Listening, "aamc_decided", hookimpl(lambda self, decision: decision.encode()))
+    plugins(listening=Listening()).notify("aamc_decided", decision="a" * 100_000 + "\udcf6")
+    assert "UnicodeEncodeError('utf-8'" in caplog.text
+    assert len(caplog.text) < 1000
