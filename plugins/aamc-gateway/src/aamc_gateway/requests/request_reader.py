@@ -15,7 +15,6 @@ from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, Routin
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata, session_of_user
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.errors import nearest, one_of
-from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidate, Preference, Query, Turn, text_bytes
 
 _SESSION_HEADERS = (b"x-claude-code-session-id",)
