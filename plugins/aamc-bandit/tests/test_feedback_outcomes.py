@@ -89,6 +89,10 @@ def day(number: int, user: str | None = "ann", pieces: int = 30, tenant: str | N
     return experience(*pieces_of_day, user=user, tenant=tenant)
 
 
+OTHER = day(0, None, 1, tenant="other")
+"""Feedback of a second tenant, which puts the limit of tenants in force."""
+
+
 def test_a_user_counts_up_to_a_limit_a_day(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         assert counted(day(0, "ann"), max_user_weight=10) == {"small": (10.0, 0.0)}
@@ -101,17 +105,59 @@ def test_a_user_counts_up_to_a_limit_a_day(caplog: pytest.LogCaptureFixture) -> 
 def test_a_tenant_counts_up_to_a_limit_a_day_under_any_users(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         users = [day(0, user, tenant="acme") for user in (None, "ann", "bob")]
-        assert counted(*users, max_tenant_weight=40) == {"small": (40.0, 0.0)}
+        assert counted(OTHER, *users, max_tenant_weight=40) == {"small": (41.0, 0.0)}
     assert "one tenant's decisions weighs more than max_tenant_weight allows (40)" in caplog.text
     others = day(0, tenant="other"), day(1, tenant="acme"), day(0, None)
-    assert counted(*users, *others, max_tenant_weight=40) == {"small": (130.0, 0.0)}
-    assert counted(*users, max_user_weight=10, max_tenant_weight=40) == {"small": (40.0, 0.0)}  # 30 without a user, 10 by ann
+    assert counted(OTHER, *users, *others, max_tenant_weight=40) == {"small": (131.0, 0.0)}
+    assert counted(OTHER, *users, max_user_weight=10, max_tenant_weight=40) == {"small": (41.0, 0.0)}  # 30 without a user, 10 by ann
+
+
+def test_a_single_tenant_has_no_limit_until_a_second_one_gives_feedback() -> None:
+    first, rest = day(0, None, tenant="acme"), day(0, "ann", tenant="acme")
+    assert counted(day(0, None), first, rest, max_tenant_weight=10) == {"small": (90.0, 0.0)}
+    assert counted(first, OTHER, rest, max_tenant_weight=10) == {"small": (31.0, 0.0)}
+    without_weight = experience(judged("w", weight=0.0), tenant="other")
+    assert counted(first, without_weight, rest, max_tenant_weight=10) == {"small": (60.0, 0.0)}
+
+
+@pytest.mark.parametrize("forgotten", [(), ("acme",), ("acme", "other")])
+def test_forgetting_a_tenant_leaves_the_limit_of_the_others(forgotten: tuple[str, ...], tmp_path: Path) -> None:
+    options = OutcomeOptions(max_tenant_weight=1)
+    ledger, restored, follower = (OutcomeLedger(options) for _ in range(3))
+    for batch in (day(0, tenant="acme"), OTHER):
+        list(ledger.outcomes(batch))
+    with closing(open_store("memory:", get_plugin_manager())) as store:
+        for tenant in forgotten:
+            store.forget(None, tenant)
+        ledger.drop_users(store.forgotten)
+    ledger.save(tmp_path)
+    restored.load(tmp_path)
+    follower.apply_delta(ledger.delta())
+    for each in (ledger, restored, follower):
+        assert sum(outcome.weight for outcome in each.outcomes(day(0, tenant="third"))) == 1
+
+
+def test_the_only_tenant_is_forgotten_by_name(tmp_path: Path) -> None:
+    ledger = OutcomeLedger(OutcomeOptions(max_tenant_weight=1))
+    list(ledger.outcomes(day(0, tenant="acme")))
+    with closing(open_store("memory:", get_plugin_manager())) as store:
+        store.forget(None, "acme")
+        ledger.drop_users(store.forgotten)
+    ledger.save(tmp_path)
+    assert b'"tenants":{"only":null,"several":false}' in (tmp_path / "counted.json").read_bytes()
+    assert sum(outcome.weight for outcome in ledger.outcomes(day(0, tenant="other"))) == 30  # as in a log without the first tenant
+
+
+def test_a_warning_says_how_much_feedback_did_not_count(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        counted(OTHER, *(day(number, None, 101, tenant="acme") for number in range(2)), max_tenant_weight=1)
+    assert [record.message.rpartition(": ")[2] for record in caplog.records] == [f"a weight of {weight} so far" for weight in (1, 10, 100)]
 
 
 def test_weight_above_the_limit_of_a_tenant_uses_up_no_limit_of_a_user() -> None:
     first, later = (day(number, "ann", tenant="acme") for number in range(2))
     bob = day(0, "bob", tenant="acme")
-    assert counted(first, bob, later, max_user_weight=25, max_tenant_weight=30) == {"small": (55.0, 0.0)}
+    assert counted(OTHER, first, bob, later, max_user_weight=25, max_tenant_weight=30) == {"small": (56.0, 0.0)}
 
 
 def test_feedback_with_a_date_in_the_future_leaves_the_days_before_it_their_limits() -> None:

@@ -23,6 +23,7 @@ from aamc_sdk.types import Estimates, Pool, Query
 ROUTERS = [
     {"name": "thompson"},
     {"name": "thompson", "discount": 1.0},
+    {"name": "thompson", "max_tenant_weight": 2.0},
     {"name": "epsilon-greedy"},
     {"name": "linear-thompson"},
     {"name": "paced", "router": "thompson", "usd_per_1k": 2.0},
@@ -57,7 +58,7 @@ def serve(router: dict, pool: Pool, store: str, rounds: int) -> bytes:
         first = controller.learner.position
         late = []
         for n in range(first, first + rounds):
-            decision = controller.route(f"Question {n}", user=f"user {n % 3}", session=f"session {n % 7}")
+            decision = controller.route(f"Question {n}", user=f"user {n % 3}", session=f"session {n % 7}", tenant="acme" if n < 20 else "globex")
             controller.feedback(decision.id, quality=(n * 7 % 11) / 10, source="implicit" if n % 4 == 0 else "explicit", confidence=0.7)
             controller.attempt(decision.id, cost_usd=0.001 * (1 + n % 3), latency_ms=100.0)
             late.append(decision)

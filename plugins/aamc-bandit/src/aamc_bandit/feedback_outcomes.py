@@ -51,7 +51,9 @@ class OutcomeOptions:
     max_decision_weight: float = option(5.0, "Maximum total weight of all feedback on a candidate in one decision.", above=0)
     max_user_weight: float = option(1000.0, "Maximum total weight of feedback on one user's decisions in a day (UTC).", above=0)
     max_tenant_weight: float = option(
-        500.0, "Maximum total weight of feedback on one tenant's decisions in a day (UTC), those of its users included.", above=0
+        500.0,
+        "Maximum total weight of feedback on one tenant's decisions in a day (UTC), those of its users included, once a second tenant has feedback.",
+        above=0,
     )
 
     @staticmethod
@@ -112,11 +114,30 @@ UserDays = dict[int, float]
 """The weight of the feedback on the decisions of a user or tenant that counted, by day from the epoch; of the latest ``MAX_DAYS`` days."""
 
 
+class KnownTenants(msgspec.Struct, frozen=True):
+    """The tenants whose feedback has been learned, as far as ``max_tenant_weight`` needs them.
+
+    Attributes:
+        only: The key of the only one so far; None without one, with several, and after it was forgotten.
+        several: Whether there has been a second one. Forgetting a tenant leaves it, since the evidence of both stays.
+    """
+
+    only: str | None = None
+    several: bool = False
+
+    def with_tenant(self, key: str) -> KnownTenants:
+        """Return these tenants and one more."""
+        if self.several or key == self.only:
+            return self
+        return KnownTenants(key) if self.only is None else KnownTenants(several=True)
+
+
 class SavedCounts(msgspec.Struct):
     """The file of :meth:`OutcomeLedger.save`: counted feedback and failures by decision and id, and the days of each user and tenant."""
 
     decisions: dict[str, dict[str, Counted]]
     users: dict[str, UserDays]
+    tenants: KnownTenants
 
 
 class CountedDelta(msgspec.Struct):
@@ -124,6 +145,7 @@ class CountedDelta(msgspec.Struct):
 
     decisions: dict[str, dict[str, dict[str, Counted]]]
     users: dict[str, dict[str, UserDays]]
+    tenants: KnownTenants
 
 
 class OutcomeLedger:
@@ -135,18 +157,23 @@ class OutcomeLedger:
 
     def __init__(self, options: OutcomeOptions) -> None:
         self._options = options
-        self._reported: set[str] = set()
+        self._uncounted: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
         self.clear()
 
     def clear(self) -> None:
         """Forget the counted outcomes."""
         self._decisions: RecentEntries[dict[str, Counted]] = RecentEntries(MAX_DECISIONS)
         self._users: RecentEntries[UserDays] = RecentEntries(MAX_USERS)
+        self._tenants = KnownTenants()
 
     def drop_users(self, forgotten: Callable[[Collection[str]], Collection[str]]) -> None:
         """Drop forgotten users; ``forgotten`` returns those of some names that were forgotten."""
-        if dropped := set(forgotten(set(self._users))):
+        only = self._tenants.only
+        if dropped := set(forgotten({*self._users, *(() if only is None else (only,))})):
             self._users = self._users.without(dropped.__contains__)
+            if only in dropped:
+                self._tenants = KnownTenants()
 
     def outcomes(self, experience: Experience) -> Iterator[Outcome]:
         """Yield the outcomes that each entry adds or takes back, in log order; a later revision replaces the earlier one."""
@@ -226,7 +253,7 @@ class OutcomeLedger:
         of_decision = self._options.max_decision_weight - _counted_weight(counted.values(), names)
         room, option = (of_source, "max_source_weight") if of_source <= of_decision else (of_decision, "max_decision_weight")
         if wanted > room:
-            self._report(option, f"feedback on decision {feedback.decision_id!r} weighs more than {option} allows")
+            self._report(option, f"feedback on decision {feedback.decision_id!r} weighs more than {option} allows", wanted - max(0.0, room))
         return max(0.0, min(wanted, room))
 
     def _within_days(self, query: Query, time: float, weight: float) -> float:
@@ -235,13 +262,19 @@ class OutcomeLedger:
         if query.user is not None:
             limits[tenant_user(query.user, query.tenant)] = ("max_user_weight", "user")
         if query.tenant is not None:
-            limits[tenant_user("", query.tenant)] = ("max_tenant_weight", "tenant")  # no user's name is empty
+            key = tenant_user("", query.tenant)  # no user's name is empty
+            limits[key] = ("max_tenant_weight", "tenant")
+            if weight > 0:
+                self._tenants = self._tenants.with_tenant(key)
         counted = [(name, *self._day(name, int(time // DAY_S))) for name in limits]
         for name, days, day in counted:
             limit, whose = limits[name]
+            if whose == "tenant" and not self._tenants.several:
+                continue  # it protects tenants from each other; a single one must not stop the router from learning
             if (room := getattr(self._options, limit) - days.get(day, 0.0)) < weight:
-                self._report(limit, f"the feedback of a day on one {whose}'s decisions weighs more than {limit} allows")
-                weight = max(0.0, room)
+                kept = max(0.0, room)
+                self._report(limit, f"the feedback of a day on one {whose}'s decisions weighs more than {limit} allows", weight - kept)
+                weight = kept
         for name, days, day in counted:
             days[day] = days.get(day, 0.0) + weight
             if len(days) > MAX_DAYS:
@@ -254,11 +287,13 @@ class OutcomeLedger:
         days = dict(self._users.get(name, {}))
         return days, max(day, min(days)) if len(days) == MAX_DAYS else day  # what counted in an earlier day is not known any more
 
-    def _report(self, option: str, what: str) -> None:
-        """Log that a limit was reached, once for each option."""
-        if option not in self._reported:
-            self._reported.add(option)
-            logger.warning("%s (%g); the rest does not count, here and in later cases", what, getattr(self._options, option))
+    def _report(self, option: str, what: str, uncounted: float) -> None:
+        """Log how much feedback a limit has left out, the first time and whenever that has grown tenfold."""
+        total = self._uncounted[option] = self._uncounted.get(option, 0.0) + uncounted
+        if total >= 10 * self._reported.get(option, 0.0):
+            self._reported[option] = total
+            message = "%s (%g); the rest does not count, here and in later cases: a weight of %g so far"
+            logger.warning(message, what, getattr(self._options, option), total)
 
     def _counted(self, decision_id: str) -> dict[str, Counted]:
         """Return the counted outcomes of a decision, which may be altered, and mark it as the most recently mentioned one."""
@@ -268,8 +303,8 @@ class OutcomeLedger:
 
     def save(self, folder: Path) -> None:
         """Write the counted outcomes, if there are any; decisions without one are written too, since they count towards the limit."""
-        if self._decisions or self._users:
-            saved = SavedCounts(dict(self._decisions), dict(self._users))  # msgspec reads an OrderedDict in another order
+        if self._decisions or self._users or self._tenants != KnownTenants():
+            saved = SavedCounts(dict(self._decisions), dict(self._users), self._tenants)  # msgspec reads an OrderedDict in another order
             write_bytes(folder / STATE, msgspec.json.encode(saved))
 
     def load(self, folder: Path) -> None:
@@ -286,17 +321,19 @@ class OutcomeLedger:
                 raise CheckpointError(f"{folder / STATE} does not hold the counted feedback of a bandit ({error!r}); train again") from error
             self._decisions = RecentEntries(MAX_DECISIONS, saved.decisions.items())
             self._users = RecentEntries(MAX_USERS, saved.users.items())
+            self._tenants = saved.tenants
         self._decisions.mark_unchanged()
         self._users.mark_unchanged()
 
     def delta(self) -> CountedDelta:
         """Return the changes since the last call or :meth:`load`."""
-        return CountedDelta(self._decisions.delta(), self._users.delta())
+        return CountedDelta(self._decisions.delta(), self._users.delta(), self._tenants)
 
     def apply_delta(self, delta: CountedDelta) -> None:
         """Take over a result of :meth:`delta`; raises KeyError where it is incomplete."""
         self._decisions.apply_delta(delta.decisions)
         self._users.apply_delta(delta.users)
+        self._tenants = delta.tenants
 
 
 def _revised(earlier: Counted, weight: float, names: Sequence[str]) -> Counted:
