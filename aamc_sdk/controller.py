@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,17 +83,16 @@ class MetaController:
             self._to_log_user = pseudonymizer(user_key)
             self.router_name = components.router_name
             check_privileged(self.router_name, components.router)
-            self.pool = components.pool
-            self.reward = components.services.reward
+            self.pool, self.reward = components.pool, components.services.reward
             self.router = components.router
             self.estimator = components.estimator
-            self.preference = components.preference
-            self.seed = components.seed
+            self.preference, self.seed = components.preference, components.seed
             self._events = PluginEvents(components.plugins)
             self._decider = Decider(components, self._to_log_user, self._events, wake=lambda: self._wake_learner(urgent=False))
             self._guard, self._threads = self._decider.guard, self._decider.threads
+            self._closing = threading.RLock()  # a signal may ask for the end while the main thread closes
             self.models, self._loop = components.models, components.services.loop
-            self.models.record_attempts(lambda attempt: self._threads.run(self._add_attempt, attempt))
+            self.models.record_attempts(partial(self._threads.run_to_end, self._add_attempt))
             self.learner: Learner | None = None
             if isinstance(self.router, OnlineRouter):
                 unusable.callback(self._close_router)
@@ -315,7 +316,7 @@ class MetaController:
 
     async def aattempt(self, decision_id: str, **figures: Unpack[AttemptKeywords]) -> int:
         """Record an attempt as :meth:`attempt` does, without blocking the event loop."""
-        return await self._threads.run(self.attempt, decision_id, **figures)
+        return await self._threads.run_to_end(self.attempt, decision_id, **figures)
 
     def feedback(self, decision_id: str, **fields: Unpack[FeedbackKeywords]) -> bool:
         """Record feedback on a decision; it is durable in the log when this returns.
@@ -451,16 +452,17 @@ class MetaController:
         if self._guard.forked:
             return
         self._threads.check_closer()
-        self._decider.close()
-        if self.learner is not None:
-            self.learner.close()
-        self._close_router()
-        if self._loop.started:
-            self._loop.submit(self.models.close()).result()
-        self._loop.close()
-        self._threads.close()
-        self._events.close()
-        self.store.close()
+        with self._closing:
+            self._decider.close()
+            if self.learner is not None:
+                self.learner.close()
+            self._close_router()
+            if self._loop.started:
+                self._loop.submit(self.models.close()).result()
+            self._loop.close()
+            self._threads.close()
+            self._events.close()
+            self.store.close()
 
     def __enter__(self) -> MetaController:
         return self

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -477,6 +478,19 @@ def test_a_function_that_gets_the_text_may_complete_another_request(controller: 
     assert set(others) == {"you"}
 
 
+def test_many_functions_that_get_a_text_may_complete_other_requests_at_once(controller: MetaController) -> None:
+    count = 40  # more than the threads for decisions
+    all_stream = threading.Barrier(count)
+
+    def show(text: str) -> None:
+        all_stream.wait(60)
+        assert controller.complete(text).text == text
+
+    with ThreadPoolExecutor(count) as threads:
+        answers = list(threads.map(lambda _: controller.complete("Hi", on_text=show).text, range(count)))
+    assert answers == ["Hi"] * count
+
+
 def test_a_function_that_gets_the_text_cannot_close_the_controller_that_waits_for_it(controller: MetaController) -> None:
     with pytest.raises(StoreError, match="on_text must not close the controller, which would wait for it; close it after complete has returned"):
         controller.complete("Hi", on_text=lambda _: controller.close())
@@ -690,6 +704,49 @@ def test_a_cancelled_call_is_recorded() -> None:
     with build("first", slow_pool(60_000.0)) as controller:
         asyncio.run(asyncio.wait_for(work(controller), 60))
         assert [attempt.status for attempt in attempts(controller)] == ["cancelled"]
+
+
+def test_an_attempt_is_recorded_though_its_caller_is_cancelled_before_a_thread_is_free(controller: MetaController) -> None:
+    free = threading.Event()
+
+    async def work() -> None:
+        decision = await controller.aroute("Hi")
+        busy = [asyncio.create_task(controller._threads.run(free.wait, 60)) for _ in range(40)]
+        await asyncio.sleep(0)
+        recording = asyncio.create_task(controller.aattempt(decision.id, cost_usd=1.0))
+        await asyncio.sleep(0.05)
+        recording.cancel()
+        await asyncio.wait([recording])
+        free.set()
+        await asyncio.gather(*busy)
+
+    asyncio.run(work())
+    while not attempts(controller):
+        time.sleep(0.01)
+    assert [attempt.cost_usd for attempt in attempts(controller)] == [1.0]
+
+
+def test_a_second_thread_that_closes_waits_for_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = build("first")
+    began, proceed, ended = threading.Event(), threading.Event(), list[str]()
+
+    def close_router() -> None:
+        if not began.is_set():
+            began.set()
+            proceed.wait(60)
+            ended.append("router")
+
+    monkeypatch.setattr(controller, "_close_router", close_router)
+    monkeypatch.setattr(controller._events, "close", lambda: ended.append("events"))
+    closers = [threading.Thread(target=controller.close) for _ in range(2)]
+    closers[0].start()
+    assert began.wait(60)
+    closers[1].start()
+    closers[1].join(0.1)
+    proceed.set()
+    for closer in closers:
+        closer.join(60)
+    assert ended[0] == "router"
 
 
 @pytest.fixture

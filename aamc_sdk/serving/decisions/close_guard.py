@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from aamc_sdk.concurrency import ForkCheckedLock
@@ -15,6 +14,8 @@ from aamc_sdk.errors import StoreError
 T = TypeVar("T")
 _THREADS = 32
 """Threads for asynchronous calls, which wait for the log most of the time."""
+_CALLBACKS = 1024
+"""Threads for functions of the application; as many answers as can stream at once, since each may block."""
 
 
 class CloseGuard:
@@ -71,7 +72,10 @@ class GuardedThreads:
     def __init__(self, guard: CloseGuard) -> None:
         self._guard = guard
         self._ids: set[int] = set()
-        self._threads = ThreadPoolExecutor(_THREADS, "aamc-controller", initializer=lambda: self._ids.add(threading.get_ident()))
+        self._threads, self._callbacks = (
+            ThreadPoolExecutor(count, name, initializer=lambda: self._ids.add(threading.get_ident()))
+            for count, name in ((_THREADS, "aamc-controller"), (_CALLBACKS, "aamc-on-text"))
+        )
 
     def check_closer(self) -> None:
         """Raise StoreError if the caller, who closes the controller, runs on one of the threads, as ``on_text`` of ``complete`` does."""
@@ -81,9 +85,31 @@ class GuardedThreads:
     async def run(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
         """Return the result of blocking work that one of the threads has done."""
         with self._guard:  # only until it is submitted, since the caller's loop may be the one that closes
-            future = asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments, **fields))
-        return await future
+            future = self._threads.submit(work, *arguments, **fields)
+        return await asyncio.wrap_future(future)
+
+    async def run_to_end(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
+        """Do the same with work that a cancelled caller does not withdraw: a call that was made is recorded."""
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+
+        def run() -> None:
+            try:
+                future.set_result(work(*arguments, **fields))
+            except BaseException as error:  # raised where the result is asked for
+                future.set_exception(error)
+
+        with self._guard:
+            self._threads.submit(run)
+        return await asyncio.wrap_future(future)
+
+    async def run_callback(self, callback: Callable[..., T], *arguments: Any) -> T:
+        """Return the result of an application's function, whose threads are its own: it may wait for work that needs one of the others."""
+        with self._guard:
+            future = self._callbacks.submit(callback, *arguments)
+        return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """End the threads, once their work is done."""
+        self._callbacks.shutdown()
         self._threads.shutdown()

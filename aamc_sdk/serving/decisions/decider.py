@@ -111,7 +111,7 @@ class Decider:
             raise DataError("on_text must be a plain function of a text, not a coroutine function, which nothing would await")
         if on_text is not None and options and options.get("tools"):
             raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
-        show = None if on_text is None else partial(self.threads.run, on_text)  # it may block, or complete another request
+        show = None if on_text is None else partial(self.threads.run_callback, on_text)  # it may block, or complete another request
         models = self._components.models
         pool = self._components.pool
         arguments = attrs.evolve(arguments, state=models.present_state(pool, arguments.state))
