@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
@@ -38,6 +39,7 @@ class ModelClient:
     def __init__(self, make_provider: MakeProvider) -> None:
         self._make_provider = make_provider
         self._providers: dict[Candidate, Provider] = {}
+        self._making = threading.RLock()
         self._record: RecordAttempt | None = None
         self._without_state: set[str] = set()
         self.tracker = PoolTracker()
@@ -53,12 +55,13 @@ class ModelClient:
             PoolError: The candidate has no endpoint.
             AamcError: No plugin offers the provider, or an option of the endpoint is wrong.
         """
-        if candidate not in self._providers:
-            if not isinstance(candidate, ModelSpec) or candidate.endpoint is None:
-                raise PoolError(
-                    f"candidate {candidate.name!r} has no endpoint: add one to the pool file (--pool), such as endpoint: {{provider: echo}}"
-                )
-            self._providers[candidate] = self._make_provider(candidate.endpoint)
+        if (made := self._providers.get(candidate)) is not None:
+            return made
+        if not isinstance(candidate, ModelSpec) or candidate.endpoint is None:
+            raise PoolError(f"candidate {candidate.name!r} has no endpoint: add one to the pool file (--pool), such as endpoint: {{provider: echo}}")
+        with self._making:
+            if candidate not in self._providers:
+                self._providers[candidate] = self._make_provider(candidate.endpoint)
         return self._providers[candidate]
 
     async def complete(self, candidate: Candidate, messages: Sequence[Message], *, decision_id: str | None = None, **options: Any) -> Completion:
@@ -249,7 +252,7 @@ class ModelClient:
 
     async def close(self) -> None:
         """Close the providers that can be closed, all at once; one that takes longer than ``CLOSE_S`` is left behind."""
-        closing = {asyncio.create_task(_close(provider)): candidate.name for candidate, provider in self._providers.items()}
+        closing = {asyncio.create_task(_close(provider)): candidate.name for candidate, provider in [*self._providers.items()]}
         if closing:
             _, late = await asyncio.wait(closing, timeout=CLOSE_S)
             for task in late:

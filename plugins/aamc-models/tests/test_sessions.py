@@ -1,17 +1,29 @@
 import asyncio
 import gc
 import socket
+import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import aiohttp
-from aamc_models.transport.sessions import proxy_of
+import pytest
+from aamc_models.transport.sessions import HttpSessions, proxy_of
 from misbehaving_server import hang, reply, then
 from test_http_provider import CANDIDATE, CHAT
 
 from aamc_sdk.concurrency import EventLoopThread
 
 STAYING = then(reply(), hang)
+
+
+@pytest.fixture
+def fast_switches():
+    """Let threads take turns within each other's steps."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 def test_a_provider_that_is_forgotten_leaves_no_connection(upstream, provider) -> None:
@@ -53,6 +65,21 @@ def test_several_event_loops_call_at_the_same_time(upstream, provider) -> None:
         thread.join(30)
     assert statuses == [200] * 80
     assert calling._deployments.all[0].in_flight == 0
+
+
+def test_event_loops_begin_while_another_looks_for_ended_sessions(fast_switches) -> None:
+    sessions, all_here = HttpSessions(), threading.Barrier(8, timeout=60)
+
+    async def first() -> None:
+        await sessions.session()
+
+    def work(_: int) -> None:
+        all_here.wait()
+        for _ in range(100):
+            asyncio.run(first())
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(8)))  # raises what a thread raised
 
 
 def test_the_proxy_is_that_of_the_environment(monkeypatch) -> None:

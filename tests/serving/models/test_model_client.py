@@ -1,8 +1,10 @@
 import asyncio
 import math
 import re
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 
 import attrs
 import pytest
@@ -11,7 +13,7 @@ from aamc_sdk import Decision, ModelSpec, Pool, Preference, Prices
 from aamc_sdk.errors import PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Provider, Usage
 from aamc_sdk.serving import ModelClient
-from aamc_sdk.types import Attempt, PoolState
+from aamc_sdk.types import Attempt, Endpoint, PoolState
 
 MESSAGES = [{"role": "user", "content": "x" * 400}]
 USAGE = Usage(prompt_tokens=10, output_tokens=20)
@@ -412,3 +414,19 @@ def test_a_provider_that_fails_to_close_lets_the_others_close(error: BaseExcepti
     client.provider(spec("a")), client.provider(spec("b"))
     asyncio.run(client.close())
     assert closed == ["b"]
+
+
+def test_threads_that_ask_at_once_for_a_provider_get_the_same() -> None:
+    asked, made = threading.Barrier(2), list[Provider]()
+
+    def make(endpoint: Endpoint) -> Provider:
+        with suppress(threading.BrokenBarrierError):
+            asked.wait(0.2)  # until a second thread makes one, too
+        made.append(Scripted())
+        return made[-1]
+
+    client, candidate = ModelClient(make), spec("a")
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(client.provider, [candidate, candidate])
+    assert first is second
+    assert len(made) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -23,22 +24,26 @@ class HttpSessions:
 
     def __init__(self) -> None:
         self._open: WeakKeyDictionary[asyncio.AbstractEventLoop, _OpenSession] = WeakKeyDictionary()
+        self._changing = threading.Lock()
 
     async def session(self) -> aiohttp.ClientSession:
         """Return the session of the running event loop."""
         loop = asyncio.get_running_loop()
         held = self._open.get(loop)
         if held is None or held.session.closed:
-            for ended in [each for each in self._open.values() if each.session.closed]:
-                ended.forgotten.detach()
             lifetime = _lifetime()
             session = await anext(lifetime)
-            held = self._open[loop] = _OpenSession(session, lifetime, finalize(self, _forget, session, loop))
+            held = _OpenSession(session, lifetime, finalize(self, _forget, session, loop))
+            with self._changing:
+                for ended in [each for each in self._open.values() if each.session.closed]:
+                    ended.forgotten.detach()
+                self._open[loop] = held
         return held.session
 
     async def close(self) -> None:
         """Close the session of the running event loop."""
-        held = self._open.pop(asyncio.get_running_loop(), None)
+        with self._changing:
+            held = self._open.pop(asyncio.get_running_loop(), None)
         if held is not None:
             held.forgotten.detach()
             await held.lifetime.aclose()
