@@ -152,6 +152,45 @@ def test_the_end_does_not_wait_for_a_reload(tmp_path: Path) -> None:
             assert gateway.process.wait(60) == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+@pytest.mark.one_python
+def test_a_reload_during_the_start_follows_it(tmp_path: Path) -> None:
+    """The start waits for its pool, a pipe, as it may wait minutes for a router that learns a large log."""
+    echo = {"name": "echo", "prices": {"input": 1.0, "output": 2.0}, "endpoint": {"provider": "echo"}}
+    gateway, pool = GatewayProcess(tmp_path, [echo], settings={}), tmp_path / "pool.yaml"
+    content = pool.read_text()
+    pool.unlink()
+    os.mkfifo(pool)
+    gateway.process = gateway._launched()
+    try:
+        with pool.open("w") as pipe:  # returns when the start reads
+            pool.unlink()
+            pool.write_text(content)
+            gateway.process.send_signal(signal.SIGHUP)
+            pipe.write(content)
+        wait_for(lambda: gateway.process.poll() is not None or "the configuration was reloaded" in gateway.output)
+        assert gateway.ready()
+    finally:
+        gateway.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the processes of a process are listed by Linux")
+@pytest.mark.one_python
+def test_a_reload_ends_no_worker_that_starts(tmp_path: Path) -> None:
+    echo = {"name": "echo", "prices": {"input": 1.0, "output": 2.0}, "endpoint": {"provider": "echo"}}
+    gateway = GatewayProcess(tmp_path, [echo], settings={"workers": 2})
+    gateway.process = gateway._launched()
+    children = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children")
+    try:
+        wait_for(lambda: len(children.read_text().split()) == 3)  # two workers and multiprocessing's tracker of resources
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_for(gateway.ready)
+        assert "ended with status" not in gateway.output
+        assert gateway.stop() == 0
+    finally:
+        gateway.kill()
+
+
 def is_free(port: int) -> bool:
     with socket.socket() as other:
         return other.connect_ex(("127.0.0.1", port)) != 0

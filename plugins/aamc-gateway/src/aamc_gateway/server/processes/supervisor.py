@@ -22,7 +22,7 @@ import click
 from aamc_gateway.observe.metrics import FOLDER, worker_ended
 from aamc_gateway.observe.request_log import configure_logs
 from aamc_gateway.server.processes.launch import STORE, Launch
-from aamc_gateway.server.processes.worker import serve_worker
+from aamc_gateway.server.processes.worker import reloads_held, serve_worker
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.cli import listening_socket
 from aamc_sdk.errors import AamcError
@@ -125,7 +125,8 @@ class _Workers:
     def _start(self, place: int) -> None:
         process = self._context.Process(target=_work, args=(self._launch, self._listener, self._ready), name="aamc-serve")
         self._all[place] = process
-        process.start()
+        with reloads_held():
+            process.start()
         if self.ending:  # the signal may have come before there was a process that it could be passed on to
             process.terminate()
 
@@ -177,21 +178,22 @@ class _Workers:
 
 
 def _run_workers(launch: Launch, settings: GatewaySettings, listener: socket.socket, address: str) -> None:
-    check_components(launch)  # an error is reported once, before any worker starts
-    folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix="aamc-metrics-")
-    workers = _Workers(launch, settings.workers, listener, lambda: _announce(launch, address))
+    with reloads_held():
+        check_components(launch)  # an error is reported once, before any worker starts
+        folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix="aamc-metrics-")
+        workers = _Workers(launch, settings.workers, listener, lambda: _announce(launch, address))
 
-    def end(number: int, frame: object) -> None:
-        workers.ending = True
-        workers.signal(signal.SIGTERM)
+        def end(number: int, frame: object) -> None:
+            workers.ending = True
+            workers.signal(signal.SIGTERM)
 
-    def reload(number: int, frame: object) -> None:
-        workers.signal(signal.SIGHUP)
+        def reload(number: int, frame: object) -> None:
+            workers.signal(signal.SIGHUP)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, reload)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, reload)
     status = workers.watch()
     shutil.rmtree(folder, ignore_errors=True)
     if status:

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -74,6 +74,22 @@ def uvicorn_config(app: Any, settings: GatewaySettings) -> uvicorn.Config:
     )
 
 
+@contextlib.contextmanager
+def reloads_held() -> Iterator[None]:
+    """Hold back SIGHUP, which would end a process that cannot reload yet, and processes that are started meanwhile; it comes at the end."""
+    if hasattr(signal, "SIGHUP"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        _let_reloads()
+
+
+def _let_reloads() -> None:
+    if hasattr(signal, "SIGHUP"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+
+
 def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], None]) -> None:
     """Serve in this process until it is asked to end."""
     _limit_freed_memory()
@@ -85,12 +101,13 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
             logger.warning("the log is in memory: the reload begins a new one, and new budgets; to keep them, give --store sqlite:FILE")
         return await asyncio.wrap_future(run_on_own_thread(lambda: launch.again().gateway(metrics), "aamc-reload"))  # the end waits for no reload
 
-    app = GatewayApp(launch.gateway(metrics), make)
-    linecache.clearcache()  # attrs keeps the source of generated methods there, for tracebacks: more than a megabyte
-    gc.collect()
-    gc.freeze()  # what was made until here stays, and need not be searched for garbage
-    gc.set_threshold(_YOUNG_OBJECTS)
-    uvloop.run(_serve(app, listener, started))
+    with reloads_held():
+        app = GatewayApp(launch.gateway(metrics), make)
+        linecache.clearcache()  # attrs keeps the source of generated methods there, for tracebacks: more than a megabyte
+        gc.collect()
+        gc.freeze()  # what was made until here stays, and need not be searched for garbage
+        gc.set_threshold(_YOUNG_OBJECTS)
+        uvloop.run(_serve(app, listener, started))
 
 
 async def _serve(app: GatewayApp, listener: socket.socket, started: Callable[[], None]) -> None:
@@ -112,6 +129,7 @@ async def _serve(app: GatewayApp, listener: socket.socket, started: Callable[[],
         signal.signal(number, partial(_end, server, settings.shutdown_s))
     if hasattr(signal, "SIGHUP"):
         loop.add_signal_handler(signal.SIGHUP, reload)
+    _let_reloads()
     await app.start()
     serving = loop.create_task(server.serve([listener]))
     while not server.started and not serving.done():
