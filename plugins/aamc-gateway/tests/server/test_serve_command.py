@@ -526,6 +526,34 @@ def test_a_reload_while_the_gateway_starts_waits_and_leaves_no_other_open(monkey
     asyncio.run(main())
 
 
+def test_a_reload_that_comes_too_late_closes_its_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Gateway] = []
+    close = Gateway.close
+
+    async def noted(self: Gateway) -> None:
+        closed.append(self)
+        await close(self)
+
+    monkeypatch.setattr(Gateway, "close", noted)
+
+    async def reload_and_close() -> None:
+        async def make() -> Gateway:
+            await proceed.wait()
+            return second
+
+        proceed, first, second = asyncio.Event(), Launch(store="memory:").gateway(), Launch(store="memory:").gateway()
+        app = GatewayApp(first, make)
+        await app.start()
+        reload = asyncio.create_task(app.reload())
+        await asyncio.sleep(0)
+        await app.close()
+        proceed.set()
+        await reload
+        assert closed == [first, second]
+
+    asyncio.run(reload_and_close())
+
+
 def test_a_reload_that_fails_leaves_no_gateway_open(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     failed: list[Gateway] = []
 

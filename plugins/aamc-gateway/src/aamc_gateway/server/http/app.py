@@ -42,6 +42,7 @@ class GatewayApp:
         self._first_settings = gateway.settings
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
+        self._closed = False
         self._routes: list[tuple[Any, Any, Route]] = []
         for route in all_routes():
             pattern, _, converters = compile_path(route.path)
@@ -103,6 +104,7 @@ class GatewayApp:
 
     async def close(self) -> None:
         """Wait for the requests in progress, and close the gateway and those that reloads have replaced."""
+        self._closed = True
         await asyncio.gather(self.gateway.close(), *self._closing)
 
     async def reload(self) -> None:
@@ -119,6 +121,9 @@ class GatewayApp:
                 return
             except Exception:
                 logger.exception("the configuration cannot be reloaded; the gateway keeps the old one")
+                return
+            if self._closed:  # it does not wait for reloads
+                await gateway.close()
                 return
             old, self.gateway = self.gateway, gateway
             gateway.take_over(old)
