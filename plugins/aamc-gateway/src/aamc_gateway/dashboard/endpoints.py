@@ -67,7 +67,7 @@ async def overview_figures(gateway: Gateway, scope: Scope, receive: Receive, sen
     period = _argument(scope, "period", "day")
     if period not in PERIODS:
         raise DataError(f"period must be one of {one_of(PERIODS)}, not {period!r:.80}")
-    await send_safe_json(send, await gateway.figures.overview(period, _argument(scope, "baseline", "")))
+    await send_safe_json(send, await gateway.overview.of_period(period, _argument(scope, "baseline", "")))
 
 
 async def recent_decisions(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +75,7 @@ async def recent_decisions(gateway: Gateway, scope: Scope, receive: Receive, sen
     limit = _argument(scope, "limit", "100")
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= RECENT:
         raise DataError(f"limit must be an integer from 1 to {RECENT}, not {limit!r:.80}")
-    await send_safe_json(send, await gateway.figures.recent(int(limit)))
+    await send_safe_json(send, await gateway.overview.recent(int(limit)))
 
 
 async def decision_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,7 +97,7 @@ async def posterior_figures(gateway: Gateway, scope: Scope, receive: Receive, se
 
 async def trial_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``GET /admin/trials``."""
-    await send_safe_json(send, await gateway.figures.trials())
+    await send_safe_json(send, await gateway.overview.trials())
 
 
 async def spending_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:

@@ -173,7 +173,7 @@ def _quality(sums: QualitySums) -> dict[str, Any] | None:
     return None if mean is None or interval is None else {"mean": mean, "n": sums.n, "ci95": list(interval)}
 
 
-class Figures:
+class Overview:
     """Reads the log for a worker's dashboard: one request at a time, on a worker thread; :meth:`start` comes first."""
 
     def __init__(self, controller: MetaController) -> None:
@@ -186,7 +186,7 @@ class Figures:
         """Note the prices of the pool, so that the answers to come are compared at these, also once others hold."""
         self._reader.history = await note_prices(shared, prices_of(self._controller.pool))
 
-    async def overview(self, period: str, baseline: str) -> dict[str, Any]:
+    async def of_period(self, period: str, baseline: str) -> dict[str, Any]:
         """Return the figures of a period; ``baseline`` names the model that costs are compared with, ``""`` for the best one."""
         return await self._read(lambda: overview(self._reader, period, baseline or None))
 

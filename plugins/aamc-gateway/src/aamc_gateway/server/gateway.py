@@ -16,7 +16,7 @@ from aamc_gateway.access.erasable_values import ErasableValues
 from aamc_gateway.access.settings import AccessSettings, Limits
 from aamc_gateway.access.shared import LASTING, is_lasting, open_shared
 from aamc_gateway.arena.ballots import Ballots
-from aamc_gateway.dashboard.overview import Figures
+from aamc_gateway.dashboard.overview import Overview
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
 from aamc_gateway.forwarding.answers.cache import AnswerCache
 from aamc_gateway.forwarding.calls.upstreams import Upstreams
@@ -98,7 +98,7 @@ class Gateway:
         self.access = Access(settings.access, self.shared)
         self.erasable = ErasableValues(self.shared, components.store)
         self.cache = AnswerCache(settings.cache, self.shared, self.erasable, [each.candidate for each in self.upstreams.values()])
-        self.figures = Figures(self.controller)
+        self.overview = Overview(self.controller)
         self.signals = ImplicitSignals(settings.implicit)
         self.ballots = Ballots(settings.arena, self.shared, self.erasable, self.controller)
         self._plugins = components.plugins or get_plugin_manager()
