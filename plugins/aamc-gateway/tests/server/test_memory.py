@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from aamc_gateway.forwarding.exchange import Exchange
-from aamc_gateway.forwarding.served_requests import WATCHED_AFTER_S
+from aamc_gateway.forwarding.observed_request import WATCHED_AFTER_S
 from aamc_gateway.server.processes import worker
 from aamc_models.testing import Script
 from server.conftest import Run

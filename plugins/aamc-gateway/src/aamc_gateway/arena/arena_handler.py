@@ -17,7 +17,7 @@ from aamc_gateway.arena.match_exchange import MatchExchange, MatchReply, prompt_
 from aamc_gateway.forwarding.answers.descriptions import cost_header, start_with_requested_model, with_requested_model
 from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_gateway.forwarding.failures import unserved
-from aamc_gateway.forwarding.served_requests import ObservedRequest
+from aamc_gateway.forwarding.observed_request import ObservedRequest
 from aamc_gateway.requests.bodies import read_small_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.gateway import Gateway

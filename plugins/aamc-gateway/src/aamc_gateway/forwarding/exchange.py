@@ -24,7 +24,7 @@ from aamc_gateway.forwarding.calls.usage import tokens_of
 from aamc_gateway.forwarding.decisions.candidates import cheapest, fallbacks, find_candidates
 from aamc_gateway.forwarding.decisions.stickiness import UNKNOWN, find_origin, remember_answer
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
-from aamc_gateway.forwarding.served_requests import served_request
+from aamc_gateway.forwarding.observed_request import served_request
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.gateway import Gateway

@@ -12,7 +12,7 @@ from aamc_gateway.forwarding.answers.descriptions import cost_header, model_head
 from aamc_gateway.forwarding.answers.streams import StreamedAnswer
 from aamc_gateway.forwarding.answers.whole_answers import answer_whole
 from aamc_gateway.forwarding.exchange import Exchange
-from aamc_gateway.forwarding.served_requests import ObservedRequest
+from aamc_gateway.forwarding.observed_request import ObservedRequest
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.gateway import Gateway
 

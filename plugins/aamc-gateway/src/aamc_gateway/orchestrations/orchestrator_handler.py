@@ -18,7 +18,7 @@ from aamc_gateway.access.callers import Refused, refused_for_now
 from aamc_gateway.access.limit_claims import Advice
 from aamc_gateway.forwarding.answers.descriptions import cost_header, dropped_header, model_header
 from aamc_gateway.forwarding.answers.event_sender import EventSender
-from aamc_gateway.forwarding.served_requests import ObservedRequest, served_request
+from aamc_gateway.forwarding.observed_request import ObservedRequest, served_request
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.dashboard.sign_in import admin_caller
 from aamc_gateway.forwarding.failures import UnservedError
-from aamc_gateway.forwarding.served_requests import CLIENT_LEFT
+from aamc_gateway.forwarding.observed_request import CLIENT_LEFT
 from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import dialect_of, send_error, tell_operator

@@ -11,7 +11,7 @@ from aamc_gateway.arena.arena_handler import is_for_arena, serve_arena
 from aamc_gateway.forwarding.calls.upstreams import Upstream
 from aamc_gateway.forwarding.failures import UnservedError, unserved
 from aamc_gateway.forwarding.model_handler import serve
-from aamc_gateway.forwarding.served_requests import WatchedBlock
+from aamc_gateway.forwarding.observed_request import WatchedBlock
 from aamc_gateway.orchestrations.orchestrator_handler import serve_orchestrator
 from aamc_gateway.requests.bodies import read_json
 from aamc_gateway.requests.client_request import ClientRequest

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.forwarding.exchange import Exchange
-from aamc_gateway.forwarding.served_requests import ObservedRequest
+from aamc_gateway.forwarding.observed_request import ObservedRequest
 from aamc_gateway.requests.bodies import header, read_json
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import ARENA, NAMES, ROUTE
