@@ -27,7 +27,7 @@ def value(found: Samples, name: str, **labels: str) -> float:
     return found[name, frozenset(labels.items())]
 
 
-def served(**fields: object) -> RequestFigures:
+def request(**fields: object) -> RequestFigures:
     known: dict[str, object] = {
         "route": "/v1/chat/completions",
         "dialect": "chat",
@@ -47,7 +47,7 @@ def test_a_request_is_counted_by_route_model_and_status_with_its_cost_tokens_and
     metrics = Metrics()
     metrics.started("/v1/chat/completions")
     metrics.started("/v1/chat/completions")
-    metrics.served(served())
+    metrics.ended(request())
     metrics.decisions.observe(0.0002)
     metrics.fallbacks.labels("strong", "server").inc()
     metrics.refusals.labels("budget").inc()
@@ -74,7 +74,7 @@ def test_a_request_is_counted_by_route_model_and_status_with_its_cost_tokens_and
 
 def test_an_unknown_cost_is_counted_as_such_and_not_as_nothing() -> None:
     metrics = Metrics()
-    metrics.served(served(cost_usd=math.nan, saved_usd=math.nan, first_token_ms=math.nan, usage=Usage()))
+    metrics.ended(request(cost_usd=math.nan, saved_usd=math.nan, first_token_ms=math.nan, usage=Usage()))
     found = samples(metrics.text())
     assert value(found, "aamc_unknown_costs_total", model="cheap") == 1
     assert value(found, "aamc_cost_usd_total", model="cheap") == 0
@@ -98,7 +98,7 @@ from aamc_gateway.observe.request_figures import RequestFigures
 metrics = Metrics()
 for _ in range(int(sys.argv[1])):
     metrics.started("/v1/messages")
-    metrics.served(RequestFigures(request_id="r", route="/v1/messages", candidate="cheap", cost_usd=0.5, saved_usd=-0.25))
+    metrics.ended(RequestFigures(request_id="r", route="/v1/messages", candidate="cheap", cost_usd=0.5, saved_usd=-0.25))
 metrics.started("/v1/messages")
 if len(sys.argv) > 2:
     sys.stdout.buffer.write(metrics.text())
@@ -158,7 +158,7 @@ print(json.dumps(run("1", "1", "0.5", "0").communicate()[0].decode()))
 def test_costs_and_tokens_are_those_of_the_called_models() -> None:
     metrics = Metrics()
     paid = CallFigures("a", 0.0, 1.0, error_kind="protocol", cost_usd=1.1, usage=Usage(prompt_tokens=10, output_tokens=5))
-    metrics.served(
+    metrics.ended(
         RequestFigures(request_id="1", route="/v1", status=502, calls=[paid, CallFigures("b", 1.0, 2.0, error_kind="server")], cost_usd=1.1)
     )
     text = metrics.text().decode()

@@ -15,15 +15,17 @@ KEY = "sk-aamc-0123456789ab-AkICxP6U7_YSRkGcEmPwteamJN46W3ny8IvVOdcUFgc"
 
 
 def test_the_line_of_a_request_says_what_happened(capsys: pytest.CaptureFixture[str]) -> None:
-    served = RequestFigures(request_id="r1", route="/v1/messages", decision_id="d1", candidate="cheap", began=1_800_000_000.0, ended=1_800_000_000.25)
-    served.calls, served.cost_usd, served.key_id = [CallFigures("cheap", 1.0)], 0.002, "k1"
-    log_request(served)
+    figures = RequestFigures(
+        request_id="r1", route="/v1/messages", decision_id="d1", candidate="cheap", began=1_800_000_000.0, ended=1_800_000_000.25
+    )
+    figures.calls, figures.cost_usd, figures.key_id = [CallFigures("cheap", 1.0)], 0.002, "k1"
+    log_request(figures)
     line = json.loads(capsys.readouterr().err)
     assert line["time"] == "2027-01-15T08:00:00.250+00:00"
     wanted = {"request_id": "r1", "decision_id": "d1", "model": "cheap", "status": 200, "cost_usd": 0.002, "ms": 250.0, "key_id": "k1", "calls": 1}
     assert {name: line[name] for name in wanted} == wanted
-    served.cost_usd = math.nan
-    log_request(served)
+    figures.cost_usd = math.nan
+    log_request(figures)
     assert json.loads(capsys.readouterr().err)["cost_usd"] is None
 
 

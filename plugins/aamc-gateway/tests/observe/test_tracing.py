@@ -30,7 +30,7 @@ def collector() -> Iterator[Collector]:
         yield running
 
 
-def served(**fields: Any) -> RequestFigures:
+def request(**fields: Any) -> RequestFigures:
     usage = Usage(prompt_tokens=10, output_tokens=5, cached_tokens=4)
     calls = [
         CallFigures("strong", 100.01, 100.1, provider="anthropic", upstream_model="claude", error_kind="server", status=529),
@@ -46,13 +46,13 @@ def traced(collector: Collector, *requests: RequestFigures, **settings: Any) -> 
 
     tracing = Tracing(TracingSettings(endpoint=collector.endpoint, **{"sample_ratio": 1.0, **settings}))
     for request in requests:
-        tracing.served(request)
+        tracing.ended(request)
     tracing.close()
     return [span for _, span in collector.spans()]
 
 
 def test_a_request_has_spans_of_its_decision_and_of_each_call(collector: Collector) -> None:
-    spans = {span.name: span for span in traced(collector, served())}
+    spans = {span.name: span for span in traced(collector, request())}
     assert set(spans) == {"POST /v1/chat/completions", "aamc.decision", "chat claude", "chat gpt"}
     root = spans["POST /v1/chat/completions"]
     assert {span.parent_span_id for span in spans.values() if span is not root} == {root.span_id}
@@ -65,7 +65,7 @@ def test_a_request_has_spans_of_its_decision_and_of_each_call(collector: Collect
 
 
 def test_calls_follow_the_genai_conventions(collector: Collector) -> None:
-    spans = {span.name: span for span in traced(collector, served())}
+    spans = {span.name: span for span in traced(collector, request())}
     failed, answered = attributes(spans["chat claude"]), attributes(spans["chat gpt"])
     assert failed == {
         "gen_ai.operation.name": "chat",
@@ -92,7 +92,7 @@ def test_calls_follow_the_genai_conventions(collector: Collector) -> None:
 
 
 def test_the_caller_s_trace_goes_on_and_its_sampling_counts(collector: Collector) -> None:
-    requests = [served(traceparent=f"00-{TRACE}-{SPAN}-01"), served(traceparent=f"00-{TRACE}-{SPAN}-00"), served(traceparent="garbage")]
+    requests = [request(traceparent=f"00-{TRACE}-{SPAN}-01"), request(traceparent=f"00-{TRACE}-{SPAN}-00"), request(traceparent="garbage")]
     spans = traced(collector, *requests, sample_ratio=0.0)
     assert len(spans) == 4
     assert {span.trace_id.hex() for span in spans} == {TRACE}
@@ -100,13 +100,13 @@ def test_the_caller_s_trace_goes_on_and_its_sampling_counts(collector: Collector
 
 
 def test_a_share_of_the_requests_is_sampled(collector: Collector) -> None:
-    spans = traced(collector, *(served(calls=[]) for _ in range(400)), sample_ratio=0.25)
+    spans = traced(collector, *(request(calls=[]) for _ in range(400)), sample_ratio=0.25)
     assert 50 <= sum(span.name.startswith("POST") for span in spans) <= 150
 
 
 def test_headers_of_the_export_may_come_from_the_environment(collector: Collector, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLECTOR_TOKEN", "secret-token")
-    traced(collector, served(), headers={"x-token": "$COLLECTOR_TOKEN", "x-team": "routing"})
+    traced(collector, request(), headers={"x-token": "$COLLECTOR_TOKEN", "x-team": "routing"})
     assert (collector.headers["x-token"], collector.headers["x-team"]) == ("secret-token", "routing")
 
 
@@ -119,7 +119,7 @@ def test_a_collector_that_is_away_does_not_hold_the_end_of_the_process(monkeypat
         port = silent.getsockname()[1] if address == "hangs" else free_port()
         spans = tracing.Tracing(TracingSettings(endpoint=f"http://127.0.0.1:{port}/v1/traces", sample_ratio=1.0))
         for _ in range(600):  # more than one export takes
-            spans.served(served())
+            spans.ended(request())
         began = time.monotonic()
         spans.close()
         assert time.monotonic() - began < 5

@@ -237,7 +237,7 @@ def test_inferred_feedback_that_the_log_refuses_is_no_error_of_the_answer_sent_b
 def test_a_client_that_leaves_an_answer_from_the_cache_is_recorded_like_one_that_leaves_another(serve: Serve, monkeypatch: Any) -> None:
     running = serve({"cache": {"enabled": True}}, good=Script())
     seen: list[RequestFigures] = []
-    monkeypatch.setattr(running.gateway.metrics, "served", seen.append)
+    monkeypatch.setattr(running.gateway.metrics, "ended", seen.append)
 
     async def found(*arguments: Any) -> CachedAnswer:
         return CachedAnswer("good", 0.1, None, None, b"{}")

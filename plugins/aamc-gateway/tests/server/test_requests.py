@@ -220,7 +220,7 @@ def test_the_ability_that_a_request_needs_is_asked_only_where_candidates_declare
 def test_spans_of_calls_get_the_name_that_the_model_has_on_its_server(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     running = serve(good=Script(), fields={"good": {"model": "good-2026"}})
     seen: SimpleQueue[RequestFigures] = SimpleQueue()
-    monkeypatch.setattr(running.gateway.metrics, "served", seen.put)
+    monkeypatch.setattr(running.gateway.metrics, "ended", seen.put)
     running.chat()
     assert [(call.candidate, call.upstream_model) for call in seen.get(timeout=30).calls] == [("good", "good-2026")]
 

@@ -107,7 +107,7 @@ async def _send(
         await sender.end(start_with_requested_model(request, events))
     else:
         answer = convert_answer("chat", request.dialect, served.answer, served.name)
-        await send_json(send, with_requested_model(request, answer), headers=[*headers, *cost_header(exchange.served.cost_usd)])
+        await send_json(send, with_requested_model(request, answer), headers=[*headers, *cost_header(exchange.figures.cost_usd)])
     exchange.end(200)
     await exchange.infer_feedback()
 

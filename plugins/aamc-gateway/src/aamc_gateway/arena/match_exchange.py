@@ -63,7 +63,7 @@ class MatchExchange(Exchange):
     def __init__(self, gateway: Gateway, request: ClientRequest, route: str) -> None:
         whole = {name: value for name, value in request.body.items() if name not in ("stream", "stream_options")}
         super().__init__(gateway, attrs.evolve(request, stream=False, body=whole), route)
-        self.served.streamed = request.stream
+        self.figures.streamed = request.stream
         settings = gateway.settings.arena
         if settings.aggregate == SYNTHESIZE:
             said = conversation_of(request.dialect, request.body)
@@ -167,7 +167,7 @@ class MatchExchange(Exchange):
             self._attempts.remove(reply.attempt)
             self._attempts.append(reply.attempt)
         self._log_attempts(ended=True)
-        unknown = any(not call.error_kind and math.isnan(call.cost_usd) for call in self.served.calls)  # a failed call without a cost was free
+        unknown = any(not call.error_kind and math.isnan(call.cost_usd) for call in self.figures.calls)  # a failed call without a cost was free
         self.note_answer(reply.call, math.nan if unknown else self.spent_usd)
 
 

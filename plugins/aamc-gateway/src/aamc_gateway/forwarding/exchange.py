@@ -24,7 +24,7 @@ from aamc_gateway.forwarding.calls.usage import tokens_of
 from aamc_gateway.forwarding.decisions.candidates import cheapest, fallbacks, find_candidates
 from aamc_gateway.forwarding.decisions.stickiness import UNKNOWN, find_origin, remember_answer
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
-from aamc_gateway.forwarding.observed_request import served_request
+from aamc_gateway.forwarding.observed_request import request_figures
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.gateway import Gateway
@@ -42,7 +42,7 @@ class Exchange:
     Attributes:
         decision: The decision; set by :meth:`decide`.
         record: The decision with its inputs; likewise.
-        served: What metrics and logs see.
+        figures: What metrics and logs see.
         was_limited: Whether a budget has limited an answer, which is then not one for others.
         spent_usd: The known cost so far, of its decision and its calls.
     """
@@ -53,7 +53,7 @@ class Exchange:
 
     def __init__(self, gateway: Gateway, request: ClientRequest, route: str) -> None:
         self.gateway, self.request = gateway, request
-        self.served = served_request(request, route)
+        self.figures = request_figures(request, route)
         self.was_limited = False
         self._admission: Admission | None = None
         self._origin = UNKNOWN
@@ -90,7 +90,7 @@ class Exchange:
                 raise
             raise refusal from error
         self.spent_usd += float(decision.notes.get("spent_usd") or 0.0)
-        gateway.metrics.decisions.observe(max(0.0, self.served.decision_ended - self.served.decision_began))  # the clock may have been set
+        gateway.metrics.decisions.observe(max(0.0, self.figures.decision_ended - self.figures.decision_began))  # the clock may have been set
         if gateway.log_watch.is_suspect:  # no candidate is paid for an answer that may not be given
             await self.commit()
 
@@ -118,9 +118,9 @@ class Exchange:
 
     async def admit_cached(self, answer: CachedAnswer) -> None:
         """Admit a request whose answer is in the cache, and costs nothing."""
-        request, served = self.request, self.served
+        request, figures = self.request, self.figures
         self._admission = await self.gateway.access.admit(request.caller, max_cost_usd=0.0, user=request.query.user)
-        served.candidate, served.cached, served.cost_usd, served.saved_usd = answer.candidate, True, 0.0, answer.cost_usd
+        figures.candidate, figures.cached, figures.cost_usd, figures.saved_usd = answer.candidate, True, 0.0, answer.cost_usd
 
     @cached_property
     def _max_costs(self) -> Mapping[str, float]:
@@ -184,8 +184,8 @@ class Exchange:
         )
         decision = started.record.decision
         self.record, self.decision, self._committed = started.record, decision, started.committed
-        served = self.served
-        served.decision_id, served.decision_began, served.decision_ended = decision.id, started.began, started.ended
+        figures = self.figures
+        figures.decision_id, figures.decision_began, figures.decision_ended = decision.id, started.began, started.ended
         return decision
 
     def _forced(self) -> str | None:
@@ -227,7 +227,7 @@ class Exchange:
                 return await self.begin(upstream, prepared, self.request)
             except Refused as error:
                 self.add_refusal(error)
-        if self._wrong is not None and not self.served.calls and not self._refusals:
+        if self._wrong is not None and not self.figures.calls and not self._refusals:
             raise self._wrong
         raise self.final_error()
 
@@ -269,7 +269,7 @@ class Exchange:
             self._excused.add(upstream.name)
         block = self.gateway.models.call(upstream.candidate, self.decision.id, self._record)
         call = UpstreamCall(upstream, prepared, request, block, held, self.gateway.usage_estimator)
-        self.served.calls.append(call.figures)
+        self.figures.calls.append(call.figures)
         return call
 
     async def _record(self, attempt: Attempt) -> None:
@@ -304,7 +304,7 @@ class Exchange:
             if error.kind == "request" and call.prepared.is_altered:
                 call.upstream.warn_of_refusal(call.prepared, error.status, self.decision.id)
             if error.kind == "unexpected":
-                logger.error("request %s: %s", self.served.request_id, error, exc_info=error)
+                logger.error("request %s: %s", self.figures.request_id, error, exc_info=error)
             error.__traceback__ = error.__cause__ = error.__context__ = None  # their frames have this object: a cycle
             one_form = (call.prepared.request.api == "messages") == (self.request.api == "messages")  # OpenAI's dialects have the same errors
             self._failures.append((error, one_form))
@@ -320,8 +320,8 @@ class Exchange:
     def note_answer(self, call: UpstreamCall, cost_usd: float) -> None:
         """Note the call whose answer is that of the request, and the cost of the request."""
         block = call.block
-        self.served.note_answer(call.upstream.name, block.usage, cost_usd, block.cost_source)
-        self.served.saved_usd = price(self.gateway.most_expensive.candidate, block.usage)[0] - cost_usd
+        self.figures.note_answer(call.upstream.name, block.usage, cost_usd, block.cost_source)
+        self.figures.saved_usd = price(self.gateway.most_expensive.candidate, block.usage)[0] - cost_usd
 
     def add_refusal(self, error: Refused) -> None:
         """Note that a candidate is over its own limits."""
@@ -335,7 +335,7 @@ class Exchange:
         if not refusals:
             return UnservedError("no candidate may answer this request", 503, "server")
         first = min(refusals, key=lambda error: math.inf if error.retry_after_s is None else error.retry_after_s)
-        return UnservedError(str(first), 503, "unavailable", first.retry_after_s) if self.served.calls else first
+        return UnservedError(str(first), 503, "unavailable", first.retry_after_s) if self.figures.calls else first
 
     async def commit(self) -> Decision:
         """Wait until the decision is durable, and return it as it is in the log.
@@ -352,7 +352,7 @@ class Exchange:
 
     def document(self, prepared: Prepared) -> dict[str, Any]:
         """Return the ``aamc`` object of a stream's last event."""
-        return description_object(self.decision, self.served, prepared)
+        return description_object(self.decision, self.figures, prepared)
 
     def remember(self, upstream: Upstream, call_id: str | None = None) -> Awaitable[None]:
         """Remember the candidate that answered, for the conversation's next request; see :func:`remember_answer`."""
@@ -377,10 +377,10 @@ class Exchange:
 
     def _warn_operator(self) -> None:
         """Log the candidates that failed. Not their messages, which may quote the prompt."""
-        served = self.served
-        failed = [{"candidate": call.candidate, "error": call.error_kind, "status": call.status} for call in served.calls if call.error_kind]
+        figures = self.figures
+        failed = [{"candidate": call.candidate, "error": call.error_kind, "status": call.status} for call in figures.calls if call.error_kind]
         told = ", ".join(f"{call['candidate']} ({call['error']}, status {call['status'] or 'unknown'})" for call in failed)
-        ids = {"request_id": served.request_id, "decision_id": served.decision_id}
+        ids = {"request_id": figures.request_id, "decision_id": figures.decision_id}
         logger.warning("request %s, decision %s has no answer; failed: %s", *ids.values(), told, extra={"fields": {**ids, "failed": failed}})
 
     def end(self, status: int, error_kind: str = "") -> None:
@@ -388,14 +388,14 @@ class Exchange:
         if self._ended:
             return
         self._ended = True
-        served = self.served
-        served.end(status, error_kind)
+        figures = self.figures
+        figures.end(status, error_kind)
         if self._failures and error_kind not in ("", "cancelled"):
             self._warn_operator()
         self._log_attempts(ended=True)
-        if math.isnan(served.cost_usd) and (error_kind or status >= 400):
-            served.cost_usd = self.spent_usd
+        if math.isnan(figures.cost_usd) and (error_kind or status >= 400):
+            figures.cost_usd = self.spent_usd
         if self._admission is not None:
-            is_known = tokens_of(served.usage) or error_kind or not served.calls
-            self._admission.settle(served.cost_usd, self._spent_tokens if is_known else None)
-        self.gateway.observer.served(served)
+            is_known = tokens_of(figures.usage) or error_kind or not figures.calls
+            self._admission.settle(figures.cost_usd, self._spent_tokens if is_known else None)
+        self.gateway.observer.ended(figures)

@@ -70,8 +70,8 @@ class _Recording:
 
     async def keep(self, exchange: Exchange, key: str) -> None:
         """Keep the answer of a request that has ended well."""
-        served = exchange.served
-        if served.status == 200 and not served.error_kind and served.candidate and self._parts and not exchange.was_limited:
+        figures = exchange.figures
+        if figures.status == 200 and not figures.error_kind and figures.candidate and self._parts and not exchange.was_limited:
             user = user_hash(exchange.request)
-            answer = CachedAnswer(served.candidate, served.cost_usd, served.decision_id, user, b"".join(self._parts))
+            answer = CachedAnswer(figures.candidate, figures.cost_usd, figures.decision_id, user, b"".join(self._parts))
             await exchange.gateway.cache.keep(key, exchange.request, answer, exchange.record)

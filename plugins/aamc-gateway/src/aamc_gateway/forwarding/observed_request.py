@@ -23,7 +23,7 @@ WATCHED_AFTER_S = 0.25
 """Time in seconds after which a request gets a task that waits for its client to leave: most are answered before."""
 
 
-def served_request(request: ClientRequest, route: str) -> RequestFigures:
+def request_figures(request: ClientRequest, route: str) -> RequestFigures:
     """Return a request that begins now."""
     caller = request.caller
     return RequestFigures(
@@ -89,15 +89,15 @@ class ObservedRequest(WatchedBlock):
     @property
     def is_answered(self) -> bool:
         """Whether the answer is complete."""
-        return self._request.served.ended > 0
+        return self._request.figures.ended > 0
 
     def __enter__(self) -> None:
         """Tell metrics that the request has begun, so that they count it when it ends."""
         super().__enter__()
-        served = self._request.served
-        self._scope["request_id"] = served.request_id
-        self._gateway.metrics.started(served.route)
-        self._gateway.observer.trace(served, self._scope["headers"])
+        figures = self._request.figures
+        self._scope["request_id"] = figures.request_id
+        self._gateway.metrics.started(figures.route)
+        self._gateway.observer.trace(figures, self._scope["headers"])
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """End the request by the block's error, which goes on.
@@ -108,6 +108,6 @@ class ObservedRequest(WatchedBlock):
         if isinstance(error, asyncio.CancelledError):
             self._request.end(CLIENT_LEFT, "cancelled")
         elif error is not None:
-            self._scope["decision_id"] = self._request.served.decision_id
+            self._scope["decision_id"] = self._request.figures.decision_id
             self._request.end(*status_and_kind(error))
         super().__exit__(kind, error, traceback)

@@ -83,19 +83,19 @@ class Metrics:
         self._child = cache(_child)
 
     def started(self, route: str) -> None:
-        """Count a request as in flight; :meth:`served` must follow."""
+        """Count a request as in flight; :meth:`ended` must follow."""
         self._count(self.in_flight)
 
-    def served(self, served: RequestFigures) -> None:
+    def ended(self, figures: RequestFigures) -> None:
         """Record a request that has ended: status, latency, cost, tokens and calls."""
-        child, candidate = self._child, served.candidate
-        child(self.latency, served.route).observe(max(0.0, served.ended - served.began))
+        child, candidate = self._child, figures.candidate
+        child(self.latency, figures.route).observe(max(0.0, figures.ended - figures.began))
         with self._lock:
             sums = self._sums
             sums[(self.in_flight,)] -= 1
-            sums[self.requests, served.route, candidate, str(served.status)] += 1
+            sums[self.requests, figures.route, candidate, str(figures.status)] += 1
             paid_usd = 0.0
-            for call in served.calls:
+            for call in figures.calls:
                 sums[self.calls, call.candidate, call.error_kind or "ok"] += 1
                 if (seconds := call.ended - call.began) >= 0:  # not NaN
                     child(self.call_latency, call.candidate).observe(seconds)
@@ -104,10 +104,10 @@ class Metrics:
                     sums[self.cost, call.candidate] += call.cost_usd
                 if call.usage is not None:
                     self._add_tokens(call.candidate, call.usage)
-            if served.cached:
+            if figures.cached:
                 sums[(self.cache_hits,)] += 1
             if candidate:
-                self._add_answer(served, paid_usd)
+                self._add_answer(figures, paid_usd)
         if self._registry is None:
             self.flush()
 
@@ -121,18 +121,18 @@ class Metrics:
         if self._registry is None:
             self.flush()
 
-    def _add_answer(self, served: RequestFigures, paid_usd: float) -> None:
-        sums, candidate = self._sums, served.candidate
-        is_unknown, saved_usd = math.isnan(served.cost_usd), served.saved_usd
+    def _add_answer(self, figures: RequestFigures, paid_usd: float) -> None:
+        sums, candidate = self._sums, figures.candidate
+        is_unknown, saved_usd = math.isnan(figures.cost_usd), figures.saved_usd
         sums[self.unknown_costs, candidate] += is_unknown
         # The rest is that of the decision, or of an orchestration's steps. What is unknown adds 0, so that there is a series of each candidate.
-        sums[self.cost, candidate] += 0.0 if is_unknown else max(0.0, served.cost_usd - paid_usd)
+        sums[self.cost, candidate] += 0.0 if is_unknown else max(0.0, figures.cost_usd - paid_usd)
         sums[self.saved, candidate] += 0.0 if math.isnan(saved_usd) else saved_usd
         first_token = self._child(self.first_token, candidate)
-        if not math.isnan(served.first_token_ms):
-            first_token.observe(served.first_token_ms / 1000)
-        if all(call.usage is None for call in served.calls):  # such as an orchestration's
-            self._add_tokens(candidate, served.usage)
+        if not math.isnan(figures.first_token_ms):
+            first_token.observe(figures.first_token_ms / 1000)
+        if all(call.usage is None for call in figures.calls):  # such as an orchestration's
+            self._add_tokens(candidate, figures.usage)
 
     def _add_tokens(self, candidate: str, usage: Usage) -> None:
         counts = (usage.prompt_tokens, usage.output_tokens, usage.cached_tokens, usage.cache_write_tokens, usage.reasoning_tokens)

@@ -25,18 +25,18 @@ class Observer:
         self._tracing = _tracing(settings.tracing) if settings.tracing.enabled else None
         self._logs = settings.logs.format == "json" and settings.logs.requests
 
-    def trace(self, served: RequestFigures, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def trace(self, figures: RequestFigures, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Note the trace that a request belongs to, by its header ``traceparent``."""
         if self._tracing is not None:
-            served.traceparent = header(headers, b"traceparent")
+            figures.traceparent = header(headers, b"traceparent")
 
-    def served(self, served: RequestFigures) -> None:
+    def ended(self, figures: RequestFigures) -> None:
         """Record a request that has ended."""
-        self._metrics.served(served)
+        self._metrics.ended(figures)
         if self._tracing is not None:
-            self._tracing.served(served)
+            self._tracing.ended(figures)
         if self._logs:
-            log_request(served)
+            log_request(figures)
 
     async def close(self) -> None:
         """Export the spans that are left."""

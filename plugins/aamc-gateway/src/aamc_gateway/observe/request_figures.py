@@ -42,7 +42,7 @@ class CallFigures:
 
 @attrs.define(kw_only=True)
 class RequestFigures:
-    """A request that has been served, refused or has failed.
+    """The figures of one request, whether it is served, refused or fails.
 
     Attributes:
         request_id: The request's id.
@@ -103,9 +103,9 @@ class RequestFigures:
 
 
 class Ending(Protocol):
-    """A request that can end; ``served`` is what metrics see of it."""
+    """A request that can end; ``figures`` is what metrics see of it."""
 
-    served: RequestFigures
+    figures: RequestFigures
 
     def end(self, status: int, error_kind: str = "") -> None:
         """End it; a second call does nothing."""

@@ -72,27 +72,27 @@ def configure_logs(settings: LogSettings) -> None:
         logging.getLogger(name).propagate = True
 
 
-def log_request(served: RequestFigures) -> None:
+def log_request(figures: RequestFigures) -> None:
     """Write the line of a request that has ended."""
     document = {
-        "time": _time(served.ended),
+        "time": _time(figures.ended),
         "level": "info",
         "logger": "aamc_gateway.requests",
-        "request_id": served.request_id,
-        "decision_id": served.decision_id,
-        "route": served.route,
-        "model": served.candidate,
-        "status": served.status,
-        "cost_usd": served.cost_usd,  # orjson writes NaN as null
-        "cost_source": served.cost_source,
-        "ms": round(1000 * (served.ended - served.began), 3),
-        "first_token_ms": served.first_token_ms,
-        "calls": len(served.calls),
-        "streamed": served.streamed,
-        "cached": served.cached,
-        "key_id": served.key_id,
-        "tenant": served.tenant,
-        "error": served.error_kind,
+        "request_id": figures.request_id,
+        "decision_id": figures.decision_id,
+        "route": figures.route,
+        "model": figures.candidate,
+        "status": figures.status,
+        "cost_usd": figures.cost_usd,  # orjson writes NaN as null
+        "cost_source": figures.cost_source,
+        "ms": round(1000 * (figures.ended - figures.began), 3),
+        "first_token_ms": figures.first_token_ms,
+        "calls": len(figures.calls),
+        "streamed": figures.streamed,
+        "cached": figures.cached,
+        "key_id": figures.key_id,
+        "tenant": figures.tenant,
+        "error": figures.error_kind,
     }
     with suppress(OSError):  # a log that nobody reads any more must not end requests
         sys.stderr.write(orjson.dumps(document).decode() + "\n")

@@ -46,9 +46,9 @@ class Tracing:
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer: Tracer = self._provider.get_tracer("aamc_gateway", schema_url=SCHEMA)
 
-    def served(self, served: RequestFigures) -> None:
+    def ended(self, figures: RequestFigures) -> None:
         """Export the spans of a request that has ended, if it is sampled."""
-        context = _PARENT.extract({"traceparent": served.traceparent})
+        context = _PARENT.extract({"traceparent": figures.traceparent})
         parent = get_current_span(context).get_span_context()
         sampled = parent.trace_flags.sampled if parent.is_valid else random.random() < self._ratio  # noqa: S311  # a sample, no secret
         if not sampled:
@@ -56,26 +56,26 @@ class Tracing:
         attributes = _plain(
             {
                 "http.request.method": "POST",
-                "http.route": served.route,
-                "http.response.status_code": served.status,
-                "aamc.request.id": served.request_id,
-                "aamc.decision.id": served.decision_id,
-                "aamc.model": served.candidate,
-                "aamc.cost_usd": served.cost_usd,
-                "aamc.cache_hit": served.cached,
-                "error.type": served.error_kind,
+                "http.route": figures.route,
+                "http.response.status_code": figures.status,
+                "aamc.request.id": figures.request_id,
+                "aamc.decision.id": figures.decision_id,
+                "aamc.model": figures.candidate,
+                "aamc.cost_usd": figures.cost_usd,
+                "aamc.cache_hit": figures.cached,
+                "error.type": figures.error_kind,
             }
         )
-        root = self._tracer.start_span(f"POST {served.route}", context, SpanKind.SERVER, attributes, start_time=_nanoseconds(served.began))
+        root = self._tracer.start_span(f"POST {figures.route}", context, SpanKind.SERVER, attributes, start_time=_nanoseconds(figures.began))
         inside = set_span_in_context(root)
-        if not math.isnan(served.decision_ended):
-            decision = self._tracer.start_span("aamc.decision", inside, SpanKind.INTERNAL, start_time=_nanoseconds(served.decision_began))
-            decision.end(_nanoseconds(served.decision_ended))
-        for call in served.calls:
-            self._call(call, served, inside)
-        if served.status >= 500 or (served.error_kind and served.status == 200):
+        if not math.isnan(figures.decision_ended):
+            decision = self._tracer.start_span("aamc.decision", inside, SpanKind.INTERNAL, start_time=_nanoseconds(figures.decision_began))
+            decision.end(_nanoseconds(figures.decision_ended))
+        for call in figures.calls:
+            self._call(call, figures, inside)
+        if figures.status >= 500 or (figures.error_kind and figures.status == 200):
             root.set_status(Status(StatusCode.ERROR))
-        root.end(_nanoseconds(served.ended))
+        root.end(_nanoseconds(figures.ended))
 
     def close(self) -> None:
         """Export the remaining spans; those that the collector does not take within ``CLOSE_S`` are lost."""
@@ -86,8 +86,8 @@ class Tracing:
             logger.warning("the last spans were not exported within %g s; is the collector of gateway.observe.tracing.endpoint away?", CLOSE_S)
             self._exporter.shutdown()
 
-    def _call(self, call: CallFigures, served: RequestFigures, context: Any) -> None:
-        operation = _OPERATIONS.get(served.dialect, served.dialect or "chat")
+    def _call(self, call: CallFigures, figures: RequestFigures, context: Any) -> None:
+        operation = _OPERATIONS.get(figures.dialect, figures.dialect or "chat")
         model = call.upstream_model or call.candidate
         attributes: dict[str, Any] = {"gen_ai.operation.name": operation, "gen_ai.provider.name": call.provider, "gen_ai.request.model": model}
         attributes |= {"aamc.model": call.candidate, "error.type": call.error_kind, "http.response.status_code": call.status}
@@ -96,12 +96,12 @@ class Tracing:
         attributes["gen_ai.usage.cache_read.input_tokens"] = usage.cached_tokens
         attributes["gen_ai.usage.cache_creation.input_tokens"] = usage.cache_write_tokens
         attributes["gen_ai.response.finish_reasons"] = [call.finish_reason] if call.finish_reason else None
-        if call is served.calls[-1] and not call.error_kind:  # of a stream
-            attributes["gen_ai.response.time_to_first_chunk"] = served.first_token_ms / 1000
+        if call is figures.calls[-1] and not call.error_kind:  # of a stream
+            attributes["gen_ai.response.time_to_first_chunk"] = figures.first_token_ms / 1000
         span = self._tracer.start_span(f"{operation} {model}", context, SpanKind.CLIENT, _plain(attributes), start_time=_nanoseconds(call.began))
         if call.error_kind:
             span.set_status(Status(StatusCode.ERROR, call.error_kind))
-        span.end(_nanoseconds(served.ended if math.isnan(call.ended) else call.ended))
+        span.end(_nanoseconds(figures.ended if math.isnan(call.ended) else call.ended))
 
 
 def _plain(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from aamc_gateway.access.callers import Refused, refused_for_now
 from aamc_gateway.access.limit_claims import Advice
 from aamc_gateway.forwarding.answers.descriptions import cost_header, dropped_header, model_header
 from aamc_gateway.forwarding.answers.event_sender import EventSender
-from aamc_gateway.forwarding.observed_request import ObservedRequest, served_request
+from aamc_gateway.forwarding.observed_request import ObservedRequest, request_figures
 from aamc_gateway.requests.bodies import interpret
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
@@ -59,7 +59,7 @@ class Work:
     """One request that an orchestrator answers.
 
     Attributes:
-        served: What metrics see of it.
+        figures: What metrics see of it.
         sender: Sends the answer where it is streamed.
     """
 
@@ -71,7 +71,7 @@ class Work:
         self._orchestrator = gateway.orchestrators[request.model[len(PREFIX) :]]
         self.sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
         self.sender.headers = [model_header(request.model), *([dropped_header(dropped)] if dropped else [])]
-        self.served = served_request(request, route)
+        self.figures = request_figures(request, route)
         self._spent_usd, self._tokens, self._prompt_tokens, self._has_role, self._ended = 0.0, 0, 0, False, False
         self._records: Sequence[Record] = ()
 
@@ -90,7 +90,7 @@ class Work:
         shown = ""
         waiting: Step | None = None
         orchestration: Orchestration | None = None
-        async with aclosing(self._orchestrator.run(self._query(), self._limit_usd, self._log, self.served.request_id)) as found:
+        async with aclosing(self._orchestrator.run(self._query(), self._limit_usd, self._log, self.figures.request_id)) as found:
             async for step in found:
                 if isinstance(step, Orchestration):
                     orchestration = step
@@ -122,8 +122,8 @@ class Work:
         headers = [*self.sender.headers, *cost_header(self._spent_usd)]
         document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": orchestration.count, "stop": orchestration.stop}
         if self._records:
-            self.served.decision_id = document["decision_id"] = self._records[-1].decision.id
-            headers.insert(0, (b"x-aamc-decision-id", self.served.decision_id.encode()))
+            self.figures.decision_id = document["decision_id"] = self._records[-1].decision.id
+            headers.insert(0, (b"x-aamc-decision-id", self.figures.decision_id.encode()))
         given = self._prompt_tokens
         usage = {"prompt_tokens": given, "completion_tokens": self._tokens - given, "total_tokens": self._tokens}
         if self._dropped:
@@ -144,7 +144,7 @@ class Work:
 
         def write() -> None:
             preference = request.preference or controller.preference
-            self._records, attempts = entries_of(orchestration, request.model, request.query, preference, self.served.began)
+            self._records, attempts = entries_of(orchestration, request.model, request.query, preference, self.figures.began)
             if self._records:
                 controller.store.add_decisions(self._records)
                 controller.store.add_attempts(attempts)
@@ -163,12 +163,12 @@ class Work:
         if self._ended:
             return
         self._ended = True
-        served = self.served
-        served.end(status, error_kind)
+        figures = self.figures
+        figures.end(status, error_kind)
         usage = Usage(prompt_tokens=self._prompt_tokens, output_tokens=self._tokens - self._prompt_tokens)
-        served.note_answer(self._request.model, usage, self._spent_usd, "reported")
+        figures.note_answer(self._request.model, usage, self._spent_usd, "reported")
         self._admission.settle(self._spent_usd, self._tokens)
-        self._gateway.observer.served(served)
+        self._gateway.observer.ended(figures)
 
 
 def _unread_fields(request: ClientRequest) -> list[str]:

@@ -62,13 +62,13 @@ def cost_header(cost_usd: float) -> HeaderList:
     return [] if math.isnan(cost_usd) else [(b"x-aamc-cost-usd", f"{cost_usd:.10g}".encode())]
 
 
-def description_object(decision: Decision, served: RequestFigures, prepared: Prepared) -> dict[str, Any]:
+def description_object(decision: Decision, figures: RequestFigures, prepared: Prepared) -> dict[str, Any]:
     """Return the object ``aamc`` of a stream."""
-    found: dict[str, Any] = {"decision_id": decision.id, "model": served.candidate}
+    found: dict[str, Any] = {"decision_id": decision.id, "model": figures.candidate}
     if not math.isnan(decision.propensity):
         found["propensity"] = decision.propensity
-    found["cost_usd"] = served.cost_usd  # NaN becomes null
-    found["cost_source"] = served.cost_source
+    found["cost_usd"] = figures.cost_usd  # NaN becomes null
+    found["cost_source"] = figures.cost_source
     if prepared.max_tokens is not None:
         found["max_tokens"] = prepared.max_tokens
     if prepared.dropped:

@@ -72,7 +72,7 @@ class EventSender:
         """End a stream that has begun with an error event, and its request; in the dialect ``responses`` the event gets the next number."""
         kind = getattr(error, "kind", "server")
         self._count("cut" if kind == "protocol" else "error")
-        tell_operator(f"request {request.served.request_id}: a stream", error)
+        tell_operator(f"request {request.figures.request_id}: a stream", error)
         numbers = _SEQUENCE_NUMBER.findall(self._last_events)
         number = int(numbers[-1]) + 1 if numbers else 0
         told = "server" if kind in ("authentication", "configuration") else kind  # the gateway's own key or pool, not the client's

@@ -173,7 +173,7 @@ class _Relay:
                 if seen.content:
                     block = self._call.block
                     block.first_token()
-                    self._exchange.served.first_token_ms = block.first_token_ms
+                    self._exchange.figures.first_token_ms = block.first_token_ms
                     await answer.begin(self._call)
                     self._flowing, self._held = True, []
                     await answer.write(b"".join(held))

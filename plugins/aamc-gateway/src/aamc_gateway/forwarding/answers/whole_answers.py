@@ -54,7 +54,7 @@ async def answer_whole(exchange: Exchange, send: Send) -> None:
     await exchange.remember(call.upstream, _last_call(exchange.request.dialect, reply))
     if exchange.request.raw is not None:
         await note_objects(exchange.gateway, exchange.request, reply)
-    await send_reply(send, reply, [*exchange.headers(call), *cost_header(exchange.served.cost_usd)])
+    await send_reply(send, reply, [*exchange.headers(call), *cost_header(exchange.figures.cost_usd)])
     exchange.end(reply.status)
     await exchange.infer_feedback()
 

@@ -34,7 +34,7 @@ async def explain_route(gateway: Gateway, scope: Scope, receive: Receive, send: 
         decision = await exchange.commit()
         explanation = await asyncio.to_thread(gateway.controller.explain, decision.id)
         document = explanation.to_dict() | {"classified": _classified(request)}
-        exchange.served.cost_usd = exchange.spent_usd
+        exchange.figures.cost_usd = exchange.spent_usd
         exchange.end(200)
     await send_json(send, plain(document), headers=exchange.headers())
 
