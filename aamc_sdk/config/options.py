@@ -286,6 +286,11 @@ def unstructure(config: Any) -> Any:
     return _converter().unstructure(config)
 
 
+def changed_options(config: Any) -> dict[str, Any]:
+    """Return the options of a ``Config`` that differ from their defaults, in plain values: a new option at its default changes nothing."""
+    return _converter(omit_if_default=True).unstructure(config) or {}  # a component may have none
+
+
 def _first_cause(error: BaseException) -> str:
     inner: BaseException = error
     names: list[str] = []
@@ -304,8 +309,8 @@ def _first_cause(error: BaseException) -> str:
 
 
 @cache
-def _converter() -> cattrs.Converter:
-    converter = cattrs.Converter(forbid_extra_keys=True)
+def _converter(*, omit_if_default: bool = False) -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True, omit_if_default=omit_if_default)
     converter.register_structure_hook(bool, lambda value, _: _exactly(value, "true or false", bool))
     converter.register_structure_hook(int, lambda value, _: _exactly(value, "a whole number", int))
     converter.register_structure_hook(float, lambda value, _: float(_exactly(value, "a number", int, float)))

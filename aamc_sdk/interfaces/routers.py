@@ -97,6 +97,7 @@ class OnlineRouter(Router):
             not replay the log from its start.
         state_schema: The version of the saved state and its meaning. A snapshot of another version is not loaded, and the log is
             learned again. Raise it when a saved state of the last version cannot be continued; an upgrade that leaves it starts from the snapshot.
+            Also raise it when the default of an option changes what it learns: options at their defaults are not part of a state's name.
         state_options: The options that change what it learns from the log; None: all. If another option changes, it continues from its snapshot.
         learns_attempts: Whether decisions and attempts change its next decisions, such as by their costs: they are learned as soon as they are in
             the log. Otherwise it may take a second, or until the next feedback.
@@ -124,7 +125,7 @@ class OnlineRouter(Router):
         """
 
     def origin(self) -> bytes | None:
-        """Return an identifier of the initial state, if the state itself cannot serve as one; called after :meth:`attach`.
+        """Return an identifier of the initial state, if the state itself cannot serve as one; called after :meth:`attach`, for a trial also before.
 
         The router's snapshots in the log are named by it, so it stays the same from one start to the next. A router with a state file stores the
         identifier there. None if the initial state is the same at each start.

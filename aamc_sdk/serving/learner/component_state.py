@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from aamc_sdk.config import unstructure
+from aamc_sdk.config import changed_options, unstructure
 from aamc_sdk.errors import CheckpointError, PluginError, check_known, component_errors
 from aamc_sdk.interfaces import BaseComponent, OnlineRouter, Router
 from aamc_sdk.storage import to_json
@@ -69,14 +69,17 @@ def without_collections() -> Iterator[None]:
 def state_name(router: Router, origin: bytes) -> str:
     """Return a digest of a router's class, state schema and options that change what it learns, and of its initial state or an identifier of that.
 
+    Options at their defaults are left out, so that a release that adds an option finds the states of the one before.
+
     Raises:
         PluginError: The router has no option that it lists.
     """
-    options, schema = unstructure(router.config), None
+    options, schema = changed_options(router.config), None
     if isinstance(router, OnlineRouter):
         schema = router.state_schema
         if router.state_options is not None:
-            check_known(router.state_options, options, f"{router.message_name}: state_options names the unknown option", PluginError)
-            options = {name: options[name] for name in router.state_options}
-    described = to_json([type(router).__module__, type(router).__qualname__, schema, options])
+            unknown = f"{router.message_name}: state_options names the unknown option"
+            check_known(router.state_options, unstructure(router.config), unknown, PluginError)
+            options = {name: value for name, value in options.items() if name in router.state_options}
+    described = to_json([type(router).__module__, type(router).__qualname__, schema, sorted(options.items())])
     return hashlib.sha256(described.encode() + origin).hexdigest()

@@ -7,15 +7,19 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import pytest
+from aamc_bandit.linear.router import LinearThompson
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS
+from aamc_bandit.thompson.router import Thompson
 
+from aamc_sdk.config import option
 from aamc_sdk.controller import MetaController
 from aamc_sdk.interfaces import Estimator
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
-from aamc_sdk.serving import ServedComponents, state_of
+from aamc_sdk.serving import ServedComponents, state_name, state_of
 from aamc_sdk.serving.learner import log_consumer
 from aamc_sdk.serving.learner import snapshots as keeping
 from aamc_sdk.types import Estimates, Pool, Query
@@ -84,6 +88,31 @@ def test_a_restart_gives_back_the_same_router(router: dict, pool: Pool, tmp_path
             anew.store.add([(row,) for row in log.batch(0, 10**6).rows])
             anew.learner.flush(60)
             assert state_of(anew.router) == after
+
+
+@pytest.mark.parametrize(
+    "router",
+    [
+        {"name": "thompson"},
+        {"name": "linear-thompson", "max_tenant_weight": 9.0},
+        {"name": "paced", "router": {"name": "thompson", "discount": 0.9}, "usd_per_1k": 2.0},
+        {"name": "canary", "stable": "thompson", "candidate": {"name": "paced", "router": "linear-thompson"}},
+        {"name": "canary", "stable": "thompson", "candidate": {"name": "shadow", "stable": "thompson", "candidate": "linear-thompson"}},
+    ],
+    ids=["thompson", "linear-thompson", "paced", "canary", "canary-shadow"],
+)
+def test_an_option_that_a_release_adds_keeps_names_of_states_and_versions(router: dict, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def names() -> tuple[str, object]:
+        with build(router, pool, "memory:") as controller:
+            made: Any = controller.router
+            return state_name(made, made.origin() or state_of(made)), made.described() if router["name"] == "canary" else None
+
+    before = names()
+    for bandit in (Thompson, LinearThompson):
+        later = attrs.frozen(kw_only=True)(type("Later", (bandit.Config,), {"__annotations__": {"new": float}, "new": option(1.0, "New.")}))
+        monkeypatch.setattr(bandit, "Config", later)
+        monkeypatch.setattr(bandit, "state_options", (*bandit.state_options, "new"))
+    assert names() == before
 
 
 @pytest.mark.parametrize(

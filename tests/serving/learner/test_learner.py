@@ -348,6 +348,38 @@ def test_another_state_schema_has_a_snapshot_of_its_own() -> None:
     assert state_name(Later(), b"state") != state_name(Tally(), b"state")
 
 
+@attrs.frozen
+class Inner:
+    size: int = 4
+
+
+@attrs.frozen
+class Options:
+    memory: float = 0.9
+    inner: Inner = Inner(5)
+
+
+@attrs.frozen
+class LaterInner(Inner):
+    depth: int = 2
+
+
+@attrs.frozen
+class LaterOptions:
+    limit: float = 500.0
+    inner: LaterInner = LaterInner(5)
+    memory: float = 0.9
+
+
+def test_an_option_that_a_release_adds_leaves_the_name_of_the_state_as_it_is() -> None:
+    def name(options: object) -> str:
+        return state_name(Tally(options), b"state")
+
+    for at_default, later in ((Options(), LaterOptions()), (Options(0.5, Inner(3)), LaterOptions(memory=0.5, inner=LaterInner(3)))):
+        assert name(later) == name(at_default)
+    assert len({name(options) for options in (Options(), LaterOptions(limit=1.0), Options(0.5), Options(inner=Inner()))}) == 4
+
+
 def test_options_that_only_score_leave_the_name_of_the_state_as_it_is() -> None:
     @attrs.frozen
     class Weights:

@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.config import unstructure
+from aamc_sdk.config import changed_options, unstructure
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
 from aamc_sdk.serving import check_privileged, component_name, find_checkpoint, state_name, state_of
@@ -57,7 +57,12 @@ def gives_snapshots(router: Router) -> bool:
 
 def initial_name(router: Router) -> str:
     """Return an identifier of a router's initial state and of the options that change what it learns from there."""
-    return state_name(router, (router.origin() if isinstance(router, OnlineRouter) else None) or state_of(router))
+    return state_name(router, _initial_state(router))
+
+
+def _initial_state(router: Router) -> bytes:
+    """Return an identifier of a router's initial state; the state of one around others names all options of theirs."""
+    return (router.origin() if isinstance(router, OnlineRouter) else None) or state_of(router)
 
 
 def with_notes(scores: Scores, notes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -129,8 +134,8 @@ class InnerRouter:
         name: Its component's name.
         router: The router.
         trained: Whether it was loaded from a checkpoint.
-        version: A digest of its options and its state before it served, which tells a retrained router from an earlier one. A router that still
-            needs training has no state.
+        version: A digest of its state before it served and of its options that differ from their defaults, which tells a retrained router from an
+            earlier one. A router that still needs training has no state.
     """
 
     name: str
@@ -161,8 +166,8 @@ class InnerRouter:
             load_state(router, folder)
         if folder is not None or not router.requires.training:
             with suppress(Exception, SystemExit):  # the same error is reported where the state is kept
-                state = state_of(router)
-        described = hashlib.sha256(to_json([name, unstructure(router.config)]).encode() + state)
+                state = _initial_state(router)
+        described = hashlib.sha256(to_json([name, sorted(changed_options(router.config).items())]).encode() + state)
         return cls(name, router, folder is not None, described.hexdigest()[:12])
 
     @classmethod
