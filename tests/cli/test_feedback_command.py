@@ -15,7 +15,7 @@ from aamc_sdk.interfaces import Store
 from aamc_sdk.log import SqliteOptions, SqliteStore, addition_of
 from aamc_sdk.serving.pseudonyms import pseudonym
 from aamc_sdk.testing import POOL, make_dataset, make_request, run_command
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Turn
+from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Query, Records, Snapshot, Turn
 
 FIRST, SECOND = POOL.names[:2]
 
@@ -415,6 +415,22 @@ def test_an_export_needs_a_format_that_can_be_read_again(aamc, form: str) -> Non
     assert status == 2
     assert f"--format must be jsonl or a store that reads exports, such as parquet, not {form!r}" in err
     assert aamc("export", "--store", "sqlite:log.db", "--json")[0] == 2
+
+
+@pytest.mark.parametrize(("arguments", "who"), [(("--user", "ann"), "user"), (("--tenant", "acme"), "tenant")])
+def test_forgetting_names_the_retention_floors_that_are_left(aamc, monkeypatch, arguments: tuple[str, str], who: str) -> None:
+    url = "sqlite:old.db?retention={days: 30}"
+    with closing(opened("old.db")) as log:
+        with monkeypatch.context() as past:
+            past.setattr("time.time", lambda: 1_000_000_000.0)
+            fill(log)
+            past.setattr("time.time", lambda: 1_000_100_000.0)
+            known = log.record("d")
+            log.add_decisions([attrs.evolve(known, decision=attrs.evolve(known.decision, id="new"), fingerprint="")])
+        log.put_snapshot("stopped", Snapshot(5, b"with ann"))
+    assert json.loads(aamc("retain", "--store", url, "--json")[1])["partitions_dropped"] == 1
+    assert f"erased. The {who} may stay in 1 retention floor until the router of each runs again." in aamc("forget", *arguments, "--store", url)[2]
+    assert json.loads(aamc("forget", *arguments, "--store", url, "--json")[1])["floors_to_clean"] == 1
 
 
 def test_forgetting_needs_a_user_or_a_tenant(aamc) -> None:

@@ -307,8 +307,8 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Addition
 def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key: str | None, run: Path, store: str | None, as_json: bool) -> None:
     """Erase a user or a tenant from the log and its exports: user, session, text and embedding of their decisions.
 
-    Routers then learn the log again. The exit status is 1 if an export could not be erased, such as on a disk that is not mounted; the command can be
-    repeated. Exports that were deleted are no longer remembered.
+    Routers then learn the log again, and erase the user from their retention floors. The exit status is 1 if an export could not be erased, such as
+    on a disk that is not mounted; the command can be repeated. Exports that were deleted are no longer remembered.
 
     Example: aamc feedback forget --user ann --store sqlite:state.db
     """
@@ -321,9 +321,12 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key: s
     with _opened(ctx, run, store) as log:
         decisions = log.forget(log_user, tenant)
         unerased = log.unerased_exports if isinstance(log, RowStore) else {}
+        floors = int(log.health().get("floors_to_clean", 0))
     hint = "" if decisions or user_key or user is None else " (if user ids are hashed, give the key's file with --user-key-file)"
-    document = {"user": log_user, "tenant": tenant, "decisions": decisions, "exports_not_erased": list(unerased)}
-    _show(as_json, document, f"{quantity(decisions, 'decision')} erased{hint}.")
+    document = {"user": log_user, "tenant": tenant, "decisions": decisions, "exports_not_erased": list(unerased), "floors_to_clean": floors}
+    whose = "user" if user is not None else "tenant"
+    left = f" The {whose} may stay in {quantity(floors, 'retention floor')} until the router of each runs again."
+    _show(as_json, document, f"{quantity(decisions, 'decision')} erased{hint}.{left if floors else ''}")
     if unerased:  # the store has logged which and why
         click.echo(f"{quantity(len(unerased), 'export')} could not be erased; see above.", err=True)
         ctx.exit(1)
