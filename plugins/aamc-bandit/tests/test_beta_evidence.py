@@ -146,6 +146,11 @@ def test_names_of_any_kind_survive(tmp_path: Path) -> None:
     assert wins_and_losses(loaded, "modèle/ü", "user", "user/123") == wins_and_losses(loaded, "modèle/ü", "session", 'session:"abc"\n') == [1, 0]
 
 
+def test_evidence_of_another_version_says_to_train_again() -> None:
+    with pytest.raises(CheckpointError, match="another version made it: train again"):
+        BetaEvidence().restore(BetaEvidence().to_json() | {"columns": ["wins"]})
+
+
 @pytest.mark.parametrize(
     "damage",
     [

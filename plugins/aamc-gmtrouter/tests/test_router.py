@@ -15,15 +15,17 @@ from aamc_gmtrouter import router as gmtrouter
 from aamc_gmtrouter.history import described
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.router import GMTRouter
+from aamc_gmtrouter.saved_state import NAMES
 from aamc_gmtrouter.taste import SLOPE, PreferenceModel
 from taste_world import TasteWorld, VectorEstimator, WorldSettings, WorldTrial
 
 from aamc_sdk import Dataset, Decision, Experience, Feedback, MetaController, ModelSpec, Outcomes, Pool, Preference, Query, Training, Turn
-from aamc_sdk.errors import ConfigError, DataError, PluginError
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PluginError
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import LinearReward, build_request
 from aamc_sdk.serving import ServedComponents, make_services, restore, state_of
+from aamc_sdk.storage import read_json, write_json
 from aamc_sdk.types import Estimates, Floats, Prices
 
 QUALITY = np.array([1.0, 0.0, 0.0])
@@ -450,6 +452,17 @@ def restored(router: GMTRouter) -> PreferenceModel:
     copy = GMTRouter(router.config, router.services)
     restore(copy, state_of(router))
     return copy._trained()
+
+
+def test_a_state_without_a_key_is_one_of_another_version(tmp_path: Path) -> None:
+    router = GMTRouter(GMTRouterConfig(model="preference"), make_services(SPECIALISTS, get_plugin_manager()))
+    router.train(Training(dataset=specialists(80), validation=specialists(20, first=500)))
+    router.save(tmp_path)
+    document = read_json(tmp_path / NAMES)
+    del document["estimator"]
+    write_json(tmp_path / NAMES, document)
+    with pytest.raises(CheckpointError, match="without 'estimator'; another version made it: train again"):
+        router.load(tmp_path)
 
 
 def test_a_long_table_sorted_by_subject_teaches_all_of_it() -> None:

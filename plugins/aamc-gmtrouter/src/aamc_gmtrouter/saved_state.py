@@ -52,7 +52,9 @@ def read_model(folder: Path) -> tuple[PreferenceModel, dict[str, Any]]:
         model.slope = float(arrays.get("slope", SLOPE))
         model.set_contexts(dict(zip(document["contexts"], arrays["contexts"], strict=True)))
         flags = {name: kind(document[name]) for name, kind in FLAGS.items()}
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        raise CheckpointError(f"{folder} holds a state of gmtrouter without {error}; another version made it: train again") from error
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{folder} holds a damaged state of gmtrouter ({error!r}); train again") from error
     if not 0 < model.slope < np.inf:
         raise CheckpointError(f"{folder} holds a damaged state of gmtrouter (slope {model.slope}); train again")

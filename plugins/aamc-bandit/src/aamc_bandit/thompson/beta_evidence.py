@@ -385,7 +385,7 @@ class BetaEvidence:
         except (msgspec.MsgspecError, KeyError, RecursionError, UnicodeDecodeError) as error:
             raise CheckpointError(f"this is not the evidence of a bandit ({error!r}); give a file that thompson or epsilon-greedy saved") from error
         if saved.columns not in (COLUMNS, COLUMNS[:-2], COLUMNS[:-5]):  # older states have no past quality, those of 0.1 no recent one either
-            raise CheckpointError(f"the evidence has columns {saved.columns!r}, not {COLUMNS!r}; it is of another version")
+            raise CheckpointError(f"the evidence has columns {saved.columns!r}, not {COLUMNS!r}; another version made it: train again")
         if saved.columns != COLUMNS:
             for entity in (entity for entities in levels.values() for entity in entities.values()):
                 for name, known in entity.candidates.items():
