@@ -61,15 +61,19 @@ def run_on_own_thread(work: Callable[[], T], name: str) -> Future[T]:
     future: Future[T] = Future()
 
     def run() -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            future.set_result(work())
-        except BaseException as error:  # raised where the result is asked for
-            future.set_exception(error)
+        if future.set_running_or_notify_cancel():
+            settle(future, work)
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return future
+
+
+def settle(future: Future[T], work: Callable[[], T]) -> None:
+    """Do work, and give a future that runs its result, or its exception, which is raised where the result is asked for."""
+    try:
+        future.set_result(work())
+    except BaseException as error:
+        future.set_exception(error)
 
 
 class EventLoopThread:

@@ -224,7 +224,7 @@ class MetaController:
             StoreError: The decision could not be logged, its id belongs to another request, or the controller is closed.
             ForkedError: This process is a fork of the one that built the controller.
         """
-        return self._decider.decide(self._arguments(query, preference, arguments))[0].decision
+        return decisions_of(self._decider.decide(self._arguments(query, preference, arguments)))[0]
 
     def route_explained(self, query: str | Query, preference: PreferenceLike = None, **arguments: Unpack[RouteKeywords]) -> Explanation:
         """Decide one request as :meth:`route` does, with its arguments, and explain the decision without reading it from the log again."""

@@ -6,9 +6,10 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
-from aamc_sdk.concurrency import ForkCheckedLock
+from aamc_sdk.concurrency import ForkCheckedLock, settle
 from aamc_sdk.errors import StoreError
 
 T = TypeVar("T")
@@ -92,15 +93,8 @@ class GuardedThreads:
         """Do the same with work that a cancelled caller does not withdraw: a call that was made is recorded."""
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()
-
-        def run() -> None:
-            try:
-                future.set_result(work(*arguments, **fields))
-            except BaseException as error:  # raised where the result is asked for
-                future.set_exception(error)
-
         with self._guard:
-            self._threads.submit(run)
+            self._threads.submit(settle, future, partial(work, *arguments, **fields))
         return await asyncio.wrap_future(future)
 
     async def run_callback(self, callback: Callable[..., T], *arguments: Any) -> T:

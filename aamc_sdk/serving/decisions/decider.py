@@ -89,7 +89,7 @@ class Decider:
     async def adecide(self, arguments: RouteArguments) -> Decision:
         """Return the decision of one query without blocking the event loop."""
         if not isinstance(self._router, AsyncRouter):
-            return (await self.threads.run(self.decide, arguments))[0].decision
+            return decisions_of(await self.threads.run(self.decide, arguments))[0]
         logged = await self.threads.run(self._logged_records, arguments)
         if logged is not None:
             return logged[0].decision
