@@ -323,10 +323,13 @@ def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key: s
         unerased = log.unerased_exports if isinstance(log, RowStore) else {}
         floors = int(log.health().get("floors_to_clean", 0))
     hint = "" if decisions or user_key or user is None else " (if user ids are hashed, give the key's file with --user-key-file)"
-    document = {"user": log_user, "tenant": tenant, "decisions": decisions, "exports_not_erased": list(unerased), "floors_to_clean": floors}
-    whose = "user" if user is not None else "tenant"
-    left = f" The {whose} may stay in {quantity(floors, 'retention floor')} until the router of each runs again."
-    _show(as_json, document, f"{quantity(decisions, 'decision')} erased{hint}.{left if floors else ''}")
+    document = {"user": log_user, "tenant": tenant, "decisions": decisions, "exports_not_erased": list(unerased)}
+    sentence = f"{quantity(decisions, 'decision')} erased{hint}."
+    if floors:
+        document["floors_to_clean"] = floors
+        who = "user" if user is not None else "tenant"
+        sentence += f" The {who} may stay in {quantity(floors, 'retention floor')} until the router of each runs again."
+    _show(as_json, document, sentence)
     if unerased:  # the store has logged which and why
         click.echo(f"{quantity(len(unerased), 'export')} could not be erased; see above.", err=True)
         ctx.exit(1)
