@@ -7,18 +7,21 @@ import hashlib
 import hmac
 import re
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aamc_gateway.access import keys as keys_module
-from aamc_gateway.access.keys import KeyRing, add_key, digest_of, find_key, id_of, key_with_id, read_keys, revoke_key, rotate_key
+from aamc_gateway.access.key_transfer import ExportedKeys, import_keys
+from aamc_gateway.access.keys import Key, KeyRing, add_key, change_key, digest_of, find_key, id_of, key_with_id, read_keys, revoke_key, rotate_key
 from aamc_gateway.access.settings import Limits
 from aamc_gateway.access.shared import SharedState, open_shared
 
 from aamc_sdk.errors import DataError, StoreAwayError
 from aamc_sdk.interfaces import Store
 
+Command = Callable[[SharedState], Awaitable[Any]]
 every_backend = pytest.mark.parametrize("store_url", ["memory", "sqlite", "redis", "postgres"], indirect=True)
 
 
@@ -232,5 +235,77 @@ def test_names_of_active_keys_are_unique(store: Store) -> None:
         await add_key(shared, name="ci")
         with pytest.raises(DataError, match="no active key of the name or id 'cii'; did you mean 'ci'"):
             await find_key(shared, "cii")
+
+    run(store, test)
+
+
+def interleaved(shared: SharedState, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run another command once keys were read the next time: the command that has read them works with old ones."""
+    scan = shared.scan
+
+    async def read_then_command(group: str) -> Any:
+        found = await scan(group)
+        monkeypatch.setattr(shared, "scan", scan)
+        await command(shared)
+        return found
+
+    monkeypatch.setattr(shared, "scan", read_then_command)
+
+
+@every_backend
+@pytest.mark.parametrize(
+    "command",
+    [lambda shared: change_key(shared, "ci", {"usd_per_day": 5.0}), lambda shared: rotate_key(shared, "ci", 60.0)],
+    ids=["change", "rotate"],
+)
+def test_a_revocation_while_another_command_changes_the_key_is_kept(store: Store, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(shared: SharedState) -> None:
+        await add_key(shared, name="ci")
+        interleaved(shared, lambda shared: revoke_key(shared, "ci"), monkeypatch)
+        with pytest.raises(DataError, match="is revoked"):
+            await command(shared)
+        assert [found.state(time.time()) for found in await read_keys(shared)] == ["revoked"]
+
+    run(store, test)
+
+
+@every_backend
+def test_commands_that_change_a_key_at_once_are_both_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(shared: SharedState) -> None:
+        _, old = await add_key(shared, name="ci")
+        interleaved(shared, lambda shared: rotate_key(shared, "ci", 0.0), monkeypatch)
+        changed = await change_key(shared, "ci", {"usd_per_day": 5.0})
+        assert not changed.matches(digest_of(old), time.time())
+        interleaved(shared, lambda shared: change_key(shared, "ci", {"usd_total": 9.0}), monkeypatch)
+        await revoke_key(shared, "ci")
+        (key,) = await read_keys(shared)
+        assert (key.limits, key.state(time.time()), key.digest) == (Limits(usd_per_day=5.0, usd_total=9.0), "revoked", changed.digest)
+
+    run(store, test)
+
+
+@every_backend
+def test_of_two_keys_that_are_made_at_once_under_a_name_one_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(shared: SharedState) -> None:
+        interleaved(shared, lambda shared: add_key(shared, name="ci"), monkeypatch)
+        with pytest.raises(DataError, match="there is a key named 'ci'"):
+            await add_key(shared, name="ci")
+        assert len(await read_keys(shared)) == 1
+
+    run(store, test)
+
+
+@every_backend
+def test_an_import_leaves_a_key_that_was_imported_and_revoked_meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    exported = ExportedKeys(schema=1, keys=(Key(id="0" * 12, name="ci", digest=digest_of("secret").hex(), created=0.0),))
+
+    async def import_and_revoke(shared: SharedState) -> None:
+        await import_keys(shared, exported, "keys.json")
+        await revoke_key(shared, "ci")
+
+    async def test(shared: SharedState) -> None:
+        interleaved(shared, import_and_revoke, monkeypatch)
+        assert await import_keys(shared, exported, "keys.json") == (1, 0)
+        assert [key.state(time.time()) for key in await read_keys(shared)] == ["revoked"]
 
     run(store, test)

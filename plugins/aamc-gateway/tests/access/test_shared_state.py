@@ -106,6 +106,41 @@ def test_a_value_is_kept_until_it_expires_or_is_removed(store: Store) -> None:
 
 
 @every_backend
+def test_values_are_put_only_if_another_is_as_expected(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        assert not await shared.put_if("version", b"", {"a": b"0"}, group="g")
+        assert await shared.put_if("version", None, {"a": b"1", "b": b"2"}, group="g")
+        assert await shared.scan("g") == {"a": b"1", "b": b"2"}
+        version = await shared.get("version")
+        for wrong in (None, b"", b"other"):
+            assert not await shared.put_if("version", wrong, {"a": b"3"}, group="g")
+        assert await shared.put_if("version", version, {"a": b"4"}, group="g")
+        assert await shared.scan("g") == {"a": b"4", "b": b"2"}
+        assert await shared.get("version") not in (None, version)
+
+    run(store, test)
+
+
+@lasting_backend
+def test_no_change_of_several_processes_is_lost(store: Store) -> None:
+    async def add(shared: SharedState) -> None:
+        for _ in range(20):
+            while True:
+                version, value = await shared.get("version"), await shared.get("sum")
+                if await shared.put_if("version", version, {"sum": str(int(value or 0) + 1).encode()}, group="g"):
+                    break
+
+    with ThreadPoolExecutor(3) as threads:  # each with a connection of its own, as a process has
+        for future in [threads.submit(run, store, add) for _ in range(3)]:
+            future.result(60)
+
+    async def test(shared: SharedState) -> None:
+        assert await shared.get("sum") == b"60"
+
+    run(store, test)
+
+
+@every_backend
 def test_a_group_lists_its_values_and_drops_the_oldest_beyond_its_size(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         await shared.put("other", b"x", group="g2")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 
-from aamc_gateway.access.keys import Key, read_keys, write_key
+from aamc_gateway.access.keys import Key, read_keys, write_keys
 from aamc_gateway.access.limit_claims import Demand, Holder, claims_of
 from aamc_gateway.access.settings import Limits
 from aamc_gateway.access.shared import NO_LIMIT, Claim, SharedState
@@ -68,13 +68,16 @@ async def import_keys(shared: SharedState, exported: ExportedKeys, where: str) -
         DataError: A key's name is that of another active key.
     """
     now = time.time()
-    known = {key.id: key for key in await read_keys(shared)}
-    new = [key for key in exported.keys if key.id not in known]
-    names = {key.name for key in known.values() if key.state(now) == "active"}
-    if taken := next((key.name for key in new if key.name in names and key.state(now) == "active"), None):
-        raise DataError(f"{where}: there is another key named {taken!r}; revoke one of both before")
-    for key in new:
-        await write_key(shared, key)
+
+    async def imported() -> Sequence[Key]:
+        known = {key.id: key for key in await read_keys(shared)}
+        new = [key for key in exported.keys if key.id not in known]
+        names = {key.name for key in known.values() if key.state(now) == "active"}
+        if taken := next((key.name for key in new if key.name in names and key.state(now) == "active"), None):
+            raise DataError(f"{where}: there is another key named {taken!r}; revoke one of both before")
+        return new
+
+    new = await write_keys(shared, imported)
     budgets = _budgets(exported.keys, now)
     present = await shared.read(list(budgets), held=False)
     missing = [max(0.0, exported.spent_usd.get(name, 0.0) - usd) for name, usd in zip(budgets, present, strict=True)]

@@ -12,7 +12,7 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import attrs
@@ -30,6 +30,8 @@ GROUP = "keys"
 """The group of the keys in the shared state."""
 FRESH_S = 2.0
 """Time in seconds for which a worker uses a key that it has read: a revoked key is refused after this time at the latest."""
+_VERSION = "keys-version"
+"""The key of a value that each change of the keys replaces."""
 _ID_LENGTH = 12
 _MAX_UNKNOWN = 1000
 
@@ -137,9 +139,13 @@ async def any_has_tenant(shared: SharedState) -> bool:
     return any(json.loads(value).get("tenant") for value in (await shared.scan(GROUP)).values())
 
 
-async def write_key(shared: SharedState, key: Key) -> None:
-    """Store a new or changed key."""
-    await shared.put(f"key/{key.id}", key.to_bytes(), group=GROUP)
+async def write_keys(shared: SharedState, change: Callable[[], Awaitable[Sequence[Key]]]) -> Sequence[Key]:
+    """Store and return the new or changed keys of a function; it is called again if another command has changed keys since it read them."""
+    while True:
+        version = await shared.get(_VERSION)
+        keys = await change()
+        if await shared.put_if(_VERSION, version, {f"key/{key.id}": key.to_bytes() for key in keys}, group=GROUP):
+            return keys
 
 
 async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
@@ -148,13 +154,15 @@ async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
     Raises:
         DataError: There is an active key of that name.
     """
-    name, now = fields["name"], time.time()
-    if any(key.name == name and key.state(now) == "active" for key in await read_keys(shared, name)):
-        raise DataError(f"there is a key named {name!r}; choose another name, or use: aamc keys rotate {name}")
-    key_id = secrets.token_hex(_ID_LENGTH // 2)
+    name, now, key_id = fields["name"], time.time(), secrets.token_hex(_ID_LENGTH // 2)
     secret = new_key(key_id)
-    key = Key(id=key_id, digest=digest_of(secret).hex(), created=now, **fields)
-    await write_key(shared, key)
+
+    async def added() -> Sequence[Key]:
+        if any(key.name == name and key.state(now) == "active" for key in await read_keys(shared, name)):
+            raise DataError(f"there is a key named {name!r}; choose another name, or use: aamc keys rotate {name}")
+        return [Key(id=key_id, digest=digest_of(secret).hex(), created=now, **fields)]
+
+    (key,) = await write_keys(shared, added)
     return key, secret
 
 
@@ -176,10 +184,14 @@ async def rotate_key(shared: SharedState, which: str, grace_s: float) -> tuple[K
     Raises:
         DataError: There is no such key, or it is not active.
     """
-    key = await _active_key(shared, which)
-    secret = new_key(key.id)
-    key = attrs.evolve(key, digest=digest_of(secret).hex(), old_digest=key.digest if grace_s > 0 else "", old_until=time.time() + grace_s)
-    await write_key(shared, key)
+    key_id = (await _active_key(shared, which)).id
+    secret = new_key(key_id)
+
+    async def rotated() -> Sequence[Key]:
+        key = await _active_key(shared, key_id)
+        return [attrs.evolve(key, digest=digest_of(secret).hex(), old_digest=key.digest if grace_s > 0 else "", old_until=time.time() + grace_s)]
+
+    (key,) = await write_keys(shared, rotated)
     return key, secret
 
 
@@ -191,10 +203,13 @@ async def change_key(shared: SharedState, which: str, changes: Mapping[str, floa
     Raises:
         DataError: There is no such key, or it is not active.
     """
-    key = await _active_key(shared, which)
-    limits = attrs.evolve(key.limits or NO_LIMITS, **{name: limit for name, limit in changes.items() if name != "expires"})  # type: ignore[arg-type]
-    key = attrs.evolve(key, limits=None if limits == NO_LIMITS else limits, expires=changes.get("expires", key.expires))
-    await write_key(shared, key)
+
+    async def changed() -> Sequence[Key]:
+        key = await _active_key(shared, which)
+        limits = attrs.evolve(key.limits or NO_LIMITS, **{name: limit for name, limit in changes.items() if name != "expires"})  # type: ignore[arg-type]
+        return [attrs.evolve(key, limits=None if limits == NO_LIMITS else limits, expires=changes.get("expires", key.expires))]
+
+    (key,) = await write_keys(shared, changed)
     return key
 
 
@@ -208,8 +223,11 @@ async def _active_key(shared: SharedState, which: str) -> Key:
 
 async def revoke_key(shared: SharedState, which: str) -> Key:
     """Revoke a key. It is kept, so that a gateway whose last key is revoked does not open to anyone."""
-    key = attrs.evolve(await find_key(shared, which), revoked=time.time())
-    await write_key(shared, key)
+
+    async def revoked() -> Sequence[Key]:
+        return [attrs.evolve(await find_key(shared, which), revoked=time.time())]
+
+    (key,) = await write_keys(shared, revoked)
     return key
 
 

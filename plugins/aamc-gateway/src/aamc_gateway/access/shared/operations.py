@@ -79,6 +79,21 @@ class Put:
 
 
 @attrs.frozen
+class PutIf:
+    """Put values if a value is still the expected one, and return whether it was.
+
+    Attributes:
+        key: The key of the compared value.
+        expected: The expected value; None for none.
+        puts: What to put, all at once.
+    """
+
+    key: str
+    expected: bytes | None
+    puts: Sequence[Put]
+
+
+@attrs.frozen
 class Delete:
     """Remove a value."""
 
@@ -137,7 +152,7 @@ class Read:
     held: bool = True
 
 
-Operation = Get | Put | Delete | Scan | Reserve | Settle | Read
+Operation = Get | Put | PutIf | Delete | Scan | Reserve | Settle | Read
 
 
 class Backend(abc.ABC):

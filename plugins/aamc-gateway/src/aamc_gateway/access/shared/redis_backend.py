@@ -13,11 +13,11 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from aamc_gateway.access.shared.operations import LEASE_S, Backend, Delete, Exceeded, Get, Operation, Put, Read, Reserve, Scan, Settle
-from aamc_gateway.access.shared.redis_scripts import PUT, READ, RENEW, RESERVE, SCAN, SETTLE
+from aamc_gateway.access.shared.operations import LEASE_S, Backend, Delete, Exceeded, Get, Operation, Put, PutIf, Read, Reserve, Scan, Settle
+from aamc_gateway.access.shared.redis_scripts import PUT, PUT_IF, READ, RENEW, RESERVE, SCAN, SETTLE
 from aamc_sdk.errors import StoreAwayError, StoreError
 
-_DIGESTS = {script: hashlib.sha1(script.encode()).hexdigest() for script in (PUT, READ, RENEW, RESERVE, SCAN, SETTLE)}  # noqa: S324  # Redis names scripts so
+_DIGESTS = {script: hashlib.sha1(script.encode()).hexdigest() for script in (PUT, PUT_IF, READ, RENEW, RESERVE, SCAN, SETTLE)}  # noqa: S324  # Redis names scripts so
 
 
 class RedisBackend(Backend):
@@ -94,8 +94,10 @@ class RedisBackend(Backend):
             case Delete():
                 return client.delete(f"{self._prefix}value:{operation.key}")  # its group forgets it when it is the oldest
             case Put():
-                expires = 0 if operation.expires == math.inf else round(1000 * operation.expires)
-                return run(PUT, operation.key, operation.value, expires, operation.group, operation.max_bytes)
+                return run(PUT, *_put(operation))
+            case PutIf():
+                expected = b"" if operation.expected is None else b"=" + operation.expected
+                return run(PUT_IF, operation.key, expected, *(argument for put in operation.puts for argument in _put(put)))
             case Scan():
                 return run(SCAN, operation.group)
             case Read():
@@ -108,6 +110,11 @@ class RedisBackend(Backend):
                 return run(SETTLE, self._worker, operation.token, json.dumps(charges))
 
 
+def _put(put: Put) -> tuple[Any, ...]:
+    """Return the arguments of a value in ``PUT`` and ``PUT_IF``."""
+    return put.key, put.value, 0 if put.expires == math.inf else round(1000 * put.expires), put.group, put.max_bytes
+
+
 def _finite(expires: float) -> float:
     return 0 if expires == math.inf else expires
 
@@ -116,6 +123,8 @@ def _result(operation: Operation, reply: Any) -> Any:
     match operation:
         case Get():
             return reply
+        case PutIf():
+            return bool(reply)
         case Scan():
             return {key.decode(): value for key, value in zip(reply[::2], reply[1::2], strict=True)}
         case Read():

@@ -122,27 +122,48 @@ return found
 )
 """Return the charged amounts, and the held ones too if the last argument is 1. Arguments: prefix, counters, 1 or 0."""
 
-PUT = """
-local p, key, group, size, most = ARGV[1], ARGV[2], ARGV[5], #ARGV[3], tonumber(ARGV[6])
-if most > 0 and size > most then return 0 end
-redis.call('SET', p .. 'value:' .. key, ARGV[3])
-if tonumber(ARGV[4]) > 0 then redis.call('PEXPIREAT', p .. 'value:' .. key, ARGV[4]) end
-if group == '' then return 1 end
-local sizes, order, total = p .. 'sizes:' .. group, p .. 'group:' .. group, p .. 'total:' .. group
-local sum = redis.call('INCRBY', total, size - tonumber(redis.call('HGET', sizes, key) or 0))
-redis.call('HSET', sizes, key, size)
-local time = redis.call('TIME')
-redis.call('ZADD', order, time[1] * 1000000 + time[2], key)
-if most == 0 or sum <= most then return 1 end
-while sum > 0.9 * most and redis.call('ZCARD', order) > 1 do
-    local oldest = redis.call('ZPOPMIN', order)[1]
-    sum = redis.call('DECRBY', total, redis.call('HGET', sizes, oldest))
-    redis.call('HDEL', sizes, oldest)
-    redis.call('DEL', p .. 'value:' .. oldest)
+_PUT = """
+local p = ARGV[1]
+local function put(key, value, expires, group, most)
+    local size = #value
+    if most > 0 and size > most then return end
+    redis.call('SET', p .. 'value:' .. key, value)
+    if tonumber(expires) > 0 then redis.call('PEXPIREAT', p .. 'value:' .. key, expires) end
+    if group == '' then return end
+    local sizes, order, total = p .. 'sizes:' .. group, p .. 'group:' .. group, p .. 'total:' .. group
+    local sum = redis.call('INCRBY', total, size - tonumber(redis.call('HGET', sizes, key) or 0))
+    redis.call('HSET', sizes, key, size)
+    local time = redis.call('TIME')
+    redis.call('ZADD', order, time[1] * 1000000 + time[2], key)
+    if most == 0 or sum <= most then return end
+    while sum > 0.9 * most and redis.call('ZCARD', order) > 1 do
+        local oldest = redis.call('ZPOPMIN', order)[1]
+        sum = redis.call('DECRBY', total, redis.call('HGET', sizes, oldest))
+        redis.call('HDEL', sizes, oldest)
+        redis.call('DEL', p .. 'value:' .. oldest)
+    end
 end
+"""
+
+PUT = (
+    _PUT
+    + """
+put(ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]))
+"""
+)
+"""Keep a value. Arguments: prefix, key, value, expiry in milliseconds since the epoch or 0, group, maximum size."""
+
+PUT_IF = (
+    _PUT
+    + """
+local found = redis.call('GET', p .. 'value:' .. ARGV[2])
+if (found and '=' .. found or '') ~= ARGV[3] then return 0 end
+for i = 4, #ARGV, 5 do put(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4])) end
 return 1
 """
-"""Keep a value. Arguments: prefix, key, value, expiry in milliseconds since the epoch or 0, group, maximum size."""
+)
+"""Keep values if another is as expected. Arguments: prefix, key of the other, ``=`` and its expected value or nothing for none, and for each value
+those of ``PUT`` from the key on. Returns 1 if it was."""
 
 SCAN = """
 local p, group, found = ARGV[1], ARGV[2], {}

@@ -11,7 +11,21 @@ from typing import Any
 import orjson
 
 from aamc_gateway.access.shared.accounts import Accounts, Counter, Held
-from aamc_gateway.access.shared.operations import LEASE_S, RENEWALS, Backend, Delete, Exceeded, Get, Operation, Put, Read, Reserve, Scan, Settle
+from aamc_gateway.access.shared.operations import (
+    LEASE_S,
+    RENEWALS,
+    Backend,
+    Delete,
+    Exceeded,
+    Get,
+    Operation,
+    Put,
+    PutIf,
+    Read,
+    Reserve,
+    Scan,
+    Settle,
+)
 
 NEVER = 1e18
 """An infinite time in the tables."""
@@ -154,7 +168,7 @@ class SqlBackend(Backend):
         if accounts.ended:
             self._run("DELETE FROM {p}reservations WHERE token IN {names}", (_json(sorted(accounts.ended)),))
 
-    def _keep(self, operation: Get | Put | Delete | Scan, now: float) -> Any:
+    def _keep(self, operation: Get | Put | PutIf | Delete | Scan, now: float) -> Any:
         if isinstance(operation, Get):
             rows = self._run("SELECT value FROM {p}values WHERE key = {m} AND expires > {m}", (operation.key, now))
             return bytes(rows[0][0]) if rows else None
@@ -163,6 +177,12 @@ class SqlBackend(Backend):
             return {key: bytes(value) for key, value in rows}
         if isinstance(operation, Delete):
             return self._run("DELETE FROM {p}values WHERE key = {m}", (operation.key,))
+        if isinstance(operation, PutIf):
+            if self._keep(Get(operation.key), now) != operation.expected:
+                return False
+            for put in operation.puts:
+                self._keep(put, now)
+            return True
         size = len(operation.value)
         if operation.max_bytes and size > operation.max_bytes:
             return None

@@ -24,6 +24,7 @@ from aamc_gateway.access.shared.operations import (
     Get,
     Operation,
     Put,
+    PutIf,
     Read,
     Reserve,
     Scan,
@@ -88,6 +89,12 @@ class SharedState:
     async def put(self, key: str, value: bytes, ttl_s: float = math.inf, *, group: str = "", max_bytes: int = 0) -> None:
         """Keep a value for some time in seconds; see :class:`Put` for its group."""
         await self.apply(Put(key, value, time.time() + ttl_s, group, max_bytes))
+
+    async def put_if(self, key: str, expected: bytes | None, values: Mapping[str, bytes], *, group: str) -> bool:
+        """Keep values of a group for good, with a new version of a key's value, if that is still the expected one; return whether it was."""
+        version = Put(key, os.urandom(8), math.inf)
+        kept: bool = await self.apply(PutIf(key, expected, [version, *(Put(name, value, math.inf, group) for name, value in values.items())]))
+        return kept
 
     def put_later(self, key: str, value: bytes, *, group: str) -> None:
         """Keep a value for good, without waiting for it; it is lost if the backend is away."""
