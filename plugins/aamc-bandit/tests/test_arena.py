@@ -57,7 +57,7 @@ class Models:
 
     def __init__(self, slow: str = "", failing: tuple[str, ...] = ()) -> None:
         self.slow, self.failing = slow, failing
-        self.active = self.most = 0
+        self.active = self.most = self.ended = 0
 
     async def __call__(self, candidate: Any, messages: Any) -> AgentOutput:
         self.messages = messages
@@ -70,6 +70,7 @@ class Models:
             return AgentOutput(f"{messages[-1]['content']} by {candidate.name}", cost=0.01)
         finally:
             self.active -= 1
+            self.ended += 1
 
 
 def longest(query: Query, answer: CandidateAnswer) -> float:
@@ -156,6 +157,24 @@ def test_a_failure_and_a_timeout_lose_nothing_of_the_others(controller) -> None:
     }
     assert match.best.candidate == "middle"
     assert feedback_of(controller) == {}
+
+
+def test_the_calls_of_a_cancelled_match_are_logged(controller) -> None:
+    models = Models(slow="large")
+
+    async def cancel_the_last_call() -> None:
+        match = asyncio.create_task(Arena(controller, models).play("Sort", decision_id="m"))
+        while models.ended < 2:
+            await asyncio.sleep(0.001)
+        match.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await match
+
+    asyncio.run(cancel_the_last_call())
+    attempts = {attempt.candidate: attempt for attempt in controller.store.experience().attempts}
+    assert {name: attempt.status for name, attempt in attempts.items()} == {"small": "ok", "middle": "ok", "large": "cancelled"}
+    assert attempts["small"].cost_usd == 0.01
+    assert math.isnan(attempts["large"].cost_usd)
 
 
 def test_nobody_answering_is_an_error_with_every_reason(controller) -> None:

@@ -9,7 +9,7 @@ import math
 import sys
 import time
 from asyncio import Semaphore
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import attrs
@@ -35,6 +35,7 @@ from aamc_sdk.serving import conversation
 from aamc_sdk.types import Decision, Feedback, Query
 
 logger = logging.getLogger(__name__)
+_CANCELLED = "the caller cancelled the call"
 
 
 class NoAnswerError(AamcError, RuntimeError):
@@ -55,8 +56,8 @@ class Arena:
     """Plays matches: several candidates answer one query, and every comparison of two answers is feedback.
 
     Each answer has a total weight of 1: with n answers, a pair weighs 1 / (n - 1). Calls are logged as attempts of the decision,
-    failed ones with their error. The id of a judge's feedback consists of decision, source and pair, that of a vote of decision, source and
-    number: a repetition counts once, and a contradiction is refused.
+    failed and cancelled ones with their error. The id of a judge's feedback consists of decision, source and pair, that of a vote of decision,
+    source and number: a repetition counts once, and a contradiction is refused.
 
     Args:
         controller: Provides the candidates and the router that learns.
@@ -97,8 +98,13 @@ class Arena:
         seed, entrants = self._controller.seed, await self._entrants(decision.id)
         query = query if isinstance(query, Query) else Query(query)
         limit = Semaphore(self.options.max_concurrent or sys.maxsize)
-        answers = await asyncio.gather(*(self._answer(name, query, limit) for name in entrants))
-        await self._log_attempts(decision, answers)
+        calls: dict[str, CandidateAnswer] = {}
+        try:
+            # with return_exceptions, a cancellation waits for all calls to end
+            await asyncio.gather(*(self._answer(name, query, limit, calls) for name in entrants), return_exceptions=True)
+        finally:  # calls of a cancelled match may have been paid
+            answers = [calls[name] for name in entrants if name in calls]
+            await asyncio.shield(self._log_attempts(decision, answers))
         answered = [answer for answer in answers if answer.error is None]
         answered.sort(key=lambda answer: shown_position(decision.id, answer.candidate, seed))
         failed = tuple(answer for answer in answers if answer.error is not None)
@@ -151,23 +157,29 @@ class Arena:
         record = await asyncio.to_thread(self._controller.store.record, decision_id)
         return draw_entrants(record, self.options.candidates, self._controller.seed)
 
-    async def _answer(self, name: str, query: Query, limit: Semaphore) -> CandidateAnswer:
+    async def _answer(self, name: str, query: Query, limit: Semaphore, calls: MutableMapping[str, CandidateAnswer]) -> None:
+        """Call a candidate and add its answer to the calls, unless the match is cancelled before its turn."""
         pool = self._controller.pool
         async with limit:
             began = time.perf_counter()
             try:
                 called = self._call(pool.candidates[pool.index(name)], conversation(query))
                 output = checked_output(await asyncio.wait_for(called, self.options.timeout_seconds))
+            except asyncio.CancelledError:
+                calls[name] = CandidateAnswer(candidate=name, latency_ms=_elapsed_ms(began), error=_CANCELLED)
+                raise
             except Exception as error:  # the given function may raise anything; the other answers count
-                return CandidateAnswer(candidate=name, latency_ms=_elapsed_ms(began), error=_reason(error, self.options.timeout_seconds))
-            return CandidateAnswer(candidate=name, content=output.content, cost_usd=output.cost, latency_ms=_elapsed_ms(began))
+                calls[name] = CandidateAnswer(candidate=name, latency_ms=_elapsed_ms(began), error=_reason(error, self.options.timeout_seconds))
+            else:
+                calls[name] = CandidateAnswer(candidate=name, content=output.content, cost_usd=output.cost, latency_ms=_elapsed_ms(began))
 
     async def _log_attempts(self, decision: Decision, answers: Sequence[CandidateAnswer]) -> None:
         """Log the calls, the router's choice last: the last attempt without an error counts as the serving one."""
         for answer in reversed(answers):
             cost_usd = None if math.isnan(answer.cost_usd) else answer.cost_usd
+            status = "cancelled" if answer.error == _CANCELLED else None
             await self._controller.aattempt(
-                decision.id, candidate=answer.candidate, cost_usd=cost_usd, latency_ms=answer.latency_ms, error=answer.error
+                decision.id, candidate=answer.candidate, cost_usd=cost_usd, latency_ms=answer.latency_ms, status=status, error=answer.error
             )
 
     async def _verdict(self, query: Query, judge: AnswerJudge, first: CandidateAnswer, second: CandidateAnswer, limit: Semaphore) -> JudgeVerdict:
