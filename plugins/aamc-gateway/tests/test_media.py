@@ -38,6 +38,9 @@ HIDDEN = base64.b64encode(b"%PDF-1.5 /Type /Page /Type /ObjStm" + bytes(90_000))
         ({"type": "document", "source": {"type": "content", "content": [{"type": "image", "source": {"data": DATA}}]}}, len(DATA), IMAGE_TOKENS),
         ({"type": "document", "source": {"type": "file", "file_id": "file-1"}}, 0, 0),
         ({"type": "input_audio", "input_audio": {"format": "mp3", "data": DATA}}, len(DATA), len(DATA) // 300),
+        ({"type": "audio_url", "audio_url": {"url": f"data:audio/mp3;base64,{DATA}"}}, len(DATA) + 22, (len(DATA) + 22) // 300),
+        ({"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{DATA}"}}, len(DATA) + 22, (len(DATA) + 22) // 100),
+        ({"type": "video_url", "video_url": {"url": "https://videos.test/cat.mp4"}}, 0, 0),
         ({"type": "text", "text": DATA}, 0, 0),
     ],
 )

@@ -180,6 +180,14 @@ def test_the_bytes_of_documents_and_images_are_no_words_of_a_context_window(serv
     assert answer.status == 200, answer.body
 
 
+@pytest.mark.parametrize("kind", ["audio_url", "video_url"])
+def test_the_bytes_of_recordings_are_no_words_of_a_context_window(serve: Callable[..., Any], kind: str) -> None:
+    running = serve(None, {"small": {"context_window": 1000}}, small=Script())
+    part = {"type": kind, kind: {"url": "data:video/mp4;base64," + "a" * 20_000}}
+    answer = running.chat(model="small", messages=[{"role": "user", "content": [part, {"type": "text", "text": "What is this?"}]}])
+    assert answer.status == 200, answer.body
+
+
 def test_an_image_that_a_model_drew_earlier_is_no_text_of_a_context_window(serve: Callable[..., Any]) -> None:
     running = serve(None, {"small": {"context_window": 1000}}, small=Script())
     drawn = {"role": "assistant", "content": "", "images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64," + "a" * 20_000}}]}

@@ -50,6 +50,8 @@ PDF = {"type": "document", "source": {"type": "base64", "media_type": "applicati
             True,
         ),
         ("chat", {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "aaaa"}}]}]}, False, True),
+        ("chat", {"messages": [{"role": "user", "content": [{"type": "audio_url", "audio_url": {"url": "x"}}]}]}, False, True),
+        ("chat", {"messages": [{"role": "user", "content": [{"type": "video_url", "video_url": {"url": "x"}}]}]}, False, True),
         ("chat", {"messages": [{"role": "tool", "tool_call_id": "a", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, True, False),
         (
             "responses",

@@ -1,4 +1,4 @@
-"""The tokens of images, documents and recordings in a request, of which their bytes say little."""
+"""The tokens of images, documents, recordings and videos in a request, of which their bytes say little."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ PAGE_TOKENS = 3_000 + IMAGE_TOKENS
 """Usual maximum of the tokens of a page of a PDF: models read its text, by Anthropic's documentation 1,500 to 3,000 tokens, and an image of it."""
 RECORDING_BYTES_PER_TOKEN = 300
 """Bytes of a token of a recording in base64: a second has at most 32 tokens, and as MP3 of 64 kbit/s 8,000 bytes, 10,700 in base64."""
+VIDEO_BYTES_PER_TOKEN = 100
+"""Likewise of a video: with its sound, a second has 290 tokens with Gemini, and of 200 kbit/s 25,000 bytes, 33,000 in base64."""
+_RECORDINGS = {"input_audio": RECORDING_BYTES_PER_TOKEN, "audio_url": RECORDING_BYTES_PER_TOKEN, "video_url": VIDEO_BYTES_PER_TOKEN}
 _DOCUMENTS = frozenset(("document", "file", "input_file"))
-_SOURCES = ("source", "image_url", "file", "input_audio", "result")
+_SOURCES = ("source", "image_url", "file", *_RECORDINGS, "result")
 _DATA = ("data", "file_data", "url")
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
@@ -27,7 +30,7 @@ _HIDES_PAGES = b"/ObjStm"
 
 
 class Media(NamedTuple):
-    """The images, documents and recordings of a request: their bytes in its body, and their maximum tokens."""
+    """The images, documents and recordings of a request, videos among these: their bytes in its body, and their maximum tokens."""
 
     bytes: int = 0
     images: int = 0
@@ -69,8 +72,8 @@ def media_of(body: Mapping[str, Any]) -> Media:
                 images += IMAGE_TOKENS
             elif kind in _DOCUMENTS and data:
                 documents += _document_tokens(data)
-            elif kind == "input_audio":
-                recordings += len(data) // RECORDING_BYTES_PER_TOKEN
+            elif kind in _RECORDINGS:
+                recordings += len(data) // _RECORDINGS[kind]
             else:
                 waiting += part.values()
                 continue

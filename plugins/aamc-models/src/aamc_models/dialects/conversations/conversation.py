@@ -18,7 +18,7 @@ _TEXTS = ("text", "input_text", "output_text")
 DRAWN_IMAGE = "image_generation_call"
 IMAGE_TYPES = frozenset(("computer_screenshot", "image", DRAWN_IMAGE, "image_url", "input_image"))
 """Types of the parts and items that are images, in all dialects."""
-_FILES = frozenset(("document", "file", "input_file", "input_audio"))
+_FILES = frozenset(("document", "file", "input_file", "input_audio", "audio_url", "video_url"))
 
 
 @attrs.frozen(kw_only=True, slots=False)  # without slots, construction takes a third less time
@@ -32,7 +32,7 @@ class Conversation:
         system: The system prompt, instructions of developers included.
         tools: Whether tools are offered.
         images: Whether an image is part of the conversation, results of tools and images that a model drew included.
-        files: Whether a document or a recording is, likewise.
+        files: Whether a document, a recording or a video is, likewise.
         json: Whether the answer must be JSON.
         max_tokens: The maximum tokens of the answer; None without a limit.
         side_request: ``"title"`` or ``"summary"`` if a client asks for its own purposes, such as naming a chat, else ``""``.
