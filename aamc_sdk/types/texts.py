@@ -7,11 +7,14 @@ import math
 import re
 import unicodedata
 
-_SURROUNDING = " \"'`*_$\u201c\u201d\u2018\u2019\u00ab\u00bb"
+_INVISIBLE = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_SURROUNDING = " \"'`*_$\u2018\u2019\u201a\u201c\u201d\u201e\u2039\u203a\u00ab\u00bb\u300a\u300b\u300c\u300d\u300e\u300f"
 """Characters around an answer that are not part of it: quotes, emphasis, and LaTeX's signs of formulas."""
+_FULL_STOPS = ".\u3002\u0964\u06d4"
+"""Full stops: Latin, Chinese and Japanese, Hindi, Urdu."""
 _MARKUP = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|mathit|mbox)\s*\{([^{}]*)\}|(?<!\\)\\[()\[\]]")
 """LaTeX's marks of text and of formulas; group 1: the marked text."""
-_NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _INNER = r"(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*"
 """What braces hold, with two levels of braces in it."""
 _BOXED = re.compile(rf"\\boxed\{{({_INNER})\}}")
@@ -33,7 +36,16 @@ _FORMULA = re.compile(
 )
 """A root, a fraction of formulas, a multiple of pi or a power: a number, but not one that is compared."""
 _WHOLE = re.compile(r"([-+]?\d+)(?:\.0*)?")
-_THOUSANDS = re.compile(r"(?<=\d)(?:,|\{,\}|\\,)(?=\d{3})")
+_ASCII = {0xFF01 + offset: 0x21 + offset for offset in range(94)} | {0x066B: ".", 0x066C: ",", 0x2212: "-"}
+"""The ASCII characters of full-width ones, and of the Arabic separators and the minus sign."""
+_SPACE = re.compile(r"(?<=\d)(?:\\,|[\u00a0\u2009\u202f])(?=\d{3}(?!\d))")
+"""A space that does not break the line, between thousands."""
+_OTHER_DIGIT = re.compile(r"[^\D0-9]")
+_SEPARATED = re.compile(r"(?<!\d)\d+(?:(?:[.,]|\{,\})\d+)+")
+_COMMAS_GROUP = re.compile(r"[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}(?:\.\d+)?")
+"""Commas between thousands, or between lakhs and crores as in India: ``12,34,567.8``."""
+_COMMA_DECIMAL = re.compile(r"(?:\d{1,3}(?:\.\d{3})+|\d+),\d+|\d{1,3}(?:\.\d{3}){2,}")
+"""A decimal comma, or dots between thousands: ``1.234,5``."""
 
 
 def text_hash(text: str) -> str:
@@ -46,26 +58,36 @@ def normalized_text(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).split()).casefold()
 
 
+def visible_text(text: str) -> str:
+    """Return a text without invisible characters: soft hyphens, joiners, spaces of no width and marks of the direction of writing."""
+    return _INVISIBLE.sub("", text)
+
+
 def normalized_answer(text: str) -> str:
-    """Return an answer as :func:`normalized_text` does, without quotes and emphasis around it, LaTeX's marks, and a final full stop."""
-    answer = normalized_text(_MARKUP.sub(r"\1", text))
-    return answer.strip(_SURROUNDING).rstrip(".").strip(_SURROUNDING) or answer
+    """Return an answer as :func:`normalized_text` does, without the marks around it.
+
+    Invisible characters, quotes and emphasis around it, LaTeX's marks, and a final full stop are left out.
+    """
+    answer = normalized_text(_MARKUP.sub(r"\1", visible_text(text)))
+    return answer.strip(_SURROUNDING).rstrip(_FULL_STOPS).strip(_SURROUNDING) or answer
 
 
 def last_number(answer: str) -> int | float | None:
     r"""Return the last number in a model's answer, or in its last box; None without a number.
 
     A whole number is an int with all its digits, unless it has an exponent.
-    Numbers may have thousands separators, and be fractions (``1/2``, or ``\frac{1}{2}`` as in LaTeX) or multiples of
-    powers of ten (``3 \times 10^5``).
+    Numbers may be fractions (``1/2``, or ``\frac{1}{2}`` as in LaTeX) or multiples of powers of ten (``3 \times 10^5``), have
+    digits of any script, thousands separators, and a decimal point or comma. A comma alone before exactly three digits
+    separates thousands, a point does not: ``1,234`` is 1234, and ``1.234``, ``1,23`` and ``0,123`` have a fraction.
     Formulas are not computed: a box with ``\sqrt{2}``, ``2^{10}`` or ``\pi`` has no number.
     """
     box = last_box(answer)
-    text = _THOUSANDS.sub("", (answer if box is None else box).replace("\u2212", "-"))
+    text = visible_text(answer if box is None else box).translate(_ASCII)
+    text = _SEPARATED.sub(_with_point, _SPACE.sub("", _OTHER_DIGIT.sub(lambda digit: str(int(digit[0])), text)))
     text = _FRACTION.sub(_decimal, _UNIT.sub("", _SCIENTIFIC.sub(lambda power: f"{power[1] or 1}e{power[2]}", text)))
     without, formulas = _FORMULA.subn("none", text)
     found = [] if formulas and box is not None else _NUMBER.findall(without)
-    written = found[-1].replace(",", "") if found else "nan"
+    written = found[-1] if found else "nan"
     if not math.isfinite(float(written)):
         return None
     whole = _WHOLE.fullmatch(written)
@@ -83,6 +105,13 @@ def last_box(answer: str) -> str | None:
     r"""Return the content of the last box in a model's answer, as in LaTeX: ``\boxed{42}``; None without a box."""
     boxed = _BOXED.findall(answer)
     return boxed[-1] if boxed else None
+
+
+def _with_point(number: re.Match[str]) -> str:
+    written = number[0].replace("{,}", ",")
+    if _COMMAS_GROUP.fullmatch(written):
+        return written.replace(",", "")
+    return written.replace(".", "").replace(",", ".") if _COMMA_DECIMAL.fullmatch(written) else written.replace(",", ", ")
 
 
 def _decimal(fraction: re.Match[str]) -> str:

@@ -19,6 +19,28 @@ def test_an_answer_is_the_same_with_other_case_quotes_emphasis_and_full_stop(ans
     assert normalized_answer(answer) == "paris"
 
 
+@pytest.mark.parametrize(
+    ("answer", "same"),
+    [
+        ("東京。", "東京"),
+        ("「東京」", "東京"),
+        ("『東京』。", "東京"),
+        ("\uff08東京\uff09", "(東京)"),
+        ("《红楼梦》", "红楼梦"),
+        ("दिल्ली।", "दिल्ली"),
+        ("دہلی\u06d4", "دہلی"),
+        ("„Berlin“", "berlin"),
+        ("\u201aBerlin\u2018.", "berlin"),
+        ("\u2039Berlin\u203a", "berlin"),
+        ("\u200fنعم\u200f", "نعم"),
+        ("か\u200b\u3099", "が"),
+        ("\ufeffPa\u00adris", "paris"),
+    ],
+)
+def test_an_answer_is_the_same_with_the_punctuation_of_other_languages(answer: str, same: str) -> None:
+    assert normalized_answer(answer) == same
+
+
 @pytest.mark.parametrize("answer", [r"\(Paris\)", r"\[ Paris \].", r"\text{Paris}", r"$\mathrm{Paris}$.", r"\textit{Paris}", r"\mbox{Paris}"])
 def test_an_answer_is_the_same_with_the_marks_of_latex(answer: str) -> None:
     assert normalized_answer(answer) == "paris"
@@ -95,6 +117,28 @@ def test_other_answers_differ(answer: str, other: str) -> None:
         (r"\sqrt2 is no answer, 5 is", 5.0),
         (r"\boxed{", None),
         ("none", None),
+        ("Die Antwort ist 3,14.", 3.14),
+        ("0,125", 0.125),
+        ("1234,567", 1234.567),
+        ("1.234,56 €", 1234.56),
+        ("1.234.567", 1_234_567.0),
+        ("1.234", 1.234),
+        (r"\boxed{3{,}14}", 3.14),
+        ("1\u00a0234\u202f567,8", 1_234_567.8),
+        ("12,34,567.8", 1_234_567.8),
+        ("1,00,000", 100_000.0),
+        ("3,5e3", 3500.0),
+        ("1,5/2", 0.75),
+        ("1,2,3", 3.0),
+        ("1, 2, 300", 300.0),
+        ("答えは\uff13\uff0e\uff11\uff14です", 3.14),
+        ("\uff0d\uff11\uff0c\uff12\uff13\uff14", -1234.0),
+        ("\uff11\uff0f\uff12", 0.5),
+        ("الجواب هو \u0663\u066b\u0661\u0664", 3.14),
+        ("\u0661\u066c\u0662\u0663\u0664", 1234.0),
+        ("\u200e-\u200e٣", -3.0),
+        ("उत्तर ३.१४ है", 3.14),
+        ("25 m²", 25.0),
     ],
 )
 def test_the_last_number_of_an_answer_counts(answer: str, number: float | None) -> None:

@@ -62,6 +62,25 @@ def test_exact_compares_formulas_and_signs(reference: str, answer: str, quality:
     assert asyncio.run(ExactJudge().quality(Prompt(text="?", answers=(reference,)), answer)) == quality
 
 
+@pytest.mark.parametrize(
+    ("reference", "answer", "quality"),
+    [
+        ("東京", "東京。", 1.0),
+        ("東京", "Answer: 「東京」。大きな都市です。", 1.0),
+        ("दिल्ली", "Answer: दिल्ली। यह एक शहर है", 1.0),
+        ("नहीं", "Answer: हाँ। नहीं", 0.0),
+        ("Berlin", "„Berlin“", 1.0),
+    ],
+)
+def test_exact_knows_the_punctuation_of_other_languages(reference: str, answer: str, quality: float) -> None:
+    assert asyncio.run(ExactJudge().quality(Prompt(text="?", answers=(reference,)), answer)) == quality
+
+
+def test_numeric_knows_a_decimal_comma() -> None:
+    assert asyncio.run(NumericJudge().quality(Prompt(text="?", answers=("3.14",)), "Die Antwort ist 3,14.")) == 1.0
+    assert asyncio.run(NumericJudge().quality(Prompt(text="?", answers=("314",)), "Die Antwort ist 3,14.")) == 0.0
+
+
 def test_numeric_allows_rounding() -> None:
     prompt = Prompt(text="?", answers=("0.3333333333",))
     assert asyncio.run(NumericJudge().quality(prompt, "about 0.33333333")) == 1.0

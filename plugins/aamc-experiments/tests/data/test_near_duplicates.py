@@ -41,6 +41,8 @@ def near(one: str, other: str) -> bool:
         ASKED.replace("old ", "very old "),
         "please, " + ASKED,
         ASKED + " thank you!",
+        ASKED.replace("ve", "v\u200be").replace("ea", "e\u00ada"),
+        "\u200f".join(ASKED),
     ],
 )
 def test_a_word_or_a_typing_error_makes_no_other_question(edited) -> None:

@@ -22,6 +22,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_sdk.types import visible_text
+
 SIMILARITY = 0.7
 """The minimum similarity of near-duplicates."""
 ESTIMATED_SIMILARITY = 0.5
@@ -69,7 +71,7 @@ def _root(first: list[int], place: int) -> int:
 
 def find_boilerplate(questions: Sequence[str]) -> frozenset[int]:
     """Return the hashes of the runs of words that more than :data:`SHARED` different questions have."""
-    runs = [np.unique(_runs(*_words(question)[:2])) for question in sorted(set(questions))]
+    runs = [np.unique(_runs(*_words(visible_text(question))[:2])) for question in sorted(set(questions))]
     found, counts = np.unique(np.concatenate([*runs, np.empty(0, dtype=np.uint64)]), return_counts=True)
     return frozenset(found[counts > SHARED].tolist())
 
@@ -106,7 +108,8 @@ class Sketches:
 
     @classmethod
     def of(cls, questions: Sequence[str], boilerplate: frozenset[int]) -> Sketches:
-        """Return the sketches of questions."""
+        """Return the sketches of questions, whose invisible characters do not count."""
+        questions = [visible_text(question) for question in questions]
         whole = [_shingles(question, question) for question in questions]
         parts = [_own(question, boilerplate) for question in questions]
         own = [each if part == text else _shingles(part, text) for each, part, text in zip(whole, parts, questions, strict=True)]

@@ -36,7 +36,10 @@ Say CORRECT or WRONG first, then in one sentence why.
 
 @attrs.frozen
 class Exact:
-    """The answer equals the reference, ignoring spacing, case, Unicode form (NFKC), quotes and emphasis around it, and a final full stop."""
+    """The answer equals the reference.
+
+    Spacing, case, Unicode form (NFKC), invisible characters, quotes and emphasis around it, and a final full stop are ignored.
+    """
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
         """Compare the normalized texts."""

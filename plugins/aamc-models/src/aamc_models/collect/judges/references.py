@@ -15,7 +15,7 @@ _MARKERS = (
     re.compile(r"answer is\b", re.IGNORECASE),
 )
 """What stands before a final answer: the first that occurs counts, as other words may follow the answer ("I hope that this answer is useful")."""
-_SENTENCE_END = re.compile(r"[.!?]\s+(?=[A-Z])")
+_SENTENCE_END = re.compile("[.!?]\\s+(?=[A-Z])|[\u3002\u0964\u06d4\uff01\uff1f]")
 _PARENTHESES = re.compile(r"\((\w+)\)")
 _ROUNDING = 1e-6
 """Maximum relative difference of equal numbers with a fraction or an exponent."""
