@@ -18,7 +18,9 @@ DEFAULT_OUTPUT_TOKENS = 256
 _FILE_BYTES = 1_500 * CHARACTERS_PER_TOKEN
 """Bytes that a file counts: most models read an image as about 1,500 tokens, whatever its size."""
 _FILE = re.compile(r"data:[^,]{0,200};base64,|[\w+/=-]{4000}", re.ASCII)
-"""The beginning of a file in base64: no text has a word of 4,000 characters."""
+"""The beginning of a file in base64: few texts have a word of 4,000 characters."""
+_FILE_FIELDS = frozenset(("data", "file_data", "image", "image_url", "result", "url"))
+"""Fields that hold a file; what looks like one in another field is read as text, such as a long number."""
 _NO_TEXTS = frozenset(("type", "role", "id", "call_id", "tool_call_id", "tool_use_id", "signature", "thought_signature", "encrypted_content"))
 """Fields whose texts are not part of what a model reads or writes."""
 
@@ -36,16 +38,22 @@ def text_bytes(value: object, field_bytes: int = CHARACTERS_PER_TOKEN, file_byte
     Args:
         value: The value.
         field_bytes: The bytes that each number, and each field of an object besides its texts, counts: about a token, as a prompt may be token ids.
-        file_bytes: The bytes that a file in base64 counts: those of an image's 1,500 tokens.
+        file_bytes: The bytes that a file in base64 counts, in a field for files such as ``data`` or ``url``: those of an image's 1,500 tokens.
     """
     size, waiting = 0, [value]
     while waiting:
         inner = waiting.pop()
         if isinstance(inner, str):
-            size += file_bytes if _FILE.match(inner) else len(inner) if inner.isascii() else len(inner.encode(errors="replace"))
+            size += len(inner) if inner.isascii() else len(inner.encode(errors="replace"))
         elif isinstance(inner, Mapping):
-            waiting += [each for name, each in inner.items() if name not in _NO_TEXTS or not isinstance(each, str)]
             size += field_bytes * len(inner)
+            for name, each in inner.items():
+                if not isinstance(each, str):
+                    waiting.append(each)
+                elif name in _FILE_FIELDS and _FILE.match(each):
+                    size += file_bytes
+                elif name not in _NO_TEXTS:
+                    waiting.append(each)
         elif isinstance(inner, list | tuple):
             waiting += inner
         elif type(inner) in (int, float):

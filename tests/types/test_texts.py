@@ -163,14 +163,17 @@ def test_whole_numbers_are_the_same_exactly_and_others_within_a_tolerance(found:
     [
         ("hello", 5),
         ("日本語" * 2000, 18_000),
-        ("data:image/png;base64,iVBORw0KGgo=", 6000),
-        ("A" * 1_000_000, 6000),
+        ({"url": "data:image/png;base64,iVBORw0KGgo="}, 4 + 6000),
+        ({"data": "A" * 1_000_000}, 4 + 6000),
+        ({"data": "word " * 1000}, 4 + 5000),
+        ({"text": "A" * 1_000_000}, 4 + 1_000_000),
+        ([{"content": "data:image/png;base64,iVBORw0KGgo="}, "A" * 10_000], 4 + 34 + 10_000),
         ("word " * 1000, 5000),
         ({"role": "user", "content": [{"type": "text", "text": "hello"}]}, 4 * 4 + 5),
         ({"type": {"description": "a field of that name"}, "number": 7, "none": None}, 4 * 4 + 20 + 4),
         ([[9906, 1917], [0, True]], 3 * 4),
     ],
-    ids=["text", "Japanese", "data URL", "base64", "long text", "message", "schema", "token ids"],
+    ids=["text", "Japanese", "data URL", "base64", "text as data", "hexadecimal digits", "files as text", "long text", "message", "schema", "token ids"],
 )
 def test_bytes_of_texts_count_and_a_file_has_those_of_an_image(value: object, size: int) -> None:
     assert text_bytes(value) == size
