@@ -173,7 +173,7 @@ def test_whole_numbers_are_the_same_exactly_and_others_within_a_tolerance(found:
         ({"type": {"description": "a field of that name"}, "number": 7, "none": None}, 4 * 4 + 20 + 4),
         ([[9906, 1917], [0, True]], 3 * 4),
     ],
-    ids=["text", "Japanese", "data URL", "base64", "text as data", "hexadecimal digits", "files as text", "long text", "message", "schema", "token ids"],
+    ids=["text", "Japanese", "data URL", "base64", "text as data", "digits", "files as text", "long text", "message", "schema", "token ids"],
 )
 def test_bytes_of_texts_count_and_a_file_has_those_of_an_image(value: object, size: int) -> None:
     assert text_bytes(value) == size
