@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import zlib
 from typing import Any
 
 import pytest
@@ -11,6 +12,16 @@ from aamc_gateway.requests.media import IMAGE_TOKENS, PAGE_TOKENS, Media, media_
 DATA = base64.b64encode(bytes(30_000)).decode()
 PDF = base64.b64encode(b"%PDF-1.4 /Type /Pages /Kids [] " + b"<< /Type /Page >> " * 2 + b"<</Type/Page/Parent 1>>" + bytes(90_000)).decode()
 TEXT = base64.b64encode(b"A note on PDF: each has /Type /Page." * 3000).decode()
+
+
+def pdf_of_object_streams(*streams: bytes, end: bytes = b"\nendstream endobj ") -> str:
+    """Return a PDF in base64 with one page outside object streams."""
+    objects = (b"<< /Type /ObjStm /Filter /FlateDecode >> stream\r\n" + data + end for data in streams)
+    return base64.b64encode(b"%PDF-1.5 << /Type /Page >> " + b"".join(objects) + bytes(90_000)).decode()
+
+
+PAGES = zlib.compress(b"<< /Type /Pages >> " + b"<< /Type /Page /Parent 1 0 R >> " * 10)
+COMPRESSED = pdf_of_object_streams(PAGES, zlib.compress(b"<< /Type /Font >>"), PAGES)
 HIDDEN = base64.b64encode(b"%PDF-1.5 /Type /Page /Type /ObjStm" + bytes(90_000)).decode()
 
 
@@ -31,6 +42,7 @@ HIDDEN = base64.b64encode(b"%PDF-1.5 /Type /Page /Type /ObjStm" + bytes(90_000))
         ({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}, len(PDF), 3 * PAGE_TOKENS),
         ({"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}}, len(PDF) + 28, 3 * PAGE_TOKENS),
         ({"type": "input_file", "file_data": f"data:application/pdf;base64,{PDF}"}, len(PDF) + 28, 3 * PAGE_TOKENS),
+        ({"type": "document", "source": {"type": "base64", "data": COMPRESSED}}, len(COMPRESSED), 21 * PAGE_TOKENS),
         ({"type": "document", "source": {"type": "base64", "data": HIDDEN}}, len(HIDDEN), len(HIDDEN) // 4),
         ({"type": "document", "source": {"type": "base64", "data": TEXT}}, len(TEXT), len(TEXT) // 4),
         ({"type": "document", "source": {"type": "base64", "data": "no base64"}}, 9, 2),
@@ -47,6 +59,20 @@ HIDDEN = base64.b64encode(b"%PDF-1.5 /Type /Page /Type /ObjStm" + bytes(90_000))
 def test_the_tokens_of_media_follow_from_their_kind(part: dict[str, Any], size: int, tokens: int) -> None:
     media = media_of({"messages": [{"role": "user", "content": [part, {"type": "text", "text": "What is this?"}]}]})
     assert (media.bytes, media.tokens) == (size, tokens)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pdf_of_object_streams(PAGES, b"encrypted"),
+        pdf_of_object_streams(PAGES, zlib.compress(bytes(20_000_000))),
+        pdf_of_object_streams(*[zlib.compress(b"")] * 50_000),
+        pdf_of_object_streams(*[b""] * 10_000, end=b""),
+    ],
+    ids=["unreadable", "too large", "too many", "without an end"],
+)
+def test_a_document_whose_pages_take_too_long_to_count_has_the_tokens_of_a_text_of_its_size(data: str) -> None:
+    assert media_of({"part": {"type": "file", "file": {"file_data": data}}}) == Media(len(data), documents=len(data) // 4)
 
 
 def test_an_uploaded_recording_has_as_many_tokens_as_one_in_base64() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -26,7 +27,10 @@ _SOURCES = ("source", "image_url", "file", *_RECORDINGS, "result")
 _DATA = ("data", "file_data", "url")
 _DATA_URL = re.compile(r"data:[^,]{0,200};base64,")
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
-_HIDES_PAGES = b"/ObjStm"
+_MAX_INFLATED, _MAX_RATIO = 16_000_000, 4
+"""Limits of what is decompressed of a document, in bytes and as a multiple of its size: its sender may mean to keep the gateway busy."""
+_STREAM_BYTES = 1_000
+"""Bytes that an object stream counts at least for these limits."""
 
 
 class Media(NamedTuple):
@@ -99,11 +103,30 @@ def _data(part: Mapping[str, Any]) -> str:
 
 
 def _document_tokens(data: str) -> int:
-    """Return the maximum tokens of a document; of one whose pages cannot be counted, those of a text of its size."""
+    """Return the maximum tokens of a document; of one without countable pages, those of a text of its size."""
     found = _DATA_URL.match(data)
     try:
         content = base64.b64decode(data[found.end() :] if found else data)
     except ValueError:
         content = b""
-    pages = 0 if _HIDES_PAGES in content or b"%PDF-" not in content[:1024] else len(_PAGE.findall(content))
+    pages = _pages(content) if b"%PDF-" in content[:1024] else 0
     return pages * PAGE_TOKENS or len(data) // CHARACTERS_PER_TOKEN
+
+
+def _pages(content: bytes) -> int:
+    """Return the number of a PDF's pages, those in compressed object streams too; 0 if such a stream cannot be read within the limits."""
+    pages, left, end = len(_PAGE.findall(content)), min(_MAX_INFLATED, _MAX_RATIO * len(content)), 0
+    while (found := content.find(b"/ObjStm", end)) >= 0:
+        begin = content.find(b"stream", found)
+        end = content.find(b"endstream", begin)
+        if begin < 0 or end < 0:
+            return 0
+        try:
+            objects = zlib.decompressobj().decompress(content[begin + len(b"stream") : end].lstrip(b"\r\n"), left)
+        except zlib.error:
+            return 0
+        pages += len(_PAGE.findall(objects))
+        left -= max(len(objects), _STREAM_BYTES)
+        if left <= 0:
+            return 0
+    return pages
