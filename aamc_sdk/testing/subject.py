@@ -235,4 +235,6 @@ def equal(left: Any, right: Any, tolerance: float = 1e-6) -> bool:
     """Return whether two results have equal numbers, with NaN equal to NaN; both may be None."""
     if left is None or right is None:
         return left is right
-    return np.shape(left) == np.shape(right) and bool(np.allclose(left, right, rtol=tolerance, atol=tolerance, equal_nan=True))
+    if np.shape(left) != np.shape(right):
+        return False
+    return np.array_equal(left, right) or bool(np.allclose(left, right, rtol=tolerance, atol=tolerance, equal_nan=True))  # the first takes a tenth
