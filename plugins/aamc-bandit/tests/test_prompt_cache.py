@@ -49,3 +49,32 @@ def test_a_cache_does_not_block_a_needed_upgrade(router: str) -> None:
 def test_without_cost_awareness_a_cache_has_no_weight() -> None:
     with MetaController.build(router={"name": "thompson", "cost_awareness": False}, pool=POOL, store="memory:", seed=0) as controller:
         assert probability(controller, "good", None) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("router", ["thompson", "linear-thompson"])
+@pytest.mark.parametrize("preference", [None, (0.9, 0.08, 0.02), (0.2, 0.7, 0.1)], ids=str)
+def test_without_evidence_exploration_does_not_lose_the_cache_at_each_turn(router: str, preference: tuple[float, float, float] | None) -> None:
+    """Four candidates without feedback would each win a quarter of the draws of every turn."""
+    pool = Pool([ModelSpec(name, prices=PRICES) for name in ("good", "b", "c", "d")])
+    with MetaController.build(router=router, pool=pool, store="memory:", seed=0) as controller:
+        request = Query("Go on.", prompt_tokens=100_000, cached_on="good")
+        stays = [controller.route(request, preference).candidate == "good" for _ in range(200)]
+    assert sum(stays) >= 180
+
+
+@pytest.mark.parametrize("router", ["thompson", "linear-thompson"])
+def test_little_evidence_already_ends_a_worse_candidates_conversation(router: str) -> None:
+    with MetaController.build(router=router, pool=POOL, store="memory:", seed=0) as controller:
+        for n in range(8):
+            controller.feedback(controller.route("Hello", decision_id=f"d{n}").id, candidate="other", quality=1.0)
+            controller.feedback(f"d{n}", candidate="good", quality=0.0, source="judge")
+        controller.learner.flush()
+        assert probability(controller, "good", None) < 0.2
+
+
+def test_where_cost_has_no_weight_a_cache_changes_nothing() -> None:
+    with MetaController.build(router="thompson", pool=POOL, store="memory:", seed=0) as controller:
+        controller.feedback(controller.route("Hello", decision_id="d").id, candidate="good", quality=1.0)
+        controller.learner.flush()
+        quality_alone = (1.0, 0.0, 0.0)
+        assert probability(controller, "good", quality_alone) == pytest.approx(probability(controller, None, quality_alone), abs=1e-9)

@@ -6,6 +6,8 @@ the candidate that holds its prompt cache:
     utility = quality + cost_weight x (0.2 x (1 - cost / maximum cost of the row) + saving of the cache / maximum cost of the row)
 
 By default the second term is at most 0.04 and the third at most 0.2. Both are bounded, so a candidate that is better by more always wins.
+
+Where a switch loses a prompt cache, decisions explore less (:func:`evidence_strength`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ DEFAULT_COST_WEIGHT = 0.2
 """The default weight of cost in requests without a preference."""
 NEAR_TIE = 0.2
 """Quality that the whole range of cost is worth at a cost weight of 1."""
+MAX_STRENGTH = 100.0
+"""How many times evidence counts in a decision where the prompt cache saves the whole cost."""
 
 
 def linear_utility(request: RoutingRequest, reward: Reward, cost_weight: float) -> tuple[Floats, Floats]:
@@ -35,6 +39,21 @@ def linear_utility(request: RoutingRequest, reward: Reward, cost_weight: float) 
         reward.scalar(attrs.evolve(request.expected, quality=np.full(request.mask.shape, quality)), request.preferences) for quality in (0.0, 1.0)
     )
     return best - worst, worst
+
+
+def evidence_strength(request: RoutingRequest, cost_weight: float) -> Floats:
+    """Return how many times evidence counts in each decision, ``[B]``: 100 to the power of the share of the cost that the prompt cache saves.
+
+    Each turn of a conversation is drawn anew. With little evidence, draws differ by more than a cache is worth, and exploration would lose it at
+    most turns. Means stay the same, so a better candidate still replaces the one that holds the cache. The posterior is reshaped as by Chapelle
+    and Li 2011, section 4. It is 1 without a cache, and where cost has no weight.
+    """
+    savings = cache_savings(request.queries, request.pool)
+    if savings is None:
+        return np.ones(len(request.queries))
+    share = np.nan_to_num(savings / (request.expected.cost_usd + savings)).max(axis=1)
+    matters = request.preferences[:, 1] > 0 if request.preference_given else cost_weight > 0
+    return np.asarray(MAX_STRENGTH ** (matters * np.rint(10 * share) / 10))  # in steps, so that similar turns share cached probabilities
 
 
 def _share(amount_usd: Floats, cost_usd: Floats) -> Floats:

@@ -235,8 +235,9 @@ def test_a_stream_with_its_last_event_but_no_finish_does_not_look_finished(serve
     assert b"[DONE]" not in content
 
 
-def test_a_conversation_does_not_bounce_between_models(serve: Any, stub: StubServer) -> None:
-    """The models are equally good; a switch would lose the cached prompt of a long conversation."""
+@pytest.mark.parametrize("model", ["aamc/auto", "aamc/auto?preference=0.9,0.08,0.02", "aamc/auto?preference=0.2,0.7,0.1"])
+def test_a_conversation_does_not_bounce_between_models(serve: Any, stub: StubServer, model: str) -> None:
+    """The models are equally good, and there is no feedback; a switch would lose the cached prompt of a long conversation."""
     stub.scripts["good"] = stub.scripts["other"] = Script(cached_tokens=0)
     gateway = serve(
         {"good": {"input_price": 5.0, "output_price": 10.0}, "other": {"input_price": 5.0, "output_price": 10.0}},
@@ -247,7 +248,7 @@ def test_a_conversation_does_not_bounce_between_models(serve: Any, stub: StubSer
         messages = [{"role": "user", "content": f"Conversation {name}. " + "Some context. " * 2000}]
         models = []
         for turn in range(6):
-            body = {"model": "aamc/auto?preference=0.2,0.7,0.1", "messages": messages}
+            body = {"model": model, "messages": messages}
             async with session.post(f"{gateway.url}/v1/chat/completions", json=body, headers={"x-aamc-session": f"talk {name}"}) as answer:
                 assert answer.status == 200
                 said = (await answer.json())["choices"][0]["message"]["content"]
@@ -261,7 +262,7 @@ def test_a_conversation_does_not_bounce_between_models(serve: Any, stub: StubSer
 
     talks = asyncio.run(main())
     switches = sum(a != b for models in talks for a, b in itertools.pairwise(models))
-    assert switches <= 18, f"{switches} switches in 60 further turns, of which a coin makes 30: {talks}"
+    assert switches <= 12, f"{switches} switches in 60 further turns, of which a coin makes 30: {talks}"
     assert len({models[0] for models in talks}) == 2, "all conversations go to one model"
 
 

@@ -29,7 +29,7 @@ from aamc_bandit.linear.context import QueryContext
 from aamc_bandit.linear.normal_quadrature import normal_best_probabilities
 from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics
 from aamc_bandit.linear.similarity_prior import prior_means, similarity
-from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, linear_utility
+from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, evidence_strength, linear_utility
 from aamc_bandit.recent_entries import ALL, ALTERED, RecentEntries
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError, checkpoint_errors
@@ -100,8 +100,9 @@ class LinearThompson(OnlineRouter):
         expected, share = self._expected(request.expected.known_quality)
         mean, variance = posterior.predict(context(request.estimates))
         quality, sd = expected + share * mean, self.config.noise_sd * share * np.sqrt(variance)
-        weight, shift = linear_utility(request, self.services.reward, self.config.cost_weight if self.config.cost_awareness else 0.0)
-        utility, utility_sd = weight * quality + shift, np.abs(weight) * sd
+        cost_weight = self.config.cost_weight if self.config.cost_awareness else 0.0
+        weight, shift = linear_utility(request, self.services.reward, cost_weight)
+        utility, utility_sd = weight * quality + shift, np.abs(weight) * sd / np.sqrt(evidence_strength(request, cost_weight))[:, None]
         if self.config.mode == "linucb":
             utility = utility + self.config.exploration * utility_sd
             probabilities = _epsilon_greedy(utility, request.mask, self.config.epsilon)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_bandit.feedback_outcomes import CountedDelta, OutcomeLedger, OutcomeOptions
-from aamc_bandit.linear_utility import NEAR_TIE, linear_utility
+from aamc_bandit.linear_utility import NEAR_TIE, evidence_strength, linear_utility
 from aamc_bandit.semantic_router.ratings import CandidateRating
 from aamc_bandit.thompson.beta_evidence import GLOBAL_ENTITY, LEVELS, BetaEvidence, EvidenceDelta
 from aamc_bandit.thompson.beta_quadrature import beta_best_probabilities
@@ -126,11 +126,11 @@ class Thompson(OnlineRouter):
         keys = [(version, self._entities_key(each), *self._request_key(request, row)) for row, each in enumerate(entities)]
         scores = {key: found for key in keys if (found := cache.get(key)) is not None}
         if len(scores) < len(keys):
-            weight, shift = self._utility(request)
+            weight, shift, strength = self._utility(request)
             for row, key in enumerate(keys):
                 if key not in scores:
                     explored = np.empty(0) if self.config.use_thompson_sampling else self._exploration(request, row)
-                    arrays = weight[row], shift[row], request.mask[row], explored
+                    arrays = weight[row], shift[row], strength[row], request.mask[row], explored
                     utility_key = (*key[:-1], *(array.tobytes() for array in arrays))  # costs affect scores only through these arrays
                     scores[key] = cache.get(utility_key) or self._score_row(*self.belief(entities[row], request.pool), *arrays)
                     if len(cache) >= CACHED_SCORES or version != self._scores_version:  # scores by earlier evidence are never asked for again
@@ -291,27 +291,27 @@ class Thompson(OnlineRouter):
     def _request_key(self, request: RoutingRequest, row: int) -> tuple[Any, tuple[Any, ...]]:
         """Return the candidates of a row, and its other inputs to its scores, as parts of a cache key; costs only where they count."""
         expected, here, names = request.expected, slice(row, row + 1), request.pool.names
-        mask = request.mask[here].tobytes()
+        mask, query = request.mask[here].tobytes(), request.queries[row]
+        cache = () if query.cached_on is None else (query.cached_on, query.expected_cached_tokens)
         if self.config.blend == PUBLISHED:
             return (names, request.pool.arrays.usd_per_token.tobytes()), (mask,)
         if request.preference_given:
-            return names, (mask, expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes(), request.preferences[here].tobytes())
+            costs = expected.cost_usd[here].tobytes(), expected.latency_ms[here].tobytes()
+            return names, (mask, *costs, request.preferences[here].tobytes(), *cache)
         explores = self.config.cost_awareness and not self.config.use_thompson_sampling
         if not self._cost_weight and not explores:
             return names, (mask,)
-        query = request.queries[row]
-        cache = () if query.cached_on is None else (query.cached_on, query.expected_cached_tokens)
         return names, (mask, expected.cost_usd[here].tobytes(), *cache)
 
-    def _utility(self, request: RoutingRequest) -> tuple[Floats, Floats]:
-        """Return weight and shift of the utility as a linear function of quality, ``[B, M]`` each."""
+    def _utility(self, request: RoutingRequest) -> tuple[Floats, Floats, Floats]:
+        """Return weight and shift of the utility as a linear function of quality, ``[B, M]`` each, and how many times evidence counts, ``[B]``."""
         if self.config.blend == PUBLISHED:  # its cost bonus is in the belief, and it ignores preferences
-            return np.ones(request.mask.shape), np.zeros(request.mask.shape)
+            return np.ones(request.mask.shape), np.zeros(request.mask.shape), np.ones(len(request.queries))
         weight, shift = linear_utility(request, self.services.reward, self._cost_weight)
         if self._cost_weight and self.config.use_thompson_sampling and not request.preference_given:
             unit = self._cost_weight * NEAR_TIE / COST_STEPS
             shift = unit * np.rint(shift / unit)  # so that requests of similar lengths share their scores
-        return weight, shift
+        return weight, shift, evidence_strength(request, self._cost_weight)
 
     def _exploration(self, request: RoutingRequest, row: int) -> Floats:
         """Return the probabilities ``[M]`` of the candidates in decisions that explore."""
@@ -320,14 +320,23 @@ class Thompson(OnlineRouter):
         prices = self._prompt_prices(request.pool) if self.config.blend == PUBLISHED else request.expected.cost_usd[row]
         return cheap_exploration(prices, request.mask[row])
 
-    def _score_row(self, belief: QualityBelief, samples: Floats, weight: Floats, shift: Floats, mask: NDArray[np.bool_], explored: Floats) -> Scores:
+    def _score_row(
+        self,
+        belief: QualityBelief,
+        samples: Floats,
+        weight: Floats,
+        shift: Floats,
+        strength: Floats,
+        mask: NDArray[np.bool_],
+        explored: Floats,
+    ) -> Scores:
         """Return the scores of one row ``[1, M]``; ``explored`` are the probabilities in decisions of epsilon-greedy that explore, else empty."""
         utility, probabilities, allowed = weight * belief.mean + shift, np.zeros(len(mask)), np.flatnonzero(mask)
         if np.count_nonzero(np.isnan(utility[allowed])):
             probabilities[allowed] = np.nan  # the draw reports the missing figure
         elif self.config.use_thompson_sampling and len(allowed):
             scale, shift = weight * belief.scale, weight * belief.shift + shift
-            best = beta_best_probabilities(*(array[allowed] for array in (belief.alpha, belief.beta, scale, shift)))
+            best = beta_best_probabilities(*(array[allowed] for array in (strength * belief.alpha, strength * belief.beta, scale, shift)))
             probabilities[allowed] = best if self.config.blend == PUBLISHED else self._with_exploration(best, samples[allowed])
         elif len(allowed):
             share = epsilon(self.config, self.evidence.selections)
