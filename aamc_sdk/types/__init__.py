@@ -9,7 +9,7 @@ from aamc_sdk.types.decisions import Attempt, Decision, Feedback, NamedValues, i
 from aamc_sdk.types.lazy_property import lazy_property
 from aamc_sdk.types.pools import Pool, PoolState
 from aamc_sdk.types.preferences import Preference, without_latency
-from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn, estimated_tokens, tenant_user, text_bytes
+from aamc_sdk.types.queries import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Query, Turn, estimated_tokens, tenant_user, text_bytes, utf8_bytes
 from aamc_sdk.types.records import Aggregate, LoggedOutcomes, Partition, Record, Records, Snapshot, StateDelta, request_fingerprint
 from aamc_sdk.types.texts import last_box, last_number, normalized_answer, normalized_text, same_number, text_hash, visible_text
 
@@ -69,6 +69,7 @@ __all__ = [
     "tenant_user",
     "text_bytes",
     "text_hash",
+    "utf8_bytes",
     "visible_text",
     "wilson_interval",
     "without_latency",

@@ -12,7 +12,7 @@ from aamc_sdk.errors import DataError
 from aamc_sdk.types.checks import SEPARATOR, check_name_field, check_name_or_none, check_optional_counts, check_text_field, is_amount, names_field
 
 CHARACTERS_PER_TOKEN = 4
-"""Mean length of a token in English, for estimating prompt tokens that are not counted."""
+"""Mean characters of a token in English, bytes of UTF-8 in any language, for estimating tokens that are not counted."""
 DEFAULT_OUTPUT_TOKENS = 256
 """Assumed tokens of an answer, if the request gives none."""
 _FILE_BYTES = 1_500 * CHARACTERS_PER_TOKEN
@@ -26,8 +26,13 @@ _NO_TEXTS = frozenset(("type", "role", "id", "call_id", "tool_call_id", "tool_us
 
 
 def estimated_tokens(text: str | int) -> int:
-    """Return the tokens of a text, or of a number of characters, estimated at four characters each and rounded up."""
-    return math.ceil((text if isinstance(text, int) else len(text)) / CHARACTERS_PER_TOKEN)
+    """Return the tokens of a text, or of a number of its bytes, estimated at four bytes of UTF-8 each and rounded up."""
+    return math.ceil((text if isinstance(text, int) else utf8_bytes(text)) / CHARACTERS_PER_TOKEN)
+
+
+def utf8_bytes(text: str) -> int:
+    """Return the bytes of a text in UTF-8: a character of English has one, of Arabic two, of Hindi or Japanese three."""
+    return len(text) if text.isascii() else len(text.encode(errors="replace"))
 
 
 def text_bytes(value: object, field_bytes: int = CHARACTERS_PER_TOKEN, file_bytes: int = _FILE_BYTES) -> int:
@@ -44,7 +49,7 @@ def text_bytes(value: object, field_bytes: int = CHARACTERS_PER_TOKEN, file_byte
     while waiting:
         inner = waiting.pop()
         if isinstance(inner, str):
-            size += len(inner) if inner.isascii() else len(inner.encode(errors="replace"))
+            size += utf8_bytes(inner)
         elif isinstance(inner, Mapping):
             size += field_bytes * len(inner)
             for name, each in inner.items():
@@ -130,10 +135,10 @@ class Query:
 
     @property
     def expected_prompt_tokens(self) -> int:
-        """Tokens of the prompt; estimated at four characters each unless counted."""
+        """Tokens of the prompt; estimated at four bytes of UTF-8 each unless counted."""
         if self.prompt_tokens is not None:
             return self.prompt_tokens
-        return estimated_tokens(len(self.text) + sum(len(turn.content) for turn in self.turns))
+        return estimated_tokens(utf8_bytes(self.text) + sum(utf8_bytes(turn.content) for turn in self.turns))
 
     @property
     def expected_cached_tokens(self) -> int:

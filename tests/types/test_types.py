@@ -17,8 +17,11 @@ from aamc_sdk.types import Attempt, PoolState, Turn, without_latency
 WEIGHTS = st.floats(min_value=0, max_value=1e12)
 
 
-def test_a_query_estimates_its_tokens_at_four_characters_each():
+def test_a_query_estimates_its_tokens_at_four_bytes_each():
     assert Query("12345").expected_prompt_tokens == 2
+    assert Query("\u65e5" * 400).expected_prompt_tokens == 300
+    assert Query("\u65e5" * 400, turns=(Turn("user", "\u0646" * 40),)).expected_prompt_tokens == 320
+    assert Query("\u65e5" * 400, turns=(Turn("user", "\u0646" * 40),)).expected_cached_tokens == 20
     assert Query("").expected_prompt_tokens == 0
     assert Query("12345", prompt_tokens=70).expected_prompt_tokens == 70
 

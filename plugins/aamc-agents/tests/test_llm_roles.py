@@ -385,13 +385,14 @@ def test_a_candidate_of_the_pool_is_called_by_its_endpoint(serve_model, services
             ask(Concluder(RoleConfig(model=name), both))
 
 
-def test_the_maximum_cost_of_a_turn_covers_all_files_and_the_whole_task(serve_model, make_agent) -> None:
+@pytest.mark.parametrize("letter", ["x", "\u65e5"])
+def test_the_maximum_cost_of_a_turn_covers_all_files_and_the_whole_task(letter, serve_model, make_agent) -> None:
     server = serve_model("8")
     limits = {"parameters": {"max_tokens": 1}, "history_characters": 100, "file_characters": 1000}
     role = make_agent("reasoner", endpoint=server.url, prices={"input": 1.0, "output": 1.0}, **limits)
-    state = TaskState(task=Task(id="t", text="x" * 9000, files={str(number): "y" * 2000 for number in range(20)}), steps_left=1)
+    state = TaskState(task=Task(id="t", text=letter * 9000, files={str(number): letter * 2000 for number in range(20)}), steps_left=1)
     ask(role, state)
-    sent = sum(len(message["content"]) for message in server.asked[0]["messages"])
+    sent = sum(len(message["content"].encode()) for message in server.asked[0]["messages"])
     assert sent > 29_000
     assert role.max_cost_usd_in(state) == pytest.approx((sent + 100) / 4 / 1e6, rel=0.01)
 

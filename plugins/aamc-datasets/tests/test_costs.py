@@ -50,6 +50,11 @@ def test_a_cost_is_what_a_request_would_expect(per_token: float, output: int) ->
     assert f"{output} output tokens" in note
 
 
+@pytest.mark.parametrize("per_token", [4.0, 3.0])
+def test_characters_of_several_bytes_are_characters(per_token: float) -> None:
+    assert CostOptions(characters_per_token=per_token).query("\u65e5" * 120).expected_prompt_tokens == 120 / per_token
+
+
 def test_a_measured_cell_without_its_cost_is_unknown() -> None:
     options, nan = CostOptions(), np.nan
     quality, measured = np.array([[1.0, 0.5], [nan, 0.5]]), np.array([[0.1, nan], [0.2, 0.3]])

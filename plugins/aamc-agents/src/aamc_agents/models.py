@@ -18,7 +18,7 @@ from aamc_sdk.errors import AamcError, ConfigError, PoolError, ProviderError, on
 from aamc_sdk.interfaces import Completion, Message, Provider, Usage, output_limit
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import AttemptKeywords, ModelClient, make_services, price
-from aamc_sdk.types import Decision, Endpoint, estimated_tokens
+from aamc_sdk.types import Decision, Endpoint, estimated_tokens, utf8_bytes
 
 UNCONFIGURED = "no language model is configured; add an endpoint to the pool, or set endpoint"
 _USUAL_TOKENS = 4096
@@ -131,15 +131,15 @@ class ChatModel:
         elif not self.config.endpoint and not any(isinstance(model, ModelSpec) and model.endpoint for model in controller.pool):
             raise AgentError(UNCONFIGURED)
 
-    def max_cost_usd(self, characters: int) -> float:
-        """Return the estimated maximum cost in USD of a call with a prompt of this many characters; NaN if a model has no prices."""
+    def max_cost_usd(self, prompt_bytes: int) -> float:
+        """Return the estimated maximum cost in USD of a call with a prompt of this many bytes of UTF-8; NaN if a model has no prices."""
         controller = self._controller()
         try:
             specs = [self._fixed()] if controller is None else [self._complete(candidate) for candidate in controller.pool]
         except AgentError:
             return math.nan
         tokens = [output_limit(spec.parameters) or _USUAL_TOKENS for spec in specs]
-        usages = [Usage(prompt_tokens=estimated_tokens(characters), output_tokens=made) for made in tokens]
+        usages = [Usage(prompt_tokens=estimated_tokens(prompt_bytes), output_tokens=made) for made in tokens]
         costs = [price(spec, usage)[0] for spec, usage in zip(specs, usages, strict=True)]
         return float(np.max(costs))  # NaN if any is NaN
 
@@ -202,7 +202,7 @@ class ChatModel:
             completion = await asyncio.wrap_future(called)
         except AamcError as error:
             raise AgentError(str(error)) from error
-        return _reply(completion, spec, sum(len(message["content"]) for message in messages))
+        return _reply(completion, spec, sum(utf8_bytes(message["content"]) for message in messages))
 
     def _controller(self) -> MetaController | None:
         """Return the router: the given one, else that of the options, opened if necessary; None for a fixed model.
@@ -220,7 +220,7 @@ class ChatModel:
 
 
 def _reply(completion: Completion, spec: ModelSpec, sent: int) -> ModelReply:
-    """Return the reply in a completion. Tokens that the server did not count are estimated from the numbers of characters.
+    """Return the reply in a completion. Tokens that the server did not count are estimated from the bytes of prompt and text.
 
     Raises:
         AgentError: The completion has no text. The error has the cost of its tokens.

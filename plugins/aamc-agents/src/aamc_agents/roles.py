@@ -16,6 +16,7 @@ import attrs
 from aamc_agents.models import ChatModel, ModelConfig
 from aamc_agents.state import ANSWER, TaskState
 from aamc_sdk import Agent, AgentOutput, Candidate, MetaController, Services, option
+from aamc_sdk.types import utf8_bytes
 
 _PROMPT_CHARACTERS = 4_000
 """Usual characters of the role's prompt and the task, for estimates."""
@@ -61,7 +62,7 @@ class Role(Agent):
     def max_cost_usd_in(self, state: TaskState) -> float:
         """Estimated maximum cost of a turn on a state's task in USD, whatever the work so far."""
         prompt = prompt_of(self.spec.name) + shown(TaskState(task=state.task), 0, self.config.file_characters)
-        return self._model.max_cost_usd(len(prompt) + self.config.history_characters)
+        return self._model.max_cost_usd(utf8_bytes(prompt) + self.config.history_characters)
 
     def check(self) -> None:
         """Raise AgentError if no model is configured."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from aamc_datasets.json_rows import MAX_USD, bounded_number, score
 from aamc_sdk.errors import DataError, nearest, one_of, read_errors
-from aamc_sdk.types import Floats, estimated_tokens
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Floats
 
 SUFFIXES = (".csv", ".parquet")
 MAX_ROW_BYTES = 1 << 24
@@ -86,8 +86,8 @@ class TableColumn:
 
     def text_tokens(self) -> Floats:
         """Return the tokens of each row's text ``[R]``, estimated from its characters; an empty value is NaN."""
-        tokens = np.array([estimated_tokens(str(value)) if value not in (None, "") else math.nan for value in self.values], dtype=np.float64)
-        return np.asarray(tokens[self.codes])
+        tokens = [math.nan if value in (None, "") else math.ceil(len(str(value)) / CHARACTERS_PER_TOKEN) for value in self.values]
+        return np.asarray(np.array(tokens, dtype=np.float64)[self.codes])
 
     def _numbers(self, check: Callable[[Any], float]) -> Floats:
         numbers = np.empty(len(self.values))

@@ -88,5 +88,10 @@ def test_an_information_has_at_most_its_tokens(reply, tokens):
     assert len(counted.text) <= tokens
 
 
+@pytest.mark.parametrize(("letter", "letters"), [("x", 40), ("\u0646", 20), ("\u65e5", 13)])
+def test_an_information_is_truncated_by_the_bytes_of_its_letters(letter: str, letters: int) -> None:
+    assert information(letter * 100, 10).strip() == f"<information>{letter * letters}</information>"
+
+
 def test_half_a_surrogate_pair_is_replaced_since_no_tokenizer_takes_it() -> None:
     assert information("Jane \ud83d Austen\0", 600).strip() == "<information>Jane ? Austen\N{REPLACEMENT CHARACTER}</information>"

@@ -5,7 +5,7 @@ candidates and their prices. A line is
 
     {"query": "...", "category": "math", "outcomes": {"small": {"quality": 1, "cost_usd": 2e-5, "latency_ms": 340, "output_tokens": 95}}}
 
-Instead of ``output_tokens`` a candidate may have its ``response``, whose tokens are estimated at 4 characters each. A candidate
+Instead of ``output_tokens`` a candidate may have its ``response``, whose tokens are estimated at 4 bytes each. A candidate
 that is missing in a line, or whose quality is null, is unknown there. An optional ``cost_note`` in ``pool.yaml`` describes costs
 that were not measured.
 """
@@ -108,7 +108,7 @@ def _table(rows: Sequence[OutcomeRow], pool: Pool) -> tuple[Outcomes, str]:
         raise DataError(f"{rows[number].location}: candidate {name!r} has no cost_usd, and no prices in {POOL_FILE} to compute it from")
     note = (
         f"{unpriced.sum()} of {np.isfinite(quality).sum()} costs were not measured and are prices times tokens; "
-        "tokens that a row does not give are estimated, the prompt's at 4 characters each, the answer's at 256"
+        "tokens that a row does not give are estimated, the prompt's at 4 bytes of UTF-8 each, the answer's at 256"
     )
     return Outcomes(quality, np.where(unpriced, prices, cost), latency, output_tokens=lengths), note
 

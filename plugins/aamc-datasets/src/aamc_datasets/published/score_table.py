@@ -51,9 +51,10 @@ class CostOptions:
 
     def query(self, text: str) -> Query:
         """Return a query with the token counts that its costs assume."""
+        usual = text.isascii() and self.characters_per_token == CHARACTERS_PER_TOKEN
         return Query(
             text,
-            prompt_tokens=None if self.characters_per_token == CHARACTERS_PER_TOKEN else math.ceil(len(text) / self.characters_per_token),
+            prompt_tokens=None if usual else math.ceil(len(text) / self.characters_per_token),
             output_tokens=None if self.output_tokens == DEFAULT_OUTPUT_TOKENS else self.output_tokens,
         )
 

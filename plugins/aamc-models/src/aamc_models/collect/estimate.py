@@ -10,7 +10,7 @@ from aamc_models.collect.collector import Collector
 from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, VERDICT, CallLedger
 from aamc_models.collect.prompts import Prompt
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, ModelSpec, Prices, estimated_tokens
+from aamc_sdk.types import ModelSpec, Prices, estimated_tokens
 
 TYPICAL_TOKENS = {ANSWER: 256, VERDICT: 100}
 """The tokens of an answer, and of a verdict in at most three sentences, as long as none of that model was seen."""
@@ -42,7 +42,8 @@ class CollectionEstimate:
 async def estimate(collector: Collector, prompts: Sequence[Prompt]) -> CollectionEstimate:
     """Return the estimate.
 
-    Prompts count a token for 4 characters; answers and verdicts their model's mean so far, 256 and 100 tokens without one, and at most their limit.
+    Prompts count a token for 4 bytes of UTF-8; answers and verdicts their model's mean so far, 256 and 100 tokens without one,
+    and at most their limit.
     """
     plan, means = collector.plan, _mean_tokens(collector.ledger)
 
@@ -50,7 +51,7 @@ async def estimate(collector: Collector, prompts: Sequence[Prompt]) -> Collectio
         return min(means.get((kind, candidate.name), TYPICAL_TOKENS[kind]), plan.output_limit(kind, candidate))
 
     expected = {candidate.name: tokens(ANSWER, candidate) for candidate in plan.candidates}
-    compared = int(2 * CHARACTERS_PER_TOKEN * sum(expected.values()) / len(expected))
+    compared = int(2 * sum(expected.values()) / len(expected))
     answers = verdicts = 0
     answers_usd = judge_usd = maximum = 0.0
     for prompt in prompts:
@@ -58,10 +59,10 @@ async def estimate(collector: Collector, prompts: Sequence[Prompt]) -> Collectio
         missing = [candidate for candidate in plan.candidates if candidate.name not in known]
         answers += len(missing)
         for candidate in missing:
-            answers_usd += expected_usd(candidate.prices, len(prompt.text), expected[candidate.name])
+            answers_usd += expected_usd(candidate.prices, estimated_tokens(prompt.text), expected[candidate.name])
         if plan.judge_model is not None:
             calls = plan.judge.calls(prompt, plan.pool.names) if missing else len(await collector.missing_verdicts(prompt, known))
-            size = len(comparison(prompt, "", "")) + compared
+            size = estimated_tokens(comparison(prompt, "", "")) + compared
             verdicts += calls
             judge_usd += calls * expected_usd(plan.judge_model.prices, size, tokens(VERDICT, plan.judge_model))
         maximum += await collector.row_maximum_usd(prompt)
@@ -76,9 +77,9 @@ async def estimate(collector: Collector, prompts: Sequence[Prompt]) -> Collectio
     )
 
 
-def expected_usd(prices: Prices | None, characters: int, output_tokens: float) -> float:
+def expected_usd(prices: Prices | None, prompt_tokens: int, output_tokens: float) -> float:
     """Return the expected cost of a call; 0 if prices are unknown."""
-    return 0.0 if prices is None else prices.cost_usd(estimated_tokens(characters), output_tokens)
+    return 0.0 if prices is None else prices.cost_usd(prompt_tokens, output_tokens)
 
 
 def _mean_tokens(ledger: CallLedger) -> dict[tuple[str, str], float]:

@@ -26,7 +26,7 @@ class Dialogue:
     """The state of one episode: take the policy's turn, inform it of the replies, until it is done.
 
     A turn with a blocking error uses up a round, and the environment tells the policy what to correct. The options limit rounds, calls and
-    tokens, which ``count`` counts in a text; by default four characters are one.
+    tokens, which ``count`` counts in a text; by default four bytes are one.
 
     Attributes:
         transcript: The turns and informations so far.

@@ -23,7 +23,7 @@ from aamc_router_r1.protocol.turns import (
     no_thinking,
     text_outside,
 )
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, estimated_tokens
+from aamc_sdk.types import estimated_tokens
 
 
 @attrs.frozen
@@ -36,8 +36,6 @@ class Segment:
 
 def truncated(text: str, tokens: int, count: Callable[[str], int] = estimated_tokens) -> str:
     """Return the longest beginning of a text that has at most this number of tokens."""
-    if count is estimated_tokens:
-        return text[: CHARACTERS_PER_TOKEN * tokens]
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
