@@ -1,7 +1,10 @@
 """Commands ``data inspect`` and ``data convert``."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +61,15 @@ def test_inspect_tells_means_best_single_oracle_and_repeats(aamc: Aamc, native: 
     assert (large["mean_quality"], large["mean_latency_ms"], large["missing_share"]) == (0.7, None, 0.0)
     assert facts["best_single"] == {"name": "large", "mean_quality": 0.75, "mean_cost_usd": pytest.approx(0.01)}
     assert facts["oracle"] == {"mean_quality": 1.0, "mean_cost_usd": pytest.approx((0.001 + 0.01 + 0.001 + 0.01) / 4)}
+
+
+def test_names_that_the_locale_cannot_encode_are_escaped(write: Write) -> None:
+    rows = (line("a", 1, 1) + line("b", 0, 1)).replace("small", "\u65e5\u672c")
+    command = [sys.executable, "-m", "aamc_sdk.cli", "data", "inspect", f"outcomes:{write('mine.jsonl', rows)}"]
+    posix = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run(command, env=posix, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "\\u65e5\\u672c" in ended.stdout
 
 
 def test_inspect_counts_the_questions_that_two_datasets_share(aamc: Aamc, native: str, tmp_path: Path) -> None:

@@ -251,6 +251,14 @@ def test_a_question_is_escaped_shortened_and_without_control_characters(make_run
     assert len(page) < 60_000
 
 
+def test_a_report_on_a_path_that_is_not_utf_8_is_written(make_run: Any) -> None:
+    folder = make_run()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics["data"]["source"] = os.fsdecode(b"/data/Gr\xf6\xdfe")
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    assert "/data/Gr??e" in write_report(folder).read_text(encoding="utf-8")
+
+
 def test_the_headline_is_compared_with_constant_choices_in_words(make_run: Any) -> None:
     """llm-only and best-single ask the same model here, so they are one."""
     results = read_results(make_run())

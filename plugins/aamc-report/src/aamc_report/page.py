@@ -106,4 +106,5 @@ def render_page(page: Page) -> str:
         keep_trailing_newline=True,
     )
     sections = [section for section in page.sections if not section.empty]
-    return templates.get_template("page.html.j2").render(page=page, sections=sections)
+    html = templates.get_template("page.html.j2").render(page=page, sections=sections)
+    return html.encode(errors="replace").decode()  # a path that is not UTF-8 has halves of surrogate pairs
