@@ -1,10 +1,11 @@
 import json
 import math
+import unicodedata
 
 import numpy as np
 import pytest
 from aamc_lexical.config import LexicalConfig
-from aamc_lexical.lexicon import Lexicon, character_terms, word_terms
+from aamc_lexical.lexicon import Lexicon, character_terms, hashed_embedding, word_terms
 
 from aamc_sdk.errors import CheckpointError
 
@@ -26,6 +27,20 @@ def lexicon():
 def test_words_and_signs_are_terms_and_so_are_runs_of_them():
     assert list(word_terms("is it 6?", 2)) == ["is", "it", "6", "?", "is it", "it 6", "6 ?"]
     assert list(word_terms("is it", 1)) == ["is", "it"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("नमस्ते दुनिया।", ["नमस्ते", "दुनिया", "।"]),
+        ("مُحَمَّد؟", ["مُحَمَّد", "\u061f"]),
+        ("สวัสดีครับ", ["สวัสดีครับ"]),
+        ("x\u0301y z", ["x\u0301y", "z"]),
+        ("❤\ufe0f \u0301", ["❤", "\ufe0f", "\u0301"]),
+    ],
+)
+def test_a_word_has_its_vowel_signs_and_accents(text, words):
+    assert list(word_terms(text, 1)) == words
 
 
 def test_pieces_stay_within_a_word_and_know_its_ends():
@@ -84,6 +99,18 @@ def test_the_batch_does_not_matter(lexicon):
     assert lexicon([]).shape == (0, together.shape[1])
 
 
+COMPOSED = ["Größe für Türme", "tiếng Việt rất đẹp", "デバッグでグラフが", "क़लम ज़रा"]
+
+
+@pytest.mark.parametrize("text", COMPOSED)
+def test_the_unicode_form_does_not_matter(text):
+    lexicon = Lexicon.fit([*TEXTS, *COMPOSED], LexicalConfig())
+    first, second = lexicon([unicodedata.normalize(form, f"{text} " * 300) for form in ("NFC", "NFD")])
+    assert first.any()
+    assert np.array_equal(first, second)
+    assert np.array_equal(*hashed_embedding([unicodedata.normalize(form, text) for form in ("NFC", "NFD")], LexicalConfig()))
+
+
 def test_odd_texts_have_finite_embeddings(lexicon):
     assert np.isfinite(lexicon(ODD)).all()
 
@@ -125,6 +152,22 @@ def test_a_saved_lexicon_comes_back_whole(lexicon, tmp_path):
     loaded = Lexicon.load(tmp_path)
     assert loaded.fingerprint == lexicon.fingerprint
     assert np.array_equal(loaded([*TEXTS, *ODD]), lexicon([*TEXTS, *ODD]))
+
+
+def test_a_lexicon_of_version_0_1_reads_as_it_did(tmp_path):
+    texts = [*TEXTS, "नमस्ते दुनिया", "Größe"]
+    lexicon = Lexicon.fit(texts, LexicalConfig())
+    lexicon.save(tmp_path)
+    settings = json.loads((tmp_path / "lexicon.json").read_text())
+    assert settings.pop("composed")
+    (tmp_path / "lexicon.json").write_text(json.dumps(settings))
+    loaded = Lexicon.load(tmp_path)
+    assert list(loaded.views[0].terms("नमस्ते"))[:4] == ["नमस", "्", "त", "े"]
+    assert not np.allclose(*loaded([unicodedata.normalize(form, "Größe") for form in ("NFC", "NFD")]))
+    assert np.array_equal(loaded(TEXTS), lexicon(TEXTS))
+    assert loaded.fingerprint != lexicon.fingerprint
+    loaded.save(tmp_path)
+    assert json.loads((tmp_path / "lexicon.json").read_text()) == settings
 
 
 def test_another_vocabulary_has_another_fingerprint(lexicon):

@@ -13,8 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,11 @@ from aamc_sdk.routing import hash_terms
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Floats
 
-_WORD = re.compile(r"\w+|[^\w\s]")
+_MARKS = "".join(chr(code) for code in range(0x300, 0xFE00) if unicodedata.category(chr(code)).startswith("M"))
+"""Vowel signs, points and accents, which belong to the letter before them; Python's classes of letters lack them."""
+_WORD = re.compile(rf"\w[\w{_MARKS}]*|[^\w\s]")
+_WORD_WITHOUT_MARKS = re.compile(r"\w+|[^\w\s]")
+"""That of lexicons of version 0.1."""
 FEW_TEXTS = 20
 """With fewer training texts a term must occur in one of them, with more in two."""
 MIN_KNOWN_SHARE = 0.1
@@ -38,17 +44,21 @@ MIN_KNOWN_SHARE = 0.1
 training texts are English; of a text in another script a sign or a number may be known."""
 
 
-def read_text(text: str, max_characters: int) -> str:
-    """Return a text in lower case; of one with more characters than ``max_characters`` the first and the last ones, half each."""
+def read_text(text: str, max_characters: int, *, composed: bool = True) -> str:
+    """Return a text in lower case; of one with more characters than ``max_characters`` the first and the last ones, half each.
+
+    Letters and their accents are composed (Unicode's form NFC), unless ``composed`` is false.
+    """
+    text = unicodedata.normalize("NFC", text) if composed else text
     if len(text) > max_characters:
         tail = max_characters // 2
         text = f"{text[: max_characters - tail]} {text[len(text) - tail :]}"
     return text.lower()
 
 
-def word_terms(text: str, longest: int) -> Iterable[str]:
+def word_terms(text: str, longest: int, word: re.Pattern[str] = _WORD) -> Iterable[str]:
     """Return words and signs, and sequences of up to ``longest`` of them."""
-    words = _WORD.findall(text)
+    words = word.findall(text)
     runs = (map(" ".join, zip(*(words[start:] for start in range(length)), strict=False)) for length in range(2, longest + 1))
     return chain(words, *runs)
 
@@ -98,6 +108,7 @@ class Lexicon:
         components: ``[V, D]``, scaled by one factor so that the training texts' embeddings have unit variance on average.
         centre: The mean of the training texts, ``[D]``.
         max_characters: Maximum number of characters read from a text, half of them from its end.
+        composed: Whether words have their accents and vowel signs, in one Unicode form; lexicons of version 0.1 cut them off.
     """
 
     views: tuple[TermExtractor, ...]
@@ -105,6 +116,7 @@ class Lexicon:
     components: NDArray[np.float32]
     centre: NDArray[np.float32]
     max_characters: int
+    composed: bool = True
 
     @classmethod
     def fit(cls, texts: Sequence[str], config: LexicalConfig) -> Lexicon:
@@ -157,7 +169,7 @@ class Lexicon:
 
     def _weights(self, text: str) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
         """Return the indices of a text's terms and their TF-IDF, scaled to unit length for each extractor; none of a text of unknown terms."""
-        read = read_text(text, self.max_characters)
+        read = read_text(text, self.max_characters, composed=self.composed)
         counted = [view.counts(read) for view in self.views]
         known, unknown = sum(int(counts.sum()) for _, counts, _ in counted), sum(unknown for *_, unknown in counted)
         if known < MIN_KNOWN_SHARE * (known + unknown):
@@ -176,7 +188,7 @@ class Lexicon:
 
     def _settings(self) -> dict[str, Any]:
         views = [{"size": view.size, "terms": list(view.places)} for view in self.views]
-        return {"max_characters": self.max_characters, "views": views}
+        return {"max_characters": self.max_characters, "views": views} | ({"composed": True} if self.composed else {})
 
     def _arrays(self) -> dict[str, Floats]:
         return {"rarity": self.rarity, "components": self.components, "centre": self.centre}
@@ -196,10 +208,12 @@ class Lexicon:
         settings, arrays = read_json(folder / "lexicon.json"), read_arrays(folder / "lexicon.npz")
         with checkpoint_errors(f"the lexicon in {folder}", "train again"):
             views: list[TermExtractor] = []
-            for cut, view in zip((word_terms, character_terms), settings["views"], strict=True):
+            composed = settings.get("composed", False)
+            cuts = (word_terms if composed else partial(word_terms, word=_WORD_WITHOUT_MARKS), character_terms)
+            for cut, view in zip(cuts, settings["views"], strict=True):
                 first = sum(len(before.places) for before in views)
                 views.append(TermExtractor(cut, view["size"], {term: first + place for place, term in enumerate(view["terms"])}))
-            return cls(tuple(views), arrays["rarity"], arrays["components"], arrays["centre"], settings["max_characters"])
+            return cls(tuple(views), arrays["rarity"], arrays["components"], arrays["centre"], settings["max_characters"], composed)
 
 
 def _unit(weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -214,7 +228,7 @@ def hashed_embedding(texts: Sequence[str], config: LexicalConfig) -> NDArray[np.
 
 def hashed_fingerprint(config: LexicalConfig) -> str:
     """Return a name of everything except the text that these embeddings depend on."""
-    return f"hashed-{config.word_run}-{config.character_run}-{config.dimensions}-{config.max_characters}"
+    return f"hashed-composed-{config.word_run}-{config.character_run}-{config.dimensions}-{config.max_characters}"
 
 
 def _hashed(view: TermExtractor, text: str, dimensions: int) -> NDArray[np.float64]:
