@@ -224,7 +224,7 @@ def test_a_stream_with_its_last_event_but_no_finish_does_not_look_finished(serve
             """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Unfinished) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         gateway = serve({"broken": {"base_url": f"http://127.0.0.1:{server.server_port}/v1"}})
         ((status, _, content),) = ask_all(gateway.url, [chat(stream=True)])
         server.shutdown()

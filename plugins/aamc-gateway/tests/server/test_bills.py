@@ -33,7 +33,7 @@ def upstream_of(answer: Mapping[str, Any], events: list[Mapping[str, Any]]) -> I
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield {"deployments": [{"base_url": f"http://127.0.0.1:{server.server_port}/v1"}]}
         server.shutdown()
 

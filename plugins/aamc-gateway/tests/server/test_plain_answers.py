@@ -54,7 +54,7 @@ class _Server(BaseHTTPRequestHandler):
 @pytest.fixture
 def running(serve: Any) -> Iterator[Running]:
     with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         yield serve(fields={"good": {"deployments": [{"base_url": f"http://127.0.0.1:{server.server_port}/v1"}]}}, good=Script())
         server.shutdown()
 

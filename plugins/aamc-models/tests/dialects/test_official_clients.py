@@ -95,7 +95,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Playback]:
     playback = Playback(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=playback.serve_forever)
+    thread = threading.Thread(target=playback.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield playback
     playback.shutdown()
