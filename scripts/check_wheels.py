@@ -26,7 +26,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         distributions = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
-        wheels = [build(distribution, folder / "wheels" / distribution.name) for distribution in distributions]
+        wheels = build(distributions, folder / "wheels")
         programs = install(wheels, folder / "venv")
         empty = folder / "empty"
         empty.mkdir()
@@ -37,11 +37,13 @@ def main() -> None:
             sys.exit(f"the main job does not keep: {'; '.join(failed)}\n{json.dumps(metrics, indent=1)}")
 
 
-def build(distribution: Path, into: Path) -> Path:
-    """Build one wheel and return its path."""
-    run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", into, distribution], ROOT)
-    (wheel,) = into.glob("*.whl")
-    return wheel
+def build(distributions: list[Path], into: Path) -> list[Path]:
+    """Build a wheel of each distribution and return their paths."""
+    run([sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", into, *distributions], ROOT)
+    wheels = sorted(into.glob("*.whl"))
+    if len(wheels) != len(distributions):
+        sys.exit(f"{len(distributions)} distributions have {len(wheels)} wheels")
+    return wheels
 
 
 def install(wheels: list[Path], folder: Path) -> Path:
