@@ -27,8 +27,7 @@ def no_collections() -> Iterator[None]:
     yield
     gc.set_debug(0)
     gc.garbage.clear()
-    gc.unfreeze()
-    gc.enable()
+    gc.enable()  # what is frozen stays so: the collected tests would make each later collection slow
 
 
 def exchanges_are_freed() -> bool:
