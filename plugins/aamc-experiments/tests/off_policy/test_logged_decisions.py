@@ -8,11 +8,12 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.off_policy.logged_decisions import LoggedDecisions, read_log
+from aamc_experiments.off_policy.logged_decisions import LoggedDecisions, logged_request, read_log
 
 from aamc_sdk.log import MemoryStore, StoreOptions
-from aamc_sdk.testing import POOL, make_dataset, make_request
-from aamc_sdk.types import Attempt, Decision, Feedback, Preference, Record, Records
+from aamc_sdk.routing import build_request
+from aamc_sdk.testing import POOL, estimates_of, make_dataset, make_request
+from aamc_sdk.types import Attempt, Decision, Feedback, PoolState, Preference, Record, Records
 
 TINY, MEDIUM, CODE, LARGE = POOL.names
 
@@ -169,3 +170,35 @@ def test_a_router_that_takes_the_maximum_without_knowing_its_propensity_is_left_
     judge(store, "a")
     log = read_log(store)
     assert (len(log), log.left_out["propensity_unknown"]) == (0, 1)
+
+
+NOT_REBUILT = {
+    "budget_usd": "the mask excludes the candidates above it",
+    "quality_floor": "the mask excludes the candidates below it",
+    "hindsight": "for privileged routers only",
+    "embed": "a function",
+}
+
+
+def test_a_logged_request_is_the_one_that_the_router_scored() -> None:
+    store, dataset = MemoryStore("memory:", StoreOptions(store_text=True)), make_dataset(6)
+    figures = [{name: float(n + m) for m, name in enumerate(POOL.names)} for n in range(3)]
+    asked = build_request(
+        dataset.queries,
+        POOL,
+        np.tile([0.5, 0.25, 0.25], (6, 1)),
+        estimates=estimates_of(dataset),
+        quality=np.linspace(0, 1, 24).reshape(6, 4),
+        state=PoolState(unavailable=frozenset({CODE}), wait_ms=figures[0], in_flight=figures[1], pressure=figures[2]),
+        preference_given=False,
+    )
+    preference = Preference(0.5, 0.25, 0.25)
+    store.add_decisions(Records([Decision(id=str(row), candidate=LARGE, propensity=1.0, preference=preference) for row in range(6)], asked))
+    for row in range(6):
+        judge(store, str(row))
+    found, seen = (
+        attrs.asdict(request, filter=lambda field, value: field.name not in NOT_REBUILT)
+        for request in (logged_request(read_log(store), np.arange(6), POOL), asked)
+    )
+    assert all(value is not None for value in seen.values())
+    np.testing.assert_equal(found, seen)

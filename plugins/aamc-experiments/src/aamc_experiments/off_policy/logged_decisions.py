@@ -25,7 +25,8 @@ LEFT_OUT = {
     "not_judged": "no feedback on quality",
 }
 """The reasons why a decision does not count; of several reasons the first holds."""
-_PER_CANDIDATE = ("probabilities", "expected_quality", "expected_cost_usd", "expected_latency_ms", "wait_ms", "in_flight", "mask")
+_EXPECTED = ("expected_quality", "expected_cost_usd", "expected_latency_ms", "expected_output_tokens")
+_PER_CANDIDATE = ("probabilities", *_EXPECTED, "wait_ms", "in_flight", "pressure", "mask")
 COLUMNS = (
     *_PER_CANDIDATE,
     *("time", "preference", "preference_given", "masked_why", "query", "text", "complexity", "tool_use", "categories", "embedding", "estimator"),
@@ -180,27 +181,34 @@ def logged_request(log: LoggedDecisions, rows: NDArray[np.intp], pool: Pool) -> 
         pool: Describes the candidates; a candidate that is not in it has only its name.
     """
     names, columns = log.pools[log.pool[rows[0]]], log.columns
-    known, cells = {candidate.name: candidate for candidate in pool}, np.ix_(rows, log.places(names))
+    known = {candidate.name: candidate for candidate in pool}
     reasons = [columns["masked_why"][row] for row in rows]
-    quality, in_flight = columns["expected_quality"][cells], columns["in_flight"][cells]
+    figures = {name: columns[name][np.ix_(rows, log.places(names))] for name in _PER_CANDIDATE}
     return RoutingRequest(
         queries=[columns["query"][row] for row in rows],
         estimates=_estimates(log, rows),
         pool=Pool(known.get(name, Candidate(name)) for name in names),
         preferences=columns["preference"][rows],
         expected=Outcomes(
-            quality=None if np.isnan(quality).all() else quality,
-            cost_usd=columns["expected_cost_usd"][cells],
-            latency_ms=columns["expected_latency_ms"][cells],
+            quality=_if_known(figures["expected_quality"]),
+            cost_usd=figures["expected_cost_usd"],
+            latency_ms=figures["expected_latency_ms"],
+            output_tokens=_if_known(figures["expected_output_tokens"]),
         ),
-        wait_ms=columns["wait_ms"][cells],
-        mask=columns["mask"][cells],
+        wait_ms=figures["wait_ms"],
+        mask=figures["mask"],
         masked_why={
             why: np.array([[row.get(name) == why for name in names] for row in reasons]) for why in {why for row in reasons for why in row.values()}
         },
         preference_given=bool(columns["preference_given"][rows[0]]),
-        in_flight=None if np.isnan(in_flight).all() else np.nan_to_num(in_flight),
+        in_flight=_if_known(figures["in_flight"], unknown=0.0),
+        pressure=_if_known(figures["pressure"], unknown=0.0),
     )
+
+
+def _if_known(values: Floats, unknown: float = np.nan) -> Floats | None:
+    """Return values with ``unknown`` in place of NaN; None if all are NaN."""
+    return None if np.isnan(values).all() else np.nan_to_num(values, nan=unknown)
 
 
 def _estimates(log: LoggedDecisions, rows: NDArray[np.intp]) -> Estimates:

@@ -16,7 +16,7 @@ from aamc_experiments.off_policy.logged_decisions import LoggedDecisions, filled
 from aamc_sdk.errors import ConfigError, EstimatesError, router_errors
 from aamc_sdk.interfaces import Estimator, Router
 from aamc_sdk.routing import build_request, choice_probabilities
-from aamc_sdk.types import Floats, Outcomes, Pool, Preference, RoutingRequest
+from aamc_sdk.types import Floats, Pool, Preference, RoutingRequest
 
 BATCH = 1000
 """The maximum number of recorded requests that a router scores at a time."""
@@ -105,7 +105,7 @@ class LoggedPolicies:
         again = build_request(request.queries, request.pool, request.preferences, estimator=self.estimator)
         fresh, logged = again.expected, request.expected
         latency_ms = filled(fresh.latency_ms + request.wait_ms, logged.latency_ms)
-        expected = Outcomes(fresh.quality, filled(fresh.cost_usd, logged.cost_usd), latency_ms)
+        expected = attrs.evolve(fresh, cost_usd=filled(fresh.cost_usd, logged.cost_usd), latency_ms=latency_ms)
         return attrs.evolve(request, estimates=again.estimates, expected=expected)
 
     def _with_means(self, request: RoutingRequest) -> RoutingRequest:

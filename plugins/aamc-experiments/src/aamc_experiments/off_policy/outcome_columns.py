@@ -33,8 +33,10 @@ OUTCOME_COLUMNS: Mapping[str, str] = {
     "expected_quality": "Expected quality of each candidate, [N, K].",
     "expected_cost_usd": "Expected cost in USD, [N, K].",
     "expected_latency_ms": "Expected latency in milliseconds, [N, K].",
+    "expected_output_tokens": "Expected tokens of the answer, [N, K].",
     "wait_ms": "Waiting time of each candidate in milliseconds, [N, K].",
     "in_flight": "Requests in flight at each candidate, [N, K]; NaN where they were not recorded.",
+    "pressure": "How scarce each candidate was beyond its wait, [N, K]; NaN where it was not recorded.",
     "mask": "Whether a candidate was allowed, [N, K]; False for candidates that the decision did not have.",
     "masked_why": "Why candidates were not allowed, by name, N mappings.",
     "complexity": "Estimated complexity, from 0 to 1, [N].",
@@ -55,8 +57,10 @@ _PER_CANDIDATE = {
     "expected_quality": "expected.quality",
     "expected_cost_usd": "expected.cost_usd",
     "expected_latency_ms": "expected.latency_ms",
+    "expected_output_tokens": "expected.output_tokens",
     "wait_ms": "wait_ms",
     "in_flight": "in_flight",
+    "pressure": "pressure",
 }
 _LISTS = {
     "tenant": "query.tenant",
