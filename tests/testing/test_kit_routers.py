@@ -387,6 +387,40 @@ class Personal(FairRouter):
         return Scores(super().score(request).utility + known * request.expected.cost_usd)
 
 
+class Retentive(Personal):
+    """Counts the decisions of each user, and keeps those of forgotten users."""
+
+    def save(self, folder):
+        super().save(folder)
+        write_json(folder / "users.json", [list(pair) for pair in self.users.items()])
+
+    def load(self, folder):
+        super().load(folder)
+        self.users = dict(read_json(folder / "users.json"))
+
+
+def backwards(queries):
+    return [attrs.evolve(query, user=query.user and query.user[::-1]) for query in queries]
+
+
+class Hidden(Retentive):
+    """Keeps forgotten users under other names."""
+
+    def learn(self, experience):
+        super().learn(attrs.evolve(experience, queries=backwards(experience.queries)))
+
+    def score(self, request):
+        return super().score(attrs.evolve(request, queries=backwards(request.queries)))
+
+
+class Releasing(Retentive):
+    """Counts the decisions of each user until the log forgets the user."""
+
+    def prepare_replay(self, log):
+        forgotten = set(log.forgotten([name for name in self.users if name]))
+        self.users = {name: count for name, count in self.users.items() if name not in forgotten}
+
+
 class Rounding(FairRouter):
     def save(self, folder):
         rounded = {name: (round(total, 3), count) for name, (total, count) in self.judged.items()}
@@ -757,6 +791,8 @@ class WholeDeltas(FairRouter):
         (Remembering, "learning survives a save"),
         (Crediting, "feedback counts for the candidate that it names"),
         (Personal, "learning survives a save"),
+        (Retentive, "forgotten users leave the state"),
+        (Hidden, "forgotten users leave the state"),
         (Rounding, "learning survives a save"),
         (Costing, "unknown figures do not spread"),
         (Unweighing, "feedback of no weight teaches nothing"),
@@ -794,6 +830,10 @@ class WholeDeltas(FairRouter):
 def test_a_broken_router_is_caught(offer, target, check):
     with np.errstate():  # one of them changes it
         assert check in failed(offer("router", target), "router")
+
+
+def test_a_router_that_drops_forgotten_users_passes(offer):
+    assert "forgotten users leave the state" not in failed(offer("router", Releasing), "router")
 
 
 def test_an_online_router_that_learns_nothing_is_told_so(offer):

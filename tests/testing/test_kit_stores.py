@@ -2,12 +2,13 @@
 
 import re
 import shutil
+import sqlite3
 import tempfile
 import threading
 import time
 import uuid
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -149,6 +150,15 @@ class Volatile(MemoryStore):
     persistent = True
 
 
+class Amnesic(SqliteStore):
+    """Keeps the digests of forgotten users, and the epoch, in memory only."""
+
+    def close(self):
+        super().close()
+        with closing(sqlite3.connect(self.url.partition(":")[2])) as connection, connection:
+            connection.execute("DELETE FROM erasures")
+
+
 class WritesAtClose(SqliteStore):
     """Locks its file, and writes it when it is closed."""
 
@@ -273,7 +283,8 @@ class Numbering(MemoryStore):
 @pytest.mark.parametrize(
     ("target", "checks"),
     [
-        (Volatile, {"entries are there when the log is opened again"}),
+        (Volatile, {"entries are there when the log is opened again", "forgetting is durable", "two stores of one log share it"}),
+        (Amnesic, {"forgetting is durable"}),
         (WritesAtClose, {"entries are there when the log is opened again"}),
         (Cheapened, {"attempts without a number take the next"}),
         (Locking, set()),
@@ -388,6 +399,21 @@ class NewDecisions(Shelf):
         return attrs.evolve(found, decisions=[row for row in found.rows if row.kind == DECISION])
 
 
+class Stale(Shelf):
+    """Reads the shelf when it is opened, and never again."""
+
+    def __init__(self, url, config):
+        super().__init__(url, config)
+        placed, pending = Shelf.shelves[url]
+        self.shelves = {url: ([*placed], [*pending])}
+
+    def _write(self, write):
+        result = super()._write(write)
+        placed, pending = self.shelves[self.url]
+        Shelf.shelves[self.url] = [*placed], [*pending]
+        return result
+
+
 @attrs.frozen(kw_only=True)
 class OwnOptions:
     shelf: str = option("", "Name of the shelf.")
@@ -400,6 +426,7 @@ class OwnConfig(Shelf):
 def test_a_third_partys_store_on_a_server_passes_the_kit(offer):
     assert failed(offer("store", Shelf), "store") == set()
     assert failed(offer("store", NewDecisions), "store") == {"experience keeps the order of the log"}
+    assert failed(offer("store", Stale), "store") == {"two stores of one log share it"}
     assert Shelf.shelves == {}
 
 
@@ -434,6 +461,7 @@ def test_checks_of_what_a_store_does_not_offer_are_skipped_with_the_reason(offer
         "deltas are a chain": "it keeps no deltas",
         "forgetting erases what was logged": "the store  cannot forget a user",
         "forgetting leaves no bytes": "it keeps its log in no file of the kit's folder",
+        "forgetting is durable": "the store  cannot forget a user",
         "a forgotten user stays forgotten": "the store  cannot forget a user",
         "retention drops whole decisions that were learned": "it has no option retention",
         "files that are no log are refused": "it keeps its log in no file of the kit's folder",

@@ -12,6 +12,7 @@ import numpy as np
 
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter
+from aamc_sdk.log import MemoryStore
 from aamc_sdk.serving import state_of
 from aamc_sdk.serving.learner.component_state import restore
 from aamc_sdk.testing.checks.components import require_same
@@ -178,6 +179,26 @@ def check_unknown_figures_do_not_spread(subject: Subject) -> None:
     router, request = subject.reloaded(subject.trained), users_request(subject)
     router.learn(example_log())
     require_scores(router.score(request), request)
+
+
+def check_forgotten_users_leave_the_state(subject: Subject) -> None:
+    """After ``prepare_replay``, no saved file has the name of a user whom the log has forgotten, and such a user scores as a new one does."""
+    _skip_without_snapshots(subject)
+    learned, request = subject.reloaded(subject.trained), users_request(subject)
+    names = sorted({query.user for query in request.queries if query.user})
+    strangers = attrs.evolve(request, queries=[attrs.evolve(query, user=f"new-{query.user}") for query in request.queries])
+    alike = same_scores(learned.score(request), learned.score(strangers))  # otherwise the name itself decides, as where it divides the traffic
+    learned.learn(example_log())
+    router = subject.reloaded(learned)
+    log = MemoryStore("memory:", MemoryStore.Config(store_text=True))
+    for name in names:
+        log.forget(name)
+    router.prepare_replay(log)
+    advice = "override prepare_replay and drop the users in log.forgotten(users): retention may have dropped the decisions behind their figures"
+    left = [f"{file} has {name!r}" for file, content in _files(state_of(router)).items() for name in names if name.encode() in content]
+    require(not left, f"users whom the log has forgotten are still in the state ({', '.join(left)}): {advice}")
+    kept = alike and not same_scores(router.score(request), router.score(strangers))
+    require(not kept, f"a user whom the log has forgotten does not score as a new user does: {advice}")
 
 
 def users_request(subject: Subject) -> RoutingRequest:

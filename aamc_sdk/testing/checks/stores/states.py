@@ -140,6 +140,24 @@ def check_a_forgotten_user_stays_forgotten(subject: Subject) -> None:
         require(store.record("copy").query.user is None, "a decision whose time was ahead of the clock must be erased in a copy that comes later too")
 
 
+def check_forgetting_is_durable(subject: Subject) -> None:
+    """A store that opens the log after ``forget`` erases the user's late decisions too, and continues the epoch that ``forget`` began."""
+    _skip_unless_persistent(subject)
+    with new_url(subject) as url:
+        with closing(open_store(url, subject.plugins, subject.options)) as store:
+            store.add_decisions([with_query(each, user="ann") for each in records(1)])
+            _forget(store, "ann")
+            known, epoch = set(store.forgotten(["ann", "ben"])), store.experience().epoch
+        with closing(open_store(url, subject.plugins, subject.options)) as again:
+            late = with_query(with_decision(records(1)[0], id="late", time=time.time() - 60.0), user="ann")
+            again.add_decisions([late])
+            advice = "write the user's digest and the epoch in the transaction that erases the decisions"
+            opened = "in a log that was closed and opened again after forget,"
+            require(again.record("late").query.user is None, f"{opened} a late decision of the user must be erased as it is written: {advice}")
+            require(set(again.forgotten(["ann", "ben"])) == known, f"{opened} forgotten must know the user: {advice}")
+            require(again.experience().epoch == epoch, f"{opened} the epoch must be {epoch}, not {again.experience().epoch}: {advice}")
+
+
 def check_retention_drops_whole_decisions_that_were_learned(subject: Subject) -> None:
     """``retain`` drops the oldest decisions with all their entries once snapshots cover them; the remaining ones are read as before."""
     if not has_option(subject, "retention"):
@@ -183,8 +201,7 @@ def check_a_closed_store_takes_no_entries(subject: Subject) -> None:
 
 def check_entries_are_there_when_the_log_is_opened_again(subject: Subject) -> None:
     """Entries are durable when a write returns: a second store of the same URL, or of a copy, reads them before the first is closed and after."""
-    if not subject.target.persistent:
-        skip("persistent is False: its log ends with the process")
+    _skip_unless_persistent(subject)
     with new_url(subject) as url, tempfile.TemporaryDirectory() as folder:
         with closing(open_store(url, subject.plugins, subject.options)) as store:
             store.add_decisions(records(2))
@@ -200,6 +217,30 @@ def check_entries_are_there_when_the_log_is_opened_again(subject: Subject) -> No
             _require_state(again, expected, "closed and opened again")
         if not isinstance(second, Store):
             skip(f"its entries are there after close; before, only one process may open it: {second}")
+
+
+def check_two_stores_of_one_log_share_it(subject: Subject) -> None:
+    """A log that is open may be opened again, as a command does beside a server: both follow its rules together. Or the second open is refused."""
+    _skip_unless_persistent(subject)
+    with new_url(subject) as url, closing(open_store(url, subject.plugins, subject.options)) as first:
+        try:
+            second = open_store(url, subject.plugins, subject.options)
+        except StoreError:
+            return
+        with closing(second):
+            first.add_decisions(records(1))
+            other = with_query(records(1)[0], session="another")
+            must_raise(StoreError, lambda: second.add_decisions([other]), "another request under an id that another store of the log has written")
+            second.add_decisions(records(1, 1))
+            advice = "read what others have written under the lock of the write, or lock the file and refuse the second open with a StoreError"
+            for store in (first, second):
+                found = ids(whole_log(store, 100))[0]
+                require(found == [ID, "decision-1"], f"each store of a log must read the decisions of all, in one order, not {found}: {advice}")
+
+
+def _skip_unless_persistent(subject: Subject) -> None:
+    if not subject.target.persistent:
+        skip("persistent is False: its log ends with the process")
 
 
 def _second_store(subject: Subject, url: str, folder: Path) -> Store | AamcError:
