@@ -15,10 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from aamc_sdk import DataError, MetaController, ModelSpec, Pool, builtin
+from aamc_sdk.cli.main import aamc
 from aamc_sdk.errors import ProviderError, StoreError
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import KINDS, Plugins
-from aamc_sdk.serving import recognized_format
 from aamc_sdk.testing import Subject, assert_conforms
 
 PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "write-a-component.md").read_text(encoding="utf-8")
@@ -180,14 +180,29 @@ def test_the_log_in_one_file_refuses_a_wrong_path(plugins, tmp_path):
         assert (tmp_path / "notes").read_bytes() == content
 
 
-def test_the_configuration_format_serves_a_file(plugins, tmp_path):
+@pytest.fixture
+def old_gateway(plugins, tmp_path):
     file = tmp_path / "gateway.yaml"
-    file.write_text("gateway: {models: {a: {input: 1.0, output: 1.0}, b: {input: 0.1, output: 0.1}}}")
-    with MetaController.from_file(file, plugins=plugins) as controller:
-        assert controller.route("Hello").candidate == "b"
+    file.write_text(json.dumps(plugins.load("config_format", "old-gateway").example()))
+    return file
 
 
-def test_the_configuration_format_gives_an_experiment_the_files_candidates(plugins, tmp_path):
-    content = {"gateway": {"models": {"a": {"input": 1.0, "output": 1.0}}}}
-    settings = recognized_format(plugins, content).experiment(content, tmp_path / "gateway.yaml")
-    assert [candidate["name"] for candidate in settings["pool"]["candidates"]] == ["a"]
+def test_a_controller_reads_the_configuration_format(plugins, old_gateway):
+    with MetaController.from_file(old_gateway, plugins=plugins) as controller:
+        assert controller.route("Hello").candidate == "small"
+
+
+def test_both_commands_read_the_configuration_format(plugins, old_gateway, tmp_path, monkeypatch):
+    for needed in ("aamc_gateway", "aamc_environments"):
+        pytest.importorskip(needed)
+    information = tmp_path / "my_package-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[aamc]\nmine = my_package.plugin\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    served = CliRunner().invoke(aamc, ["serve", "--config", str(old_gateway), "--check", "--port", "0", "--store", "memory:"])
+    assert (served.exit_code, "router cheapest, candidates small, large" in served.output) == (0, True), served.output
+    ran = CliRunner().invoke(aamc, ["run", "--config", str(old_gateway), "--routers", "random", "--json"])
+    assert ran.exit_code == 0, ran.output
+    assert set(json.loads(ran.stdout)["routers"]) == {"cheapest", "random"}

@@ -39,7 +39,7 @@ class ConfigFormat(NamedComponent):
 
     @abc.abstractmethod
     def recognizes(self, content: Mapping[str, Any]) -> bool:
-        """Return whether a file's content has this format."""
+        """Return whether a file's content has this format. Files whose keys are all the SDK's are its own: no format is asked about them."""
 
     @classmethod
     def example(cls) -> Mapping[str, Any] | None:

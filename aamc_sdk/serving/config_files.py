@@ -81,14 +81,13 @@ def _check_keys(content: Mapping[str, Any], path: Path, other_keys: Collection[s
 def recognized_format(plugins: Plugins, content: Mapping[str, Any]) -> ConfigFormat | None:
     """Return the foreign format that recognizes a configuration file's content; None for the SDK's own.
 
-    If all keys are the SDK's and one is not ``gateway``, no format is asked.
-    A format that fails is left out, with a warning, if another one recognizes the file, or the file has keys of the SDK alone.
+    A file whose keys are all the SDK's is its own: no format is asked. A format that fails is left out, with a warning, if another one
+    recognizes the file.
 
     Raises:
         PluginError: A format that may be the file's failed, or several recognize the file.
     """
-    is_own = content.keys() <= {*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS}
-    if content.keys() - SERVER_KEYS and is_own:
+    if content.keys() <= {*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS}:
         return None
     found: list[ConfigFormat] = []
     failed: list[tuple[str, AamcError]] = []
@@ -103,7 +102,7 @@ def recognized_format(plugins: Plugins, content: Mapping[str, Any]) -> ConfigFor
         distributions = ",".join(dict.fromkeys(distribution for distribution, _ in failed))
         errors = "; ".join(str(error) for _, error in failed)
         message = f"{errors}; correct the plugin, or leave it out with AAMC_DISABLE_PLUGINS={distributions}"
-        if not found and not is_own:
+        if not found:
             raise PluginError(message)
         logger.warning("%s", message)
     if len(found) > 1:

@@ -40,8 +40,7 @@ def test_a_configuration_format_that_fails_harms_no_other(caplog):
 
 def test_a_configuration_format_that_fails_does_not_harm_the_sdks_own_files(caplog):
     assert recognized_format(plugins(broken=Formats(failing="FailingFormat", gone="Missing")), {"gateway": {"port": 1}}) is None
-    assert "KeyError: 'routes'" in caplog.text
-    assert "config format 'gone' of broken" in caplog.text
+    assert caplog.text == ""
 
 
 class Everything(ConfigFormat):
@@ -68,7 +67,8 @@ class Formats:
 
 def test_a_file_of_this_sdk_is_never_taken_for_another_systems(tmp_path):
     found = Plugins({"zoo": Formats("one")}, discover=False)
-    assert recognized_format(found, {"router": "random", "gateway": {"port": 1}}) is None
+    for content in ({"router": "random", "gateway": {"port": 1}}, {"gateway": {"port": 1}}, {}):
+        assert recognized_format(found, content) is None
     (tmp_path / "zoo.yaml").write_text("models: {}")
     with pytest.raises(ConfigError, match=r"zoo.yaml: zoo must name animals \(read as config format 'one'\)$"):
         components_from_file(tmp_path / "zoo.yaml", found)

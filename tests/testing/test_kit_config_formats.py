@@ -38,6 +38,17 @@ class Shy(Fair):
         return False
 
 
+class Own(Fair):
+    """Takes a section of the SDK's own files for its own."""
+
+    @classmethod
+    def example(cls):
+        return {"gateway": {"strategy": "random"}}
+
+    def recognizes(self, content):
+        return "gateway" in content
+
+
 class Untested(Fair):
     @classmethod
     def example(cls):
@@ -94,6 +105,7 @@ class Unclear(Fair):
     [
         (Greedy, "it leaves other files alone"),
         (Shy, "it recognizes its example"),
+        (Own, "it recognizes its example"),
         (Forgetful, "its methods take the arguments of the interface"),
         (Plain, "its example can be served"),
         (Foreign, "its example can be served"),

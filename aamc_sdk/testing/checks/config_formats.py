@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from aamc_sdk.config import EXPERIMENT_KEYS, SERVING_KEYS, Choice, ServingSettings
+from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings
 from aamc_sdk.errors import AamcError, ConfigError, PreferenceError, one_of
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
 from aamc_sdk.testing.checks.components import require_same
@@ -37,8 +37,10 @@ def check_it_leaves_other_files_alone(subject: Subject) -> None:
 
 
 def check_it_recognizes_its_example(subject: Subject) -> None:
-    """The format recognizes its own example."""
-    require(subject.target().recognizes(_example(subject)), "recognizes(example()) must be True")
+    """The format recognizes its own example, which has a key that the SDK's own files do not have."""
+    example, known = _example(subject), (*SERVING_KEYS, *EXPERIMENT_KEYS, *SERVER_KEYS)
+    require(subject.target().recognizes(example), "recognizes(example()) must be True")
+    require(example.keys() - {*known}, f"no format gets a file with only keys of the SDK's own files ({one_of(known)}): choose another key")
 
 
 def check_its_example_can_be_served(subject: Subject) -> None:
