@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aamc_sdk import hookspecs
+from aamc_sdk import MetaController, hookspecs
 from aamc_sdk.plugins import KINDS
 
 pytestmark = pytest.mark.one_python
@@ -158,6 +158,31 @@ def test_a_dotted_name_that_does_not_exist_is_noticed():
     assert resolve("aamc_sdk.config.option") is not None
     with pytest.raises(AttributeError):
         resolve("aamc_sdk.config.options.nothing")
+
+
+def unknown_arguments(call):
+    """Return the keywords of a call that its function lacks, for functions of this SDK."""
+    found = ast.parse(call, mode="eval").body
+    head, *attributes = ast.unparse(found.func).split(".")
+    modules = [importlib.import_module(f"aamc_sdk{part}") for part in ("", ".types", ".interfaces", ".config")]
+    called = MetaController if head == "controller" else next((getattr(module, head) for module in modules if hasattr(module, head)), None)
+    for name in attributes:
+        called = getattr(called, name, None)
+    parameters = inspect.signature(called).parameters if callable(called) and not inspect.isabstract(called) else {}
+    open_ended = not parameters or any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+    return set() if open_ended else {keyword.arg for keyword in found.keywords} - parameters.keys()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_call_in_the_docs_has_arguments_of_the_interface(page):
+    for call in re.findall(r"`((?:controller\.|[A-Z]\w+)[\w.]*\([^`\n]*=[^`\n]*\))`", prose(page)):
+        if not re.search(r"=[^,]*, \.\.\.", call):  # abridged
+            assert not unknown_arguments(call), call
+
+
+def test_an_argument_that_does_not_exist_is_noticed():
+    assert unknown_arguments("MetaController(..., store=...)") == {"store"}
+    assert unknown_arguments("controller.explain(id, words=3)") == {"words"}
 
 
 @pytest.fixture
