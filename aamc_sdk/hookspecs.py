@@ -47,7 +47,7 @@ class Component:
     name: str
     target: str
     summary: str
-    listed: bool = True
+    listed: bool = attrs.field(default=True, kw_only=True)
 
 
 @hookspec

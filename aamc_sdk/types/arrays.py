@@ -236,9 +236,9 @@ class RoutingRequest:
     masked_why: Mapping[str, NDArray[np.bool_]] = attrs.field(factory=dict)
     hindsight: Outcomes | None = None
     preference_given: bool = True
-    in_flight: Floats | None = None
-    budget_usd: float | None = None
-    pressure: Floats | None = None
+    in_flight: Floats | None = attrs.field(default=None, kw_only=True)
+    budget_usd: float | None = attrs.field(default=None, kw_only=True)
+    pressure: Floats | None = attrs.field(default=None, kw_only=True)
     quality_floor: float | None = attrs.field(default=None, kw_only=True)
     embed: Callable[[Sequence[str]], Floats | None] | None = attrs.field(default=None, kw_only=True)
     all_allowed: bool = attrs.field(init=False)

@@ -35,7 +35,7 @@ class Prices:
     cached_input: float | None = attrs.field(default=None, validator=_check_price)
     cache_write: float | None = attrs.field(default=None, validator=_check_price)
     request: float = attrs.field(default=0.0, validator=_check_price)
-    cache_write_1h: float | None = attrs.field(default=None, validator=_check_price)
+    cache_write_1h: float | None = attrs.field(default=None, validator=_check_price, kw_only=True)
 
     def cost_usd(
         self, prompt_tokens: int, output_tokens: float, cached_tokens: int = 0, written_tokens: int = 0, written_1h_tokens: int = 0

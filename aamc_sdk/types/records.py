@@ -45,11 +45,11 @@ class Record:
     wait_ms: Floats
     masked_why: Mapping[str, str]
     preference_given: bool = True
-    in_flight: Floats | None = None
-    budget_usd: float | None = None
-    pressure: Floats | None = None
-    fingerprint: str = ""
-    quality_floor: float | None = None
+    in_flight: Floats | None = attrs.field(default=None, kw_only=True)
+    budget_usd: float | None = attrs.field(default=None, kw_only=True)
+    pressure: Floats | None = attrs.field(default=None, kw_only=True)
+    fingerprint: str = attrs.field(default="", kw_only=True)
+    quality_floor: float | None = attrs.field(default=None, kw_only=True)
 
     @classmethod
     def of_step(cls, decision: Decision, query: Query, candidates: Sequence[str]) -> Record:
