@@ -10,8 +10,8 @@ from aamc_sdk.testing.checks.datasets import require_consistent
 from aamc_sdk.testing.command_line import run_command
 from aamc_sdk.testing.findings import Finding, skip
 from aamc_sdk.testing.kit import assert_conforms, check_component, check_distribution, checks_of
+from aamc_sdk.testing.sample_data import POOL, TableEnvironment, estimates_of, make_dataset, make_request, make_reward
 from aamc_sdk.testing.subject import Subject
-from aamc_sdk.testing.world import POOL, TableEnvironment, estimates_of, make_dataset, make_request, make_reward
 
 __all__ = [
     "POOL",

@@ -22,7 +22,7 @@ from aamc_sdk.concurrency import EventLoopThread
 from aamc_sdk.config import configure
 from aamc_sdk.interfaces import Completion, Message, Orchestrator, Router, Services, Training
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.testing.world import POOL, TableEnvironment, make_dataset, make_request, make_reward, with_feedback, with_gaps
+from aamc_sdk.testing.sample_data import POOL, TableEnvironment, make_dataset, make_request, make_reward, with_feedback, with_gaps
 from aamc_sdk.types import Candidate, Dataset
 
 TRAIN_ROWS, VALIDATION_ROWS, TEST_ROWS = 60, 20, 24

@@ -6,7 +6,7 @@ import pytest
 from offering import failed
 
 from aamc_sdk.testing import TableEnvironment, assert_conforms, check_component
-from aamc_sdk.testing.world import TableStreams
+from aamc_sdk.testing.sample_data import TableStreams
 
 
 class Changed(TableEnvironment):

@@ -11,8 +11,8 @@ import numpy as np
 from aamc_sdk.routing import encode
 from aamc_sdk.testing.checks.components import OPTION_CHECKS, require_same
 from aamc_sdk.testing.findings import SignatureError, checks_in, require, require_type, skip
+from aamc_sdk.testing.sample_data import POOL, make_request
 from aamc_sdk.testing.subject import Subject, equal, splits
-from aamc_sdk.testing.world import POOL, make_request
 from aamc_sdk.types import Dataset, Floats, normalized_text
 
 _STREAMS, _STEPS, _LONG = 8, 20, 1000

@@ -19,8 +19,8 @@ from aamc_sdk.testing.checks.components import (
     require_same,
 )
 from aamc_sdk.testing.findings import checks_in, may_refuse, require, require_array, require_type, skip
+from aamc_sdk.testing.sample_data import GROWN, ORDER, PERMUTED, POOL
 from aamc_sdk.testing.subject import TRAIN_ROWS, Subject, equal, splits, watched
-from aamc_sdk.testing.world import GROWN, ORDER, PERMUTED, POOL
 from aamc_sdk.types import Estimates, Floats
 
 

@@ -18,8 +18,8 @@ from aamc_sdk.serving.learner.component_state import restore
 from aamc_sdk.testing.checks.components import require_same
 from aamc_sdk.testing.checks.scores import request_of, require_scores, same_scores
 from aamc_sdk.testing.findings import after, checks_in, must_raise, require, require_type, skip
+from aamc_sdk.testing.sample_data import POOL, estimates_of, make_dataset
 from aamc_sdk.testing.subject import Subject
-from aamc_sdk.testing.world import POOL, estimates_of, make_dataset
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, RoutingRequest
 
 _ROUNDING = 1e-6

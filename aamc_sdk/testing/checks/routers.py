@@ -24,8 +24,8 @@ from aamc_sdk.testing.checks.components import (
 from aamc_sdk.testing.checks.online_routers import ONLINE_CHECKS, example_log, users_request
 from aamc_sdk.testing.checks.scores import chosen_of, request_of, require_scores, same_scores
 from aamc_sdk.testing.findings import checks_in, may_refuse, require, skip
+from aamc_sdk.testing.sample_data import GROWN, ORDER, PERMUTED, POOL
 from aamc_sdk.testing.subject import Subject, equal, watched
-from aamc_sdk.testing.world import GROWN, ORDER, PERMUTED, POOL
 from aamc_sdk.types import Estimates, Outcomes, RoutingRequest, Scores, Turn
 
 

@@ -9,8 +9,8 @@ from aamc_sdk.errors import PluginError, StoreError
 from aamc_sdk.log.rows.json_text import check_plain
 from aamc_sdk.routing import draw
 from aamc_sdk.testing.findings import require, require_type
+from aamc_sdk.testing.sample_data import POOL, make_request
 from aamc_sdk.testing.subject import Subject, equal
-from aamc_sdk.testing.world import POOL, make_request
 from aamc_sdk.types import Pool, RoutingRequest, Scores
 
 

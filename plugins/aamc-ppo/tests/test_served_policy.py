@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from aamc_sdk import Services
 from aamc_sdk.routing import LinearReward, Scale, encode, encode_queries
 from aamc_sdk.testing import POOL, make_dataset, make_request, make_reward
-from aamc_sdk.testing.world import CATEGORIES
+from aamc_sdk.testing.sample_data import CATEGORIES
 
 DATASET = make_dataset(12)
 REQUEST = attrs.evolve(make_request(DATASET), mask=np.random.default_rng(0).random((12, len(POOL))) < 0.8, masked_why={})

@@ -15,8 +15,8 @@ from aamc_sdk.errors import StoreError, UnknownDecisionError
 from aamc_sdk.testing.checks.components import THREADS, from_threads
 from aamc_sdk.testing.checks.stores.logs import CHOSEN, ID, empty_store, ids, records, whole_log, with_decision, with_query
 from aamc_sdk.testing.findings import checks_in, must_raise, require
+from aamc_sdk.testing.sample_data import POOL
 from aamc_sdk.testing.subject import Subject, equal
-from aamc_sdk.testing.world import POOL
 from aamc_sdk.types import Attempt, Feedback
 
 

@@ -14,8 +14,8 @@ import attrs
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
 from aamc_sdk.log.writes import rules
+from aamc_sdk.testing.sample_data import POOL, make_dataset, make_request
 from aamc_sdk.testing.subject import Subject
-from aamc_sdk.testing.world import POOL, make_dataset, make_request
 from aamc_sdk.types import Decision, Experience, Preference, Record, Records
 
 ID, CHOSEN = "decision-0", POOL.names[3]
