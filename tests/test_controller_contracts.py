@@ -384,10 +384,10 @@ def test_the_recorded_utilities_are_the_routers(controller: MetaController) -> N
 
 
 def test_an_untrained_router_is_refused_unless_it_is_allowed() -> None:
-    with pytest.raises(ConfigError, match=r"router 'learned' requires training .* allow_untrained=True"):
+    with pytest.raises(ConfigError, match=r"router 'learned' must be trained first; .* allow_untrained=True"):
         build("learned")
     command = 'aamc run --router learned --set router.epochs=3 --set \'router.inner={"name": "x"}\''
-    with pytest.raises(ConfigError, match=re.escape(f"train it with: {command}, and")):
+    with pytest.raises(ConfigError, match=re.escape(f"train it with: {command}; then pass --run RUN")):
         build({"name": "learned", "epochs": 3, "inner": {"name": "x"}})
     with build("learned", allow_untrained=True) as controller:
         assert controller.route("Hi").candidate == "small"

@@ -28,6 +28,7 @@ class Requirements:
         training: It cannot serve before it is trained.
         cheap_rescoring: Scoring a request again is cheap, has no effect and gives the same scores, so explanations may search
             for the preference at which another candidate would have won.
+        training_reason: Why it requires training, and what else helps; the error message of an untrained router quotes it.
     """
 
     estimator: bool = False
@@ -37,6 +38,7 @@ class Requirements:
     history: bool = False
     training: bool = False
     cheap_rescoring: bool = False
+    training_reason: str = attrs.field(default="", eq=False, kw_only=True)
 
 
 class Router(BaseComponent):

@@ -251,8 +251,9 @@ def _new_router(choice: Choice, services: Services, allow_untrained: bool, estim
                 command += [f"--{kind}", named.name]
                 for key, value in named.options.items():
                     command += ["--set", f"{kind}.{key}={value if isinstance(value, str) else to_json(value)}"]
-        how = f"train it with: {shlex.join(command)}, and give the run: --run RUN, in Python MetaController.load"
-        raise ConfigError(f"router {choice.name!r} requires training and has none; {how}; in Python, allow_untrained=True serves it untrained")
+        why = f" ({reason})" if (reason := router.requires.training_reason) else ""
+        how = f"train it with: {shlex.join(command)}; then pass --run RUN (Python: MetaController.load(RUN), or allow_untrained=True)"
+        raise ConfigError(f"router {choice.name!r} must be trained first{why}; {how}")
     return router
 
 

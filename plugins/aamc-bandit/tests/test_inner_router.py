@@ -66,6 +66,14 @@ def test_a_wrapping_router_needs_the_data_that_the_wrapped_one_needs() -> None:
     assert attrs.evolve(InnerRouter.of("NeedsTraining", services), trained=True).requires == Requirements(cheap_rescoring=True)
 
 
+def test_the_error_of_an_untrained_wrapping_router_names_the_router_inside() -> None:
+    services = services_of(NeedsTraining, NeedsNothing)
+    why = "router 'NeedsTraining' in it: must be trained"
+    assert Canary(CanaryOptions(stable="NeedsNothing", candidate="NeedsTraining"), services).requires.training_reason == why
+    assert Paced(PacedOptions(router="NeedsTraining"), services).requires.training_reason == why
+    assert Paced(PacedOptions(router="NeedsNothing"), services).requires.training_reason == ""
+
+
 def test_a_wrapping_router_waits_for_calls_where_a_wrapped_one_does() -> None:
     services = services_of(Asking, NeedsNothing)
     for name, waits in (("Asking", True), ("NeedsNothing", False)):

@@ -97,6 +97,7 @@ def test_means_leave_out_what_is_not_known(make_router: Any, training: Any, pool
 
 
 def test_slm_only_is_refused_at_the_start_where_each_request_would_fail(pool: Pool) -> None:
-    with pytest.raises(ConfigError, match="'slm-only' requires training and has none"):
+    why = r"'slm-only' must be trained first \(the pool has no 'SLM-Medium'; name another small model with the option model\); train it with: "
+    with pytest.raises(ConfigError, match=why):
         MetaController.build(router="slm-only", pool=pool)
     MetaController.build(router={"name": "slm-only", "model": "middle"}, pool=pool).close()

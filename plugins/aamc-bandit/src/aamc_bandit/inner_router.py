@@ -147,7 +147,10 @@ class InnerRouter:
     def requires(self) -> Requirements:
         """The router's requirements; one from a checkpoint is not trained again."""
         own = self.router.requires
-        return attrs.evolve(own, outcomes=False, comparisons=False, training=False) if self.trained else own
+        if self.trained:
+            return attrs.evolve(own, outcomes=False, comparisons=False, training=False)
+        why = f"router {self.name!r} in it: {own.training_reason or 'must be trained'}"
+        return attrs.evolve(own, training_reason=why) if own.training else own
 
     @classmethod
     def of(cls, given: str | Mapping[str, Any], services: Services) -> InnerRouter:

@@ -107,7 +107,9 @@ class SlmOnly(_OrderedRouter):
 
     def __init__(self, config: SmallOptions, services: Services) -> None:
         super().__init__(config, services)
-        self.requires = Requirements(training=config.model not in services.pool.names)
+        lacks = config.model not in services.pool.names
+        why = f"the pool has no {config.model!r}; name another small model with the option model" if lacks else ""
+        self.requires = Requirements(training=lacks, training_reason=why)
 
     def order(self, pool: Pool) -> NDArray[np.intp]:
         """Return the cheapest candidate of sufficient quality first.

@@ -226,7 +226,7 @@ def test_check_warns_once_of_a_candidate_whose_provider_cannot_be_made(tmp_path:
     ("options", "message"),
     [
         ({"router": "oracle"}, "evaluation only"),
-        ({"router": "knn"}, "requires training"),
+        ({"router": "knn"}, "router 'knn' must be trained first; train it with: "),
         ({"router": "greedy"}, "router 'greedy' needs an estimator, and none is named"),
         ({"router": "greedy", "estimator": "lexical"}, "router 'greedy' can score no request: greedy needs each candidate's expected quality"),
         ({"config": "paced.yaml"}, "router 'paced' can score no request: greedy needs each candidate's expected quality"),

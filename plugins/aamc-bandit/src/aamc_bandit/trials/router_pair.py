@@ -58,8 +58,9 @@ class RouterPairOptions:
 
 def _either_requires(pair: RouterPair) -> Requirements:
     both = [paired.requires for paired in pair.paired]
-    either = {field.name: any(getattr(each, field.name) for each in both) for field in attrs.fields(Requirements)}
-    return Requirements(**{**either, "cheap_rescoring": all(each.cheap_rescoring for each in both)})
+    either: dict[str, Any] = {field.name: any(getattr(each, field.name) for each in both) for field in attrs.fields(Requirements)}
+    why = "; ".join(each.training_reason for each in both if each.training)
+    return Requirements(**{**either, "cheap_rescoring": all(each.cheap_rescoring for each in both), "training_reason": why})
 
 
 class RouterPair(OnlineRouter):
