@@ -214,7 +214,14 @@ def test_the_json_has_the_same_keys_for_each_orchestrator(aamc: Aamc) -> None:
     assert kept["steps"] == document["steps"]
 
 
-@pytest.mark.parametrize(("options", "stop"), [(["--steps", "2"], "truncated"), (["--steps", "2", "--budget", "0.5"], "out_of_budget")])
+@pytest.mark.parametrize(
+    ("options", "stop"),
+    [
+        (["--steps", "2"], "truncated"),
+        (["--steps", "2", "--budget-usd", "0.5"], "out_of_budget"),
+        (["--steps", "2", "--budget", "0.5"], "out_of_budget"),
+    ],
+)
 def test_the_budget_is_reported_as_the_reason(aamc: Aamc, options: list[str], stop: str) -> None:
     _, out, _ = aamc("orchestrate", "hello", "--orchestrator", "shouter", "--json", *options)
     assert (json.loads(out)["stop"], json.loads(out)["answer"]) == (stop, "thought 1")

@@ -45,7 +45,8 @@ WAKE_S = 0.2
 @click.option("--pool", metavar="NAME|FILE", help="Models that agents call by their endpoints (default: as trained).")
 @click.option("--steps", type=click.IntRange(min=0), help="Maximum number of steps (default: as trained).")
 @click.option("--paths", type=click.IntRange(min=1), help="Maximum number of parallel paths, whose answers are joined (default: as trained).")
-@click.option("--budget", "usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Stop when the cost reaches this (default: no limit).")
+@click.option("--budget-usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Stop when the cost reaches this (default: no limit).")
+@click.option("--budget", type=Number(min=0), hidden=True)  # the name in 0.1
 @click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time, even within a step (default: no limit).")
 @click.option("--file", "files", multiple=True, type=InputFile(), help="Text file that agents may read, such as a table; repeatable.")
 @click.option("--documents", type=InputFile(), help="Text file of documents that agents may search, one per line.")
@@ -55,7 +56,12 @@ WAKE_S = 0.2
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one option, such as agent_options.reasoner.model=large-1; repeatable."
 )
-@click.option("--trajectory", "kept", type=click.Path(path_type=Path), help=f"File to append the episode to (default: {TRAJECTORIES} of the run).")
+@click.option(
+    "--trajectory",
+    "kept",
+    type=click.Path(path_type=Path),
+    help=f"File to append the episode to (default: {TRAJECTORIES} in the run's folder; without a run, in the working folder).",
+)
 @click.option("--store", metavar="URL", help="Log of the policy's decisions, for feedback (default: log.db of the run).")
 @click.option("--graph", type=click.Path(path_type=Path), help="PNG file to draw the order of the agents to (default: none).")
 @JSON
@@ -148,7 +154,8 @@ def _orchestration(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[
 
     if (query.files or query.documents) and not isinstance(orchestrator, TeamOrchestrator):
         raise ConfigError(f"{orchestrator.message_name} passes no files to agents; leave --file and --documents out")
-    return start_orchestration(orchestrator, query, steps=given["steps"], cost_usd=given["usd"], seconds=given["seconds"])
+    budget_usd = given["budget_usd"] if given["budget"] is None else given["budget"]
+    return start_orchestration(orchestrator, query, steps=given["steps"], cost_usd=budget_usd, seconds=given["seconds"])
 
 
 def _check_outputs(trajectory: Path, graph: Path | None) -> None:
