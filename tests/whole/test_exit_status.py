@@ -147,3 +147,9 @@ def options() -> list[tuple[tuple[str, ...], str]]:
 @pytest.mark.parametrize(("path", "name"), options(), ids=str)
 def test_every_option_may_be_written_with_underscores(path: tuple[str, ...], name: str) -> None:
     assert "no option" not in run_command(*path, "--" + name[2:].replace("-", "_"), "--help")[2]
+
+
+@pytest.mark.parametrize("group", sorted({path[:-1] for path in COMMANDS}), ids=" ".join)
+def test_no_help_page_cuts_a_summary_short(group: tuple[str, ...]) -> None:
+    page = run_command(*group, "--help")[1].splitlines()
+    assert [line for line in page if line.endswith("...") and not line.startswith("Usage:")] == []

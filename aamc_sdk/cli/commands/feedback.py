@@ -116,7 +116,7 @@ def _is_known(log: Store, decision_id: str, wait: bool) -> bool:
     return True
 
 
-@feedback.command()
+@feedback.command(short_help="Write the log to FILE, or to standard output.")
 @click.argument("target", metavar="[FILE]", default="-", type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--format", "form", default="jsonl", metavar="NAME", help="jsonl, or a store that reads such files: parquet (default: jsonl).")
 @click.option("--tenant", metavar="T", help="Only decisions of a tenant, with their attempts and feedback.")
@@ -252,7 +252,7 @@ def partitions(ctx: click.Context, run: Path, store: str | None, as_json: bool) 
         click.echo(f"{each.number:>6}  {begun}  {each.first:>14,} to {last:<14}  {each.size / 1e6:,.1f} MB")
 
 
-@feedback.command("import")
+@feedback.command("import", short_help="Add the entries of FILE to the log.")
 @click.argument("file", type=InputFile(allow_dash=True))
 @_on_a_log
 def import_(ctx: click.Context, file: Path, run: Path, store: str | None, as_json: bool) -> None:
@@ -299,7 +299,7 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Addition
         yield entries, None
 
 
-@feedback.command()
+@feedback.command(short_help="Erase a user or a tenant from the log and its exports.")
 @click.option("--user", help="User whose decisions to erase.")
 @click.option("--tenant", metavar="T", help="Without --user, erase all users of a tenant, and its name; else the user in this tenant only.")
 @USER_KEY_FILE
@@ -307,8 +307,8 @@ def _batches(source: Iterable[bytes]) -> Iterator[tuple[list[tuple[int, Addition
 def forget(ctx: click.Context, user: str | None, tenant: str | None, user_key: str | None, run: Path, store: str | None, as_json: bool) -> None:
     """Erase a user or a tenant from the log and its exports: user, session, text and embedding of their decisions.
 
-    Routers then learn the log again, and erase the user from their retention floors. The exit status is 1 if an export could not be erased, such as
-    on a disk that is not mounted; the command can be repeated. Exports that were deleted are no longer remembered.
+    Routers then learn the log again, and erase the user from the states that they keep of dropped entries. The exit status is 1 if an export could
+    not be erased, such as on a disk that is not mounted; the command can be repeated. Exports that were deleted are no longer remembered.
 
     Example: aamc feedback forget --user ann --store sqlite:state.db
     """

@@ -30,7 +30,7 @@ def plugins(ctx: click.Context, with_unlisted: bool, as_json: bool) -> None:
         ctx.invoke(list_, with_unlisted=with_unlisted, as_json=as_json)
 
 
-@plugins.command("list")
+@plugins.command("list", short_help="List the components of all plugins.")
 @ALL
 @JSON
 @click.pass_context
@@ -104,7 +104,7 @@ def show(ctx: click.Context, kind: str, name: str, as_json: bool) -> None:
             click.echo(f"      {'One of' if option['choices'] else 'Must be'}: {option['allowed']}")
 
 
-@plugins.command()
+@plugins.command(short_help="Run the conformance kit on a plugin.")
 @click.argument("target", nargs=-1, required=True, metavar="DISTRIBUTION | KIND NAME", shell_complete=complete_target)
 @click.option("--seconds", type=Number(min=0, min_open=True), default=600.0, show_default=True, help="Time limit of a check; a longer one fails.")
 @JSON

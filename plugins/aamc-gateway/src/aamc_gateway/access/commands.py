@@ -141,7 +141,7 @@ def add(
     _show_secret(log, *log.apply(lambda shared: add_key(shared, **fields), existing=False))
 
 
-@keys.command("list")
+@keys.command("list", short_help="List the keys, with their budgets and spending.")
 @_of_a_log
 def list_keys(log: _KeyLog) -> None:
     """List the keys, with their budgets and what they spent today, this month and in all. The dashboard shows tenants and users too.
@@ -162,7 +162,7 @@ def list_keys(log: _KeyLog) -> None:
     print_table(table)
 
 
-@keys.command("set")
+@keys.command("set", short_help="Change or remove limits of a key.")
 @click.argument("key", metavar="NAME|ID")
 @_limits
 @click.option("--expires", type=Duration(), metavar="DURATION", help="Time from now after which the key expires, such as 30d.")
@@ -221,7 +221,7 @@ def rotate(log: _KeyLog, /, key: str, grace: float) -> None:
     _show_secret(log, *log.apply(lambda shared: rotate_key(shared, key, grace)))
 
 
-@keys.command("export")
+@keys.command("export", short_help="Write all keys to FILE, without secrets.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @_of_a_log
 def export(log: _KeyLog, /, file: Path) -> None:
@@ -240,7 +240,7 @@ def export(log: _KeyLog, /, file: Path) -> None:
     log.show(f"{count} keys written to {file}.", keys=count)
 
 
-@keys.command("import")
+@keys.command("import", short_help="Add the keys of FILE.")
 @click.argument("file", type=InputFile())
 @_of_a_log
 def import_(log: _KeyLog, /, file: Path) -> None:
