@@ -6,6 +6,7 @@ is not a bool, 3.7 not an int. The error for an unknown key suggests the nearest
 
 from __future__ import annotations
 
+import json
 import math
 import operator
 import re
@@ -305,7 +306,7 @@ def _first_cause(error: BaseException) -> str:
         return f"{'.'.join(names)} is missing; give it"
     text = str(inner)
     has_name = not names or (isinstance(inner, ConfigError) and text.startswith(f"{names[-1]} "))
-    return text if has_name else f"{'.'.join(names)}: {text}"
+    return text if has_name else f"{'.'.join(names)}{' ' if text.startswith('must be ') else ': '}{text}"
 
 
 @cache
@@ -322,5 +323,6 @@ def _exactly(value: Any, wanted: str, *types: type) -> Any:
     if isinstance(value, np.generic):
         value = value.item()
     if type(value) not in types:
-        raise ConfigError(f"must be {wanted}, not {value!r}{whole_number_hint(value) if types == (int,) else ''}")
+        shown = json.dumps(value) if isinstance(value, bool | None) else repr(value)  # as in YAML
+        raise ConfigError(f"must be {wanted}, not {shown}{whole_number_hint(value) if types == (int,) else ''}")
     return value

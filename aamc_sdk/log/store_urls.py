@@ -50,7 +50,7 @@ def open_store(url: str, plugins: Plugins, options: Mapping[str, Any] | None = N
         with component_errors(f"store {scheme!r} failed"):
             found = target.exists(address)
         if not found:
-            raise StoreError(f"there is no store at {public_url(address).partition(':')[2]}; give the address of an existing one")
+            raise StoreError(f"there is no store at {public_url(address).partition(':')[2]}; give the URL of an existing one")
     if existing and issubclass(target, SqliteStore) and path and not _can_be_written(Path(path)):
         given["read_only"] = True
     chosen = configure(target.Config, {**(options or {}), **given}, where=f"store {scheme}")

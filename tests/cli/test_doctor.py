@@ -106,14 +106,14 @@ def doctor(tmp_path, monkeypatch):
     return call
 
 
-def test_a_sound_installation_has_nothing_to_do(doctor) -> None:
+def test_a_sound_installation_has_hints_only(doctor) -> None:
     status, checks, table = doctor(tiny=Tiny())
     assert status == 0
     assert {check["status"] for check in checks.values()} <= {"ok", "warning"}
     assert checks["components"]["state"].startswith("all ")
     assert checks.keys() >= {"Python", "components", "torch", "working folder", "run runs/latest"}
     assert checks["run runs/latest"] == {"subject": "run runs/latest", "state": "none yet", "status": "ok", "advice": "make one with: aamc run"}
-    assert "to do: make one with: aamc run" in table
+    assert "hint: make one with: aamc run" in table
 
 
 def test_plugins_contribute_checks(doctor) -> None:
@@ -207,12 +207,12 @@ def test_a_requirement_of_a_newer_sdk_is_named(doctor, monkeypatch) -> None:
 def test_a_log_is_reached_or_not_and_its_password_is_not_shown(doctor) -> None:
     status, checks, table = doctor("--store", "memory:", "--store", "sqlite:missing.db", "--store", "nothing://ann:secret@host/x?password=secret")
     assert status == 1
-    assert checks["store memory:"]["status"] == "ok"
+    assert checks["store memory:"] == {"subject": "store memory:", "state": "reachable", "status": "ok", "advice": ""}
     assert checks["store sqlite:missing.db"] == {
         "subject": "store sqlite:missing.db",
         "state": "there is no store at missing.db",
         "status": "broken",
-        "advice": "give the address of an existing one",
+        "advice": "give the URL of an existing one",
     }
     assert checks["store nothing://host/x"]["status"] == "broken"
     assert "secret" not in table

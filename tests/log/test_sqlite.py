@@ -130,7 +130,7 @@ def test_a_log_that_was_copied_with_its_write_ahead_log_is_read_where_nothing_ca
 
 def test_reading_does_not_turn_an_empty_file_into_a_log(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
-    with pytest.raises(StoreError, match=r"there is no store at .*empty; give the address of an existing one"):
+    with pytest.raises(StoreError, match=r"there is no store at .*empty; give the URL of an existing one"):
         open_store(f"sqlite:{tmp_path / 'empty'}", PLUGINS, existing=True)
     with pytest.raises(StoreError, match=r"empty is empty; delete it or choose another path"):
         open_store(f"sqlite:{tmp_path / 'empty'}", PLUGINS)

@@ -45,7 +45,7 @@ def test_a_pool_survives_being_written_and_read(tmp_path):
         ({"candidates": [{"name": ""}]}, "pool.yaml, candidate 1: a candidate's name must not be empty"),
         ({"candidates": [{"name": "a", "price": 1}]}, "no option 'price'; did you mean 'prices'?"),
         ({"candidates": [{"name": "a", "prices": {"input": -1, "output": 1}}]}, "price input must be USD from 0"),
-        ({"candidates": [{"name": "a", "prices": {"input": "1", "output": 1}}]}, ", candidate 1 (a): prices.input: must be a number"),
+        ({"candidates": [{"name": "a", "prices": {"input": "1", "output": 1}}]}, ", candidate 1 (a): prices.input must be a number"),
         ({"candidates": [{"name": "a", "prices": {"input": 1}}]}, ", candidate 1 (a): prices.output is missing"),
         ({"candidates": [{"name": "a", "prices": 3}]}, "pool.yaml, candidate 1 (a)"),
         ({"candidates": [{"name": "a", "latency": {"service": 1}}]}, "did you mean 'service_ms'?"),

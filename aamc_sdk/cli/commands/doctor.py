@@ -26,7 +26,7 @@ from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.concurrency import run_on_own_thread
 from aamc_sdk.errors import AamcError, PluginError, check_type, error_text, quantity, split_advice
 from aamc_sdk.interfaces import Diagnosis, public_url
-from aamc_sdk.interfaces.diagnoses import BROKEN, WARNING
+from aamc_sdk.interfaces.diagnoses import BROKEN, OK, WARNING
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugin, Plugins
@@ -56,7 +56,8 @@ def doctor(ctx: click.Context, run: Path, stores: tuple[str, ...], as_json: bool
     for diagnosis in _diagnoses(plugins_of(ctx), run, is_needed, stores):
         found.append(diagnosis)
         if not as_json:
-            advice = f"\n{'':9}to do: {diagnosis.advice}" if diagnosis.advice else ""
+            label = "hint" if diagnosis.status == OK else "to do"
+            advice = f"\n{'':9}{label}: {diagnosis.advice}" if diagnosis.advice else ""
             click.echo(f"{diagnosis.status:<7}  {diagnosis.subject:<{SUBJECT_WIDTH}}  {diagnosis.state}{advice}")
     counts = Counter(diagnosis.status for diagnosis in found)
     if as_json:
@@ -210,4 +211,4 @@ def _check_store(url: str, plugins: Plugins) -> Diagnosis:
     except (AamcError, OSError) as error:
         state, advice = split_advice(" ".join(str(error).split()))
         return Diagnosis(subject, state, BROKEN, advice or "check the URL, and that the server runs")
-    return Diagnosis(subject, ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in health.items()) or "reachable")
+    return Diagnosis(subject, ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in health.items() if value) or "reachable")

@@ -269,7 +269,7 @@ def _without_endpoint(pool: Pool) -> frozenset[str]:
     """Return the names of the candidates that have no endpoint; a pool of such candidates is an error."""
     names = frozenset(candidate.name for candidate in pool if not isinstance(candidate, ModelSpec) or candidate.endpoint is None)
     if len(names) == len(pool):
-        raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file, or name another one")
+        raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file, or name another pool")
     return names
 
 

@@ -69,12 +69,12 @@ def test_epsilon_greedy_is_the_router_of_that_name(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"enable_personalization": "false"}, "enable_personalization: must be true or false, not 'false'"),
-        ({"enable_llm_routing": "false"}, "enable_llm_routing: must be true or false"),
-        ({"use_router_r1_rewards": "false"}, "use_router_r1_rewards: must be true or false"),
+        ({"enable_personalization": "false"}, "enable_personalization must be true or false, not 'false'"),
+        ({"enable_llm_routing": "false"}, "enable_llm_routing must be true or false"),
+        ({"use_router_r1_rewards": "false"}, "use_router_r1_rewards must be true or false"),
         ({"exploration_rat": 0.1}, "no option 'exploration_rat'; did you mean 'exploration_rate'"),
         ({"exploration_rate": 1.5}, "at most 1"),
-        ({"auto_save_interval": 30}, "auto_save_interval: must be text, not 30"),
+        ({"auto_save_interval": 30}, "auto_save_interval must be text, not 30"),
         ({"router_model_path": "router.pt"}, "router.pt' is a torch file, .*; give the folder of a training"),
         ({"router_model_path": "empty"}, "'empty' holds no trained policy"),
         ({"router_model_path": "router.pt", "enable_llm_routing": False}, "router.pt' is a torch file, .*, such as RUN/routers/thompson"),

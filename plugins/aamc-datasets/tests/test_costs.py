@@ -23,7 +23,7 @@ def test_a_price_of_the_options_replaces_the_files_and_leaves_the_rest() -> None
         ({"smal": {"input": 1, "output": 1}}, DataError, r"prices name 'smal', and data has no such candidate; did you mean 'small'\? \(it has"),
         ({"small": 3}, ConfigError, "the price of small: options must be keys and values, not 3"),
         ({"small": {"input": 1}}, ConfigError, "the price of small: .*output"),
-        ({"small": {"input": 1, "output": "2"}}, ConfigError, "output: must be a number, not '2'"),
+        ({"small": {"input": 1, "output": "2"}}, ConfigError, "output must be a number, not '2'"),
         ({"small": {"input": 1, "output": -2}}, ConfigError, "price output must be USD from 0 to 1e\\+12, not -2"),
         ({"small": {"input": 1, "ouput": 2}}, ConfigError, "has no option 'ouput'; did you mean 'output'"),
     ],

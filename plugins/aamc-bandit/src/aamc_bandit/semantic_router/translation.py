@@ -175,7 +175,7 @@ def _llm_router_keys(options: Mapping[str, Any], kind: str) -> tuple[str, ...]:
     switches |= {key: value for key, value in options.items() if key in switches}
     for key, value in switches.items():
         if not isinstance(value, bool):
-            raise ConfigError(f"{kind}.{key}: must be true or false, not {value!r}")
+            raise ConfigError(f"{kind}.{key} must be true or false, not {value!r}")
     return OF_LLM_ROUTER if switches["enable_llm_routing"] else OF_REWARDS if switches["use_router_r1_rewards"] else ()
 
 

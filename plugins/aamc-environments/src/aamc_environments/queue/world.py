@@ -86,7 +86,7 @@ class SimulatedWorld:
         rows = np.array([self._log_odds_and_slope(candidate) for candidate in pool])
         tools = np.array([self._tools(candidate) for candidate in pool])
         if unknown:
-            logger.warning("the world does not know %s: their skills follow from their prices", one_of(unknown))
+            logger.warning("the simulator has no skills for %s and derives them from prices; to give them, set environment.world", one_of(unknown))
         return Skills(tuple(self.categories), rows[:, :-1], rows[:, -1], tools)
 
     @property

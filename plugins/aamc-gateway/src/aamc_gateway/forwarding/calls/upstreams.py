@@ -325,7 +325,7 @@ class Upstreams(dict[str, Upstream]):
                     wanted = f"must be a number of tokens, such as 1000, not {limit!r:.80}{whole_number_hint(limit)}"
                     raise PoolError(f"candidate {name!r}: the parameter {field} {wanted}")
         if not self:
-            raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file, or name another one")
+            raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file, or name another pool")
         errors = []
         for name, upstream in self.items():
             if (problem := upstream.problem) is None:

@@ -81,7 +81,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise ValueError("this is no proxy")
+                raise ValueError("CONNECT is refused: the gateway is not a proxy")
             return
         self._reading, self._size = False, 0
         self._header_size = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
