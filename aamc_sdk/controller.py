@@ -414,7 +414,7 @@ class MetaController:
         """Explain a decision from its record.
 
         Raises:
-            DataError: The value is no id.
+            DataError: The value is not an id.
             UnknownDecisionError: The log has no decision with that id.
             StoreAwayError: The log cannot be read now.
             StoreError: The decision was made among candidates that are not in this pool.

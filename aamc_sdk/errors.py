@@ -347,7 +347,7 @@ def slash_hint(name: str) -> str:
 def whole_number_hint(value: object) -> str:
     """Return advice to write a whole number in digits if a value is one in another form, such as ``1e5`` or a text, else ``""``."""
     try:
-        number = math.nan if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]  # what is no number raises
+        number = math.nan if isinstance(value, Integral) else float(value)  # type: ignore[arg-type]  # what is not a number raises
     except (TypeError, ValueError, OverflowError):
         return ""
     return f"; write {number:.0f}" if number.is_integer() and abs(number) < 1e15 else ""

@@ -222,7 +222,7 @@ class Plugins:
         """Import a component and return it.
 
         Raises:
-            PluginError: The import fails, or the target is no class of its kind; the message has the component, its distribution and the cause.
+            PluginError: The import fails, or the target is not a class of its kind; the message has the component, its distribution and the cause.
         """
         registered = self.find(kind, name)
         module, _, attribute = registered.component.target.partition(":")
@@ -238,7 +238,7 @@ class Plugins:
 
         Raises:
             ConfigError: An option is unknown or wrong.
-            PluginError: The component raised another error than the SDK's.
+            PluginError: The component raised an error that is not an AamcError.
         """
         from aamc_sdk.config import configure
 
@@ -248,7 +248,7 @@ class Plugins:
         """Make a component by a function of its class, and set its ``message_name``.
 
         Raises:
-            PluginError: The component raised another error than the SDK's; the message has the component, its distribution and the cause.
+            PluginError: The component raised an error that is not an AamcError; the message has the component, its distribution and the cause.
         """
         target = self.load(kind, name)
         description = self.find(kind, name).description

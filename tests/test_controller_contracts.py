@@ -906,7 +906,7 @@ def test_a_router_that_keeps_the_one_that_it_wraps_from_learning_is_warned_of(ca
 
     with MetaController.build(router="sticky", pool=POOL, plugins=Plugins({"core": builtin, "routers": Routers()}, discover=False)):
         (warning,) = caplog.messages
-    assert warning.startswith("router 'sticky' is no OnlineRouter, so router 'unsaved', which it wraps, learns nothing from feedback; a wrapper")
+    assert warning.startswith("router 'sticky' is not an OnlineRouter, so router 'unsaved', which it wraps, learns nothing from feedback; a wrapper")
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ class Store(NamedComponent):
     def put_delta(self, name: str, delta: StateDelta) -> bool:
         """Keep a delta; it is part of :meth:`deltas` until a snapshot at its position or a later one is kept.
 
-        Return whether it was kept: not if the newest state of that name has another position than ``delta.after``, or the epoch is past.
+        Return whether it was kept: not if the newest state of that name has a position other than ``delta.after``, or the epoch is past.
         """
         return False
 

@@ -147,7 +147,7 @@ class _Attempts(NamedTuple):
         return found
 
     def fell_back(self, size: int) -> NDArray[np.bool_]:
-        """Return whether each decision's last successful attempt called another candidate than the chosen one, ``[size]``."""
+        """Return whether each decision's last successful attempt called a candidate other than the chosen one, ``[size]``."""
         found, answered = np.zeros(size, dtype=bool), self.status == _ANSWERED
         found[self.row[answered]] = ~self.chosen[answered]
         return found
@@ -204,7 +204,7 @@ class OutcomeJoin:
         for name, limit in (("since", since), ("until", until)):
             if limit is not None and not (isinstance(limit, Real) and limit == limit):  # NaN
                 raise DataError(f"{name} must be seconds since the epoch, such as time.time() - 86400, or None, not {limit!r}")
-        self.since, self.until = (None if limit is None else float(limit) for limit in (since, until))  # NumPy's numbers are no numbers to SQLite
+        self.since, self.until = (None if limit is None else float(limit) for limit in (since, until))  # SQLite does not take NumPy's numbers
         self._reader = reader
         self.needs_contents = reader is not None
         self.needs_embeddings = reader is not None and reader.needs_embeddings

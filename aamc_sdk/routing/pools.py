@@ -88,7 +88,7 @@ def find_pool(name: str | Path | Mapping[str, Any] | Pool, plugins: Plugins) -> 
 
     Raises:
         PoolError: The file cannot be used, or the name is a folder or not a string.
-        PluginError: The component raised another error than the SDK's.
+        PluginError: The component raised an error that is not an AamcError.
         UnknownComponentError: There is neither a component nor a file of that name.
     """
     if isinstance(name, Pool):

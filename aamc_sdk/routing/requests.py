@@ -60,7 +60,7 @@ def build_request(
 
     Raises:
         PoolError: The state names a candidate that is not in the pool.
-        PluginError: The estimator raised another error than the SDK's, or its estimates are not those of the queries.
+        PluginError: The estimator raised an error that is not an AamcError, or its estimates are not those of the queries.
     """
     queries = tuple(queries)  # which neither an estimator nor a router can reorder
     if estimator is not None:
@@ -133,7 +133,7 @@ def out_of_fold(estimator: Estimator, rows: int, pool: Pool) -> tuple[Floats | N
     """Return the quality ``[rows, M]`` and the lengths of answers that a trained estimator expects of its training rows; None for unknown.
 
     Raises:
-        PluginError: The estimator raised another error than the SDK's, or its arrays are not those of the rows.
+        PluginError: The estimator raised an error that is not an AamcError, or its arrays are not those of the rows.
     """
     with component_errors(f"{estimator.message_name} failed"):
         quality = _checked_quality(estimator.out_of_fold(), (rows, len(pool)), "out_of_fold")

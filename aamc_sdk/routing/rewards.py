@@ -148,7 +148,7 @@ def fit_reward(reward: Reward, outcomes: Outcomes) -> None:
     """Fit a reward to training outcomes ``[B, M]``, and check its results, for which a router would be blamed later.
 
     Raises:
-        PluginError: The reward raised another error than the SDK's, or a result has another shape, or is NaN for known outcomes.
+        PluginError: The reward raised an error that is not an AamcError, or a result has another shape, or is NaN for known outcomes.
     """
     with component_errors(f"{reward.message_name} failed"):
         reward.fit(outcomes)

@@ -178,7 +178,7 @@ def attempt_of(decision_id: str, figures: Mapping[str, Any]) -> Attempt:
 
 
 def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> tuple[Feedback | None, Attempt | None]:
-    """Return the feedback with the given fields, and the attempt with the given figures; figures alone are no feedback."""
+    """Return the feedback with the given fields, and the attempt with the given figures; figures alone are not feedback."""
     check_known(given, FeedbackKeywords.__annotations__, "feedback has no argument", DataError)
     fields = {name: value for name, value in given.items() if value is not None}
     figures = {name: fields.pop(name) for name in _FIGURES if name in fields}

@@ -82,7 +82,7 @@ class ServedComponents:
         return self.services.models
 
     def record(self, decision_id: str) -> Record:
-        """Return a decision's record; errors as of :meth:`aamc_sdk.interfaces.Store.record`, and a DataError for a value that is no id."""
+        """Return a decision's record; errors as of :meth:`aamc_sdk.interfaces.Store.record`, and a DataError for a value that is not an id."""
         check_name(decision_id, "a decision's id")
         with self.store_errors():
             return check_type(self.store.record(decision_id), Record, "record must return aamc_sdk.types.Record, or raise UnknownDecisionError")
@@ -107,7 +107,7 @@ def components_from_run(
 ) -> ServedComponents:
     """Return the components that a run trained, or others in their place; arguments as for :meth:`aamc_sdk.MetaController.load`.
 
-    ``estimator`` is a trained estimator's folder, in place of the run's own; another one than that of the router's training is named in a warning.
+    ``estimator`` is a trained estimator's folder, in place of the run's own; a warning names one that differs from that of the router's training.
     ``pool`` is the name or file of a pool with endpoints and prices for the run's candidates. With ``existing_store`` a missing log is an error.
     ``check_endpoints`` loads the clients of the candidates' endpoints, which only calls need, to check their options.
 
@@ -160,7 +160,7 @@ def _served_estimator(name: str | None, router: Router, run: Run, services: Serv
         raise ConfigError(f"--estimator must be the folder of a trained estimator, not {name!r}; train one with: aamc train --estimator {name}")
     other: Estimator = load_component(folder, "estimator", plugins, services)
     if router.uses_estimates and estimates_fingerprint(other) != estimates_fingerprint(own):
-        logger.warning("the router of %s was trained with another estimator than %s: its choices do not carry over", run.folder, folder)
+        logger.warning("the router of %s was trained with an estimator other than %s: its choices do not carry over", run.folder, folder)
     return other
 
 
@@ -268,10 +268,10 @@ def check_privileged(name: str, router: Router, option: str = "router") -> None:
 
 
 def warn_of_wrapped_learners(router: Router) -> None:
-    """Warn of online routers in the attributes of a router that is none: nothing attaches them to the log."""
+    """Warn of online routers in the attributes of a router that is not one: nothing attaches them to the log."""
     for inner in vars(router).values():
         if isinstance(inner, OnlineRouter):
-            lost = f"{router.message_name} is no OnlineRouter, so {inner.message_name}, which it wraps, learns nothing from feedback"
+            lost = f"{router.message_name} is not an OnlineRouter, so {inner.message_name}, which it wraps, learns nothing from feedback"
             logger.warning("%s; a wrapper derives from OnlineRouter and passes its methods on", lost)
 
 

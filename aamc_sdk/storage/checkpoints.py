@@ -31,7 +31,7 @@ def save_component(folder: Path, kind: str, name: str, component: BaseComponent,
 
     Raises:
         OSError: The folder cannot be written.
-        PluginError: The metrics are no mapping of JSON values, saving raised another error than the SDK's, or a router that requires training
+        PluginError: The metrics are not a mapping of JSON values, saving raised an error that is not an AamcError, or a router that requires training
             saves nothing.
     """
     check_type(training, Mapping, f"{kind} {name!r}: train must return a mapping of metrics", PluginError)
@@ -73,7 +73,7 @@ def load_component(folder: Path, kind: str, plugins: Plugins, services: Services
 
 
 def _check_offered(about: Mapping[str, Any], folder: Path, kind: str, plugins: Plugins) -> None:
-    """Raise UnknownComponentError if no plugin offers the component of a checkpoint; near names are no advice where its distribution is missing."""
+    """Raise UnknownComponentError if no plugin offers the component of a checkpoint; no near name is suggested where its distribution is missing."""
     try:
         plugins.find(kind, about["name"])
     except UnknownComponentError as error:
@@ -97,7 +97,7 @@ def load_state(component: BaseComponent, folder: Path) -> None:
     """Let a component load the files of a folder; those of a checkpoint must be as they were saved.
 
     Raises:
-        CheckpointError: A file is missing, damaged or changed, or holds something else than the component saves.
+        CheckpointError: A file is missing, damaged or changed, or holds something other than what the component saves.
         PluginError: The component raised an error that is neither the SDK's nor of the disk.
     """
     about = read_json_object(folder / COMPONENT) if is_complete(folder) else {}
@@ -109,7 +109,7 @@ def load_state(component: BaseComponent, folder: Path) -> None:
         except AamcError:
             raise
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            unfit = f"{folder} holds something else than this version of {component.message_name} saves ({error_text(error)})"
+            unfit = f"{folder} holds something other than what this version of {component.message_name} saves ({error_text(error)})"
             raise CheckpointError(f"{unfit}; {RESTORE}") from error
 
 

@@ -84,7 +84,7 @@ class Subject:
 
     @property
     def package(self) -> str:
-        """The top-level package of the component's class, or of its target where that is no class or cannot be imported."""
+        """The top-level package of the component's class, or of its target if that is not a class or cannot be imported."""
         target = self.__dict__.get("target")
         module = target.__module__ if isinstance(target, type) else self.plugins.find(self.kind, self.name).component.target.partition(":")[0]
         return str(module.partition(".")[0])

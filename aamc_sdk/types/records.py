@@ -208,7 +208,7 @@ class LoggedOutcomes:
         output_tokens: Output tokens of the last successful attempt, ``[N]``.
         judged: Whether feedback gives the quality, ``[N]``.
         failed: Whether attempts of the chosen candidate failed and none was successful, ``[N]``.
-        fell_back: Whether another candidate than the chosen one served, ``[N]``.
+        fell_back: Whether a candidate other than the chosen one served, ``[N]``.
         compared: Whether feedback compares candidates, ``[N]``.
     """
 

@@ -373,7 +373,7 @@ def test_a_file_of_something_else_is_refused_before_the_first_step(aamc: Aamc, c
     Path("trajectories.jsonl").write_text(content)
     status, _, err = aamc("orchestrate", "hello", "--orchestrator", "shouter")
     assert (status, "thought" in err) == (1, False)
-    assert "trajectories.jsonl holds something else than episodes of orchestrator 'shouter'; choose another file with --trajectory" in err
+    assert "trajectories.jsonl holds something other than episodes of orchestrator 'shouter'; choose another file with --trajectory" in err
     assert Path("trajectories.jsonl").read_text() == content
 
 

@@ -1,4 +1,4 @@
-"""What only the file has: durability, refusals of files that are no log, several processes."""
+"""What only the file has: durability, refusals of files that are not logs, several processes."""
 
 from __future__ import annotations
 

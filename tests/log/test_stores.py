@@ -32,7 +32,7 @@ PLUGINS = Plugins()
 
 
 def asked(name: str, *, text: str | None = None, preference: Preference | None = None, **fields: Any) -> Record:
-    """Return a decision on another request than ``record(name)`` has."""
+    """Return a decision on a request that differs from that of ``record(name)``."""
     plain = record(name)
     limits = {limit: fields.pop(limit) for limit in ("budget_usd", "quality_floor") if limit in fields}
     query = attrs.evolve(plain.query, **fields, **({} if text is None else {"text": text}))

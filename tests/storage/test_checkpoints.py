@@ -134,5 +134,5 @@ def test_files_that_a_component_cannot_use_are_refused_even_without_hashes(saved
         def load(self, folder: Path) -> None:
             self.means = json.loads((folder / "means.json").read_text())["means"]
 
-    with pytest.raises(CheckpointError, match=r"holds something else than this version of Strict saves .*; restore the file, or train again$"):
+    with pytest.raises(CheckpointError, match=r"holds something other than what this version of Strict saves .*; restore the file, or train again$"):
         load_state(Strict(Strict.Config(), SERVICES), saved)

@@ -138,7 +138,7 @@ class Uninitialized(Router):
 
 
 class Reading(Router):
-    """Raises another error than a damaged file should."""
+    """Raises an error that differs from that of a damaged file."""
 
     def score(self, request):
         return Scores(request.expected.known_quality)

@@ -295,8 +295,8 @@ class Numbering(MemoryStore):
         (CallsLost, {"feedback comes with its attempt"}),
         (Trusting, {"unknown candidates are refused"}),
         (Keepsake, {"forgetting erases what was logged", "a forgotten user stays forgotten"}),
-        (Overwriting, {"files that are no log are refused"}),
-        (Everywhere, {"files that are no log are refused"}),
+        (Overwriting, {"files that are not logs are refused"}),
+        (Everywhere, {"files that are not logs are refused"}),
         (Twice, {"the same feedback counts once", "a later revision replaces feedback", "feedback comes with its attempt"}),
         (Numbering, {"several threads write to one decision"}),
         (Impatient, {"early feedback waits for its decision"}),
@@ -464,7 +464,7 @@ def test_checks_of_what_a_store_does_not_offer_are_skipped_with_the_reason(offer
         "forgetting is durable": "the store  cannot forget a user",
         "a forgotten user stays forgotten": "the store  cannot forget a user",
         "retention drops whole decisions that were learned": "it has no option retention",
-        "files that are no log are refused": "it keeps its log in no file of the kit's folder",
+        "files that are not logs are refused": "it keeps its log in no file of the kit's folder",
     }
 
 

@@ -187,7 +187,7 @@ def _check_replaceable(file: Path) -> None:
 
 
 def _binary(start: bytes) -> tuple[str, str] | None:
-    """Return the noun and the store of a file that holds a log in another format than JSON Lines, by its first bytes."""
+    """Return the noun and the store of a file that holds a log in a format other than JSON Lines, by its first bytes."""
     return next((found for sign, found in _BINARY.items() if start.startswith(sign)), None)
 
 

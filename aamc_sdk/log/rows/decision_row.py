@@ -118,7 +118,7 @@ def decision_row(record: Record, store_text: bool) -> Row:
         decision_id=decision.id,
         candidate=decision.candidate,
         content=encode(content),
-        time=float(decision.time),  # NumPy's numbers are no numbers to SQLite and Redis
+        time=float(decision.time),  # SQLite and Redis do not take NumPy's numbers
         embedding=None if estimates.embedding is None else estimates.embedding[0].astype(_FLOAT32).tobytes(),
         fingerprint=fingerprint,
         columns=columns_from(DECISION, content),

@@ -230,7 +230,7 @@ def feedback_row(feedback: Feedback) -> Row:
         decision_id=feedback.decision_id,
         candidate=feedback.candidate or "",
         content=encode(fields),
-        time=float(feedback.time),  # NumPy's numbers are no numbers to SQLite and Redis
+        time=float(feedback.time),  # SQLite and Redis do not take NumPy's numbers
         revision=feedback.revision,
         columns=columns_from(FEEDBACK, fields),
     )

@@ -52,7 +52,7 @@ def advice_on(error: BaseException, advice: Mapping[str, str] = DISK_ADVICE) -> 
 
 
 def file_identity(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of the file at a path, None if there is no file: another one than at first means that the file was replaced."""
+    """Return device and inode of the file at a path, None if there is no file. If they change, the file was replaced."""
     try:
         found = path.stat()
     except OSError:

@@ -25,7 +25,7 @@ def state_of(component: BaseComponent) -> bytes:
 
     Raises:
         OSError: The folder of temporary files cannot be written, or the disk is full.
-        PluginError: The component raised another error than the SDK's.
+        PluginError: The component raised an error that is not an AamcError.
     """
     packed = io.BytesIO()
     with tempfile.TemporaryDirectory() as name, zipfile.ZipFile(packed, "w") as archive:
@@ -42,7 +42,7 @@ def restore(component: BaseComponent, state: bytes) -> None:
 
     Raises:
         CheckpointError: The state is damaged, or the component cannot read it.
-        PluginError: The component raised another error than the SDK's.
+        PluginError: The component raised an error that is not an AamcError.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:

@@ -53,7 +53,7 @@ class OrchestrationOptions:
         """Return the options of YAML files, of which later ones win, and of assignments such as ``"orchestrator.rounds=2"``.
 
         Raises:
-            ConfigError: A file cannot be read, or there is another key than ``agent_options`` and ``orchestrator``; it names ``where``.
+            ConfigError: A file cannot be read, or there is a key other than ``agent_options`` and ``orchestrator``; it names ``where``.
         """
         content: dict[str, Any] = {}
         for file in files:
@@ -117,7 +117,7 @@ class Orchestration:
         cancelled; one that blocks its thread cannot be. A subclass that works in another way keeps to the budget itself.
 
         Raises:
-            PluginError: The orchestrator yields something that is no step with a cost, or raises another error than the SDK's.
+            PluginError: The orchestrator yields something other than a step with a cost, or raises an error that is not an AamcError.
         """
         until = time.monotonic() + self.budget.seconds
         if self.budget.steps == 0:
@@ -208,7 +208,7 @@ class Orchestration:
         return records, [*calls, Attempt(last.id, candidate=last.candidate, cost_usd=last_usd + undecided_usd, error=error)]
 
     def check_file(self, path: Path) -> None:
-        """Check, before the first step, that :meth:`keep` will find no file with something else than its own episodes.
+        """Check, before the first step, that :meth:`keep` will find no file with something other than its own episodes.
 
         Raises:
             OutputError: The file holds something else, or cannot be read.
@@ -222,7 +222,9 @@ class Orchestration:
         except ValueError:
             found = None
         if not (isinstance(found, dict) and isinstance(found.get("task"), str)):
-            raise OutputError(f"{path} holds something else than episodes of {self.orchestrator.message_name}; choose another file with --trajectory")
+            raise OutputError(
+                f"{path} holds something other than episodes of {self.orchestrator.message_name}; choose another file with --trajectory"
+            )
 
     def keep(self, path: Path) -> None:
         """Append the episode to a file as a line of JSON; an OutputError says that it cannot be written."""

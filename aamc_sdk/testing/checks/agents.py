@@ -117,7 +117,7 @@ def _skip_untrained(subject: Subject) -> None:
 def check_save_and_load(subject: Subject) -> None:
     """An orchestrator that loads a saved state takes the same steps."""
     same = _work(subject.trained) == _work(subject.reloaded(subject.trained))
-    require(same, "the loaded orchestrator takes other steps than the trained one: save all that train learns, and load it")
+    require(same, "the loaded orchestrator takes steps that differ from the trained one's: save all that train learns, and load it")
 
 
 AGENT_CHECKS = (*OPTION_CHECKS, check_an_agent_is_a_candidate, check_it_answers_a_task)

@@ -160,7 +160,7 @@ def check_a_given_request_is_played(subject: Subject) -> None:
     row = {normalized_text(query.text): row for row, query in enumerate(subject.train_set.queries)}
     rows = [row[normalized_text(query.text)] for query in present.queries]
     kept = equal(present.expected.known_quality, marked.expected.known_quality[rows])
-    require(kept, "request() must have the expected quality of the request given to vector: routers would practise on other estimates than they get")
+    require(kept, "request() must have the expected quality of the request given to vector: routers would practise on estimates that they never get")
 
 
 def check_streams_of_one_number_share_their_randomness(subject: Subject) -> None:

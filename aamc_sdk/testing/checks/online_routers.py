@@ -27,7 +27,7 @@ _ROUNDING = 1e-6
 
 def _skip_unless_it_learns(subject: Subject) -> None:
     if not issubclass(subject.target, OnlineRouter):
-        skip("it does not learn from the log: it is no OnlineRouter")
+        skip("it does not learn from the log: it is not an OnlineRouter")
 
 
 def _skip_without_snapshots(subject: Subject) -> None:
@@ -151,7 +151,7 @@ def check_feedback_of_no_weight_teaches_nothing(subject: Subject) -> None:
 
 
 def check_feedback_counts_for_the_candidate_that_it_names(subject: Subject) -> None:
-    """Feedback on another candidate than the chosen one, such as after a fallback, is not learned as feedback on the chosen one."""
+    """Feedback on a candidate other than the chosen one, such as after a fallback, is not learned as feedback on the chosen one."""
     log, request = example_log(8, feedback=False), users_request(subject)
     decision = log.decisions[0]
     found = []
@@ -212,7 +212,7 @@ def example_log(size: int = 16, feedback: bool = True) -> Experience:
     """Return decisions of four users, with attempts, of which every other one has no known cost, and with feedback as a log has it.
 
     The sixth has no user, and the seventh no session, as requests may lack both. The last pieces of feedback are a revision of the first, and a
-    second source that judges another candidate than the chosen one.
+    second source that judges a candidate other than the chosen one.
     """
     dataset = make_dataset(size, first=3000)
     queries = [

@@ -116,7 +116,7 @@ def check_untrained_it_scores_or_says_so(subject: Subject) -> None:
 def check_ascore_and_score_agree(subject: Subject) -> None:
     """An asynchronous router gives the same scores to ``route`` and ``aroute``."""
     if not issubclass(subject.target, AsyncRouter):
-        skip("it has no ascore: it is no AsyncRouter")
+        skip("it has no ascore: it is not an AsyncRouter")
     request = request_of(subject)
     alike = same_scores(subject.trained.score(request), subject.trained.services.loop.run(subject.trained.ascore(request)))
     require(alike, "ascore and score give different scores; leave score to AsyncRouter, which calls ascore")
@@ -172,7 +172,7 @@ def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
     scores = subject.trained.score(request)
     for row in range(len(request)):
         alone = subject.trained.score(request.take(np.array([row])))
-        require(equal(alone.utility[0], scores.utility[row], 1e-5), f"row {row} has another utility alone than in its batch")
+        require(equal(alone.utility[0], scores.utility[row], 1e-5), f"row {row} has a utility alone that differs from that in its batch")
     none = request.take(np.empty(0, dtype=np.intp))
     require_scores(subject.trained.score(none), none)
 

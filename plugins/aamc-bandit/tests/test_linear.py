@@ -104,7 +104,7 @@ def test_a_state_of_other_dimensions_is_refused(pool: Pool, tmp_path: Path) -> N
     learner = router(pool, dimensions=3)
     learner.learn(experience([1], ["small"], [1]))
     learner.save(tmp_path)
-    with pytest.raises(CheckpointError, match="another number of dimensions than 2"):
+    with pytest.raises(CheckpointError, match="a number of dimensions other than 2"):
         router(pool, dimensions=2).load(tmp_path)
 
 

@@ -65,7 +65,7 @@ def test_ties_count_half_whatever_the_rating() -> None:
     figures = {"model": "m", "rating": 1500.0, "comparisons": 10, "wins": 4, "losses": 2, "ties": 4}
     assert tally_of(figures) == CandidateRating(6.0, 4.0, 10, 4)
     session = read_ratings({"category_ratings": {key("_rl_session:", "s"): {"m": figures}}})[0][2]["m"]
-    assert (session.successes, session.feedback) == (4, 10)  # a tie is no success
+    assert (session.successes, session.feedback) == (4, 10)  # a tie is not a success
 
 
 @pytest.mark.parametrize("whose", ["user/123", "session:abc", "o'brien", "名前", "a+b=c?", ""])

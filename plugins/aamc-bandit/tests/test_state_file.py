@@ -297,7 +297,7 @@ def test_a_folder_in_the_files_place_is_told_and_left_alone(serve, path, caplog)
 
 def test_a_device_in_the_files_place_is_told_and_not_read(serve, caplog) -> None:
     serve("memory:", storage_path="/dev/zero").close()
-    assert "/dev/zero is no regular file" in caplog.text
+    assert "/dev/zero is not a regular file" in caplog.text
 
 
 def their_file(user: str, session: str) -> dict[str, Any]:

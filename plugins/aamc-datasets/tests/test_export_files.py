@@ -93,7 +93,7 @@ def test_a_partition_that_retention_drops_keeps_its_complete_file(days, monkeypa
     drop_part(store, monkeypatch, at_once)
     found = export(store)
     assert decisions() == dict.fromkeys(FILES, 10)
-    kept = FILES[:1] if at_once == 4 else []  # one that has gone whole is no partition any more
+    kept = FILES[:1] if at_once == 4 else []  # one that has gone whole is not a partition any more
     assert ([file.name for file in found.kept], [file.name for file in found.files]) == (kept, FILES[1:])
 
 

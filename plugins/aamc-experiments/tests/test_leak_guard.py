@@ -79,7 +79,7 @@ def test_other_data_is_evaluated_without_the_rows_that_were_trained_on(made, eva
 
 
 def test_near_duplicates_of_trained_rows_were_trained_on_too(made, evaluate, monkeypatch) -> None:
-    run, _ = made(dataset="tiny:60")  # few enough of each template for that to be no boilerplate
+    run, _ = made(dataset="tiny:60")  # few enough of each template for that not to be boilerplate
 
     def edited(self, path):
         read = make_dataset(int(path))

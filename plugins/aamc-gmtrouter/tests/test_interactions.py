@@ -126,7 +126,7 @@ def test_a_long_history_keeps_its_latest_turns_and_says_so(tmp_path: Path, caplo
 def test_the_last_of_different_descriptions_of_a_user_counts_and_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     lines = [user(item(query, "a", 1), context=context, own="kept") for query, context in (("q", "terse"), ("r", ""), ("s", "verbose"))]
     assert {query.turns[0].content for query in read(tmp_path, *lines).queries} == {"verbose"}
-    assert caplog.messages == [f"{tmp_path / 'history.jsonl'}, line 3: user 'ann' has other contexts than before; the last ones count"]
+    assert caplog.messages == [f"{tmp_path / 'history.jsonl'}, line 3: user 'ann' has contexts that differ from earlier ones; the last ones count"]
 
 
 def test_a_user_without_interactions_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

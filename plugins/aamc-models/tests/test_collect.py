@@ -621,7 +621,7 @@ def test_other_files_are_not_overwritten(collect: Collect, stub: StubServer) -> 
     Path("data/pool.yaml").write_text("candidates: [{name: other}]")
     status, _, err = collect("--judge", "numeric")
     assert status == 1
-    assert "has other candidates than those asked" in err
+    assert "its candidates are not those asked" in err
     assert len(stub.requests) == 0
 
 

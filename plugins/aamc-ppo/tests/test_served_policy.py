@@ -113,7 +113,7 @@ def test_the_folded_policy_does_not_answer_for_no_rows():
 
 def test_a_masked_candidate_without_figures_changes_nothing_for_others():
     gaps = np.where(REQUEST.mask, REQUEST.expected.cost_usd, np.nan)
-    gaps[0] = REQUEST.expected.cost_usd[0]  # the gaps are in other rows than the first
+    gaps[0] = REQUEST.expected.cost_usd[0]  # the gaps are in rows other than the first
     hidden = attrs.evolve(REQUEST, expected=attrs.evolve(REQUEST.expected, cost_usd=gaps))
     assert np.isnan(gaps).any()
     router = PPORouter(PPOConfig(hidden=8, embedding=4), Services(pool=POOL, reward=make_reward(DATASET), make=lambda *_: None))

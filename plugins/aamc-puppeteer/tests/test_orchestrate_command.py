@@ -156,7 +156,7 @@ def test_a_file_of_another_orchestrators_episodes_is_refused_before_the_first_st
     Path("trajectories.jsonl").write_text('{"schema": 1, "task": "6 * 7", "answer": "42", "cost_usd": 0.0, "stop": "answered", "steps": []}\n')
     status, out, err = aamc("orchestrate", "6 * 7", "--agents", "calculator")
     assert (status, out) == (1, "")
-    assert "trajectories.jsonl holds something else than episodes" in err
+    assert "trajectories.jsonl holds something other than episodes" in err
 
 
 class TestAfterTraining:

@@ -93,9 +93,9 @@ def test_an_episode_without_its_newline_stays(tmp_path: Path) -> None:
 def test_a_file_that_holds_something_else_is_left_as_it_is(tmp_path: Path, content: str) -> None:
     path = tmp_path / "all.jsonl"
     path.write_text(content)
-    with pytest.raises(OutputError, match="holds something else than episodes of a puppeteer; choose another file"):
+    with pytest.raises(OutputError, match="holds something other than episodes of a puppeteer; choose another file"):
         append_trajectories(path, [EPISODE])
-    with pytest.raises(OutputError, match="holds something else than episodes of a puppeteer; choose another file"):
+    with pytest.raises(OutputError, match="holds something other than episodes of a puppeteer; choose another file"):
         check_trajectories(path)
     with pytest.raises(DataError, match="holds no trajectory"):
         list(read_trajectories(path))

@@ -64,7 +64,7 @@ def puppeteer() -> Any:
 def test_a_policy_is_compared_with_others_on_the_same_tasks(puppeteer: Puppeteer) -> None:
     figures, lines = trained(puppeteer, updates=60)
     chance, single = figures["baselines"].values()
-    assert list(figures["baselines"]) == ["random", "best-single"]  # an untrained policy is no baseline
+    assert list(figures["baselines"]) == ["random", "best-single"]  # an untrained policy is not a baseline
     assert {baseline["episodes"] for baseline in (chance, single)} == {30}
     assert (single["agent"], single["success_rate"], single["mean_steps"]) == ("lawyer", pytest.approx(2 / 3), 1.0)
     assert chance["mean_reward"] < single["mean_reward"] < figures["mean_reward"]

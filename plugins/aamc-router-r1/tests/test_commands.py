@@ -98,7 +98,7 @@ def test_wrong_options_are_refused(more, question, message, pool, capsys):
 def test_a_trace_is_shown_from_the_file_and_from_the_log(pool, capsys, tmp_path):
     assert orchestrate(pool, "--json", "--store", "sqlite:log.db") == 0
     document = json.loads(capsys.readouterr().out)
-    with closing(open_store("sqlite:log.db", get_plugin_manager())) as store:  # what a judge reports is no call of the episode
+    with closing(open_store("sqlite:log.db", get_plugin_manager())) as store:  # what a judge reports is not a call of the episode
         store.add_feedback([(Feedback(decision_id=document["id"], quality=1.0), Attempt(document["id"], cost_usd=5.0))])
     in_log = ["--store", "sqlite:log.db", "--episode"]
     for source in (["trajectories.jsonl"], [*in_log, document["episode"]], [*in_log, document["id"]]):

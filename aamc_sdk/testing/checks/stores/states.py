@@ -269,7 +269,7 @@ def _require_state(store: Store, expected: tuple[Any, ...], when: str) -> None:
     require(not lost, f"{', '.join(lost)} differ in a log that was {when}: {advice}")
 
 
-def check_files_that_are_no_log_are_refused(subject: Subject) -> None:
+def check_files_that_are_not_logs_are_refused(subject: Subject) -> None:
     """A store in a file says whether the file is there, and refuses one that is not a log with a StoreError, and leaves it as it was."""
     with new_url(subject) as url:
         with closing(open_store(url, subject.plugins, subject.options)) as store:

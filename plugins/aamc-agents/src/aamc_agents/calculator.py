@@ -74,10 +74,10 @@ _MANNER = re.compile(
     r"|(?<=[.?!])\s+(?:please )?add (?:an? |the |your )?(?:comment|currency|explanation|reasons?|sentence|units?)\s*(?=[.!]|$)",
     re.IGNORECASE,
 )
-"""Requests about the answer's form, whose words are no arithmetic."""
+"""Requests about the answer's form, whose words are not arithmetic."""
 _NUMBER = re.compile(r"(?<!\w)\d")
 _DATE = re.compile(r"\d:\d|\b\d{4}-\d\d-\d\d\b|\b(?:1[5-9]|20)\d\d([/-])\d\d?\1\d\d?\b|\b\d\d?/\d\d?/\d\d(?:\d\d)?\b|\b\d\d?-\d\d?-\d{4}\b")
-"""A date or a time in prose, whose signs are no arithmetic."""
+"""A date or a time in prose, whose signs are not arithmetic."""
 
 
 class Calculator(Tool):

@@ -73,7 +73,7 @@ def query_features(request: RoutingRequest, categories: tuple[str, ...], project
     """Return the query's features before standardisation, ``[B, F]``.
 
     Raises:
-        EstimatesError: The embedding has another width than in training.
+        EstimatesError: The embedding's width differs from that in training.
     """
     features = encode_queries(request.queries, request.estimates, categories).astype(np.float64)
     if not projection.size:
@@ -126,7 +126,7 @@ class Supervised(Router):
         """Return each candidate's logit of being the best.
 
         Raises:
-            EstimatesError: The router was not trained, or the embedding has another width than in training.
+            EstimatesError: The router was not trained, or the embedding's width differs from that in training.
         """
         if self.classifier is None:
             raise EstimatesError("supervised is not trained; train it first (aamc train --router supervised) or give a run that has it")

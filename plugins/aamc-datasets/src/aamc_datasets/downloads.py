@@ -126,7 +126,7 @@ def _one(url: str, file: Path, recorded: Mapping[str, Any] | None, progress: Pro
 
 
 def _fault(file: Path) -> str:
-    """Return the reason why a file is no dataset; ``""`` if it may be one."""
+    """Return the reason why a file is not a dataset; ``""`` if it may be one."""
     with file.open("rb") as content:
         start = content.read(_PIECE).lstrip()
     return "empty" if not start else "a web page" if start.startswith(b"<") else ""

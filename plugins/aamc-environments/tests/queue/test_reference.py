@@ -128,7 +128,7 @@ def test_the_reference_is_above_greedy_and_below_the_idle_pool(scenario, options
         streams.reset(seed=1)
         return mean_rewards(streams, rule_of(streams), 150, 100)
 
-    rule = reference_rule(played_elsewhere(environment), weights)  # computed for other streams than those that it decides for
+    rule = reference_rule(played_elsewhere(environment), weights)  # computed for streams other than those that it decides for
     reference, plain = played(lambda streams: rule), played(lambda streams: greedy)
     gain = reference - plain
     assert gain.mean() > (-1e-4 if scenario == "default" else 2 * gain.std() / 8)

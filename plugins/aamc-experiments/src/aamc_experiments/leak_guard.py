@@ -122,7 +122,7 @@ def _names(rows: Dataset) -> list[str]:
 
 
 def other_fingerprints(fingerprints: Iterable[TrainingFingerprint], splits: Mapping[str, Dataset]) -> list[TrainingFingerprint]:
-    """Return the fingerprints of other rows than a run's own, which the splits already keep apart from its test rows."""
+    """Return the fingerprints of rows other than a run's own, which the splits already keep apart from its test rows."""
     own = _trained_questions(splits)
     return [fingerprint for fingerprint in fingerprints if not fingerprint.is_of(own)]
 

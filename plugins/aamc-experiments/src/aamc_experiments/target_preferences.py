@@ -184,7 +184,7 @@ def check_name(name: str) -> None:
     """Check the name of a calibrated preference.
 
     Raises:
-        ConfigError: It holds other characters than letters, digits and ``. _ + -``.
+        ConfigError: It holds characters other than letters, digits and ``. _ + -``.
     """
     if not re.fullmatch(r"[\w.+-]+", name):
         raise ConfigError(f"the name of a calibrated preference must consist of letters, digits and . _ + -, not {name!r}")

@@ -130,5 +130,5 @@ def large_table(make_table: MakeTable) -> Table:
 
 @pytest.fixture
 def routers() -> type:
-    """The routers above, as attributes: a test directory is no package to import from."""
+    """The routers above, as attributes: a test directory is not a package to import from."""
     return type("Routers", (), {"Greedy": Greedy, "Always": Always, "Dice": Dice, "Prophet": Prophet, "options": NoOptions()})

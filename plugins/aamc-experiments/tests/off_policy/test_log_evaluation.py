@@ -290,7 +290,7 @@ def careful_run(tmp_path: Path, estimator: str | None, **others: Any) -> tuple[R
 def test_a_router_of_a_run_is_not_evaluated_on_the_estimates_of_another_estimator(careful, tmp_path) -> None:
     run, plugins = careful
     row = evaluate_log(make_log(plugins, f"sqlite:{tmp_path}/bare.db"), plugins, run=run)["routers"]["careful"]
-    assert "estimates of another estimator than its run's, or none" in row["refused"]
+    assert "estimates of an estimator other than its run's, or none" in row["refused"]
     assert "keep texts to estimate them again" in row["refused"]
     assert row.keys() == {"refused", "warning", "n_eff", "expected_n_eff", "mean_weight", "max_weight", "unsupported", *FIGURES}
 

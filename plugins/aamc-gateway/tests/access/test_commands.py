@@ -256,8 +256,8 @@ def test_an_import_of_keys_that_cannot_be_is_explained(capsys: pytest.CaptureFix
     ("document", "message"),
     [
         ({"schema": 99, "keys": []}, "keys.json has schema 99, not 1: another version made it"),
-        ({}, "no file of aamc keys export"),
-        ({"schema": 1}, "no file of aamc keys export"),
+        ({}, "this is not a file of aamc keys export"),
+        ({"schema": 1}, "this is not a file of aamc keys export"),
         ({"schema": 1, "keys": [], "more": 1}, "more"),
     ],
 )

@@ -69,7 +69,7 @@ def complaint(fault: str, case: tuple[str, str, str, bool], result: Result) -> s
     """Return what is wrong with a result; empty if nothing is."""
     _, _, model, streamed = case
     if result.error is not None and result.error["type"] not in TYPED:
-        return f"the error is no typed one: {result.error}"
+        return f"the error is not a typed one: {result.error}"
     served = result.error is None
     if served and (result.text != TEXT or result.finish not in ("stop", "end_turn", "completed")):
         return f"a silent short answer: {result.text!r}, {result.finish}"

@@ -277,7 +277,7 @@ def test_an_admin_key_is_needed_and_becomes_a_cookie_that_scripts_cannot_read(se
         await page.open(f"{gateway.url}/dashboard")
         sign_in = "(() => {{ document.querySelector('input').value = '{}'; document.querySelector('form').requestSubmit(); }})()"
         await page.run(sign_in.format("wrong"))
-        await page.until("document.querySelector('p.error').textContent.startsWith('this is no valid admin key')")
+        await page.until("document.querySelector('p.error').textContent.startsWith('this is not a valid admin key')")
         await page.run(sign_in.format(ADMIN))
         await page.until("document.querySelector('dl')")
         assert await page.run("document.activeElement.tagName") == "MAIN"

@@ -396,7 +396,7 @@ def test_a_file_that_names_components_goes_with_no_run_and_no_other_router(optio
     file.write_text("{pool: pool.yaml, gateway: {limits: {body_mb: 8}}}")
     result = CliRunner().invoke(aamc, ["serve", "--check", "--config", str(file), f"--{option}", "thompson"])
     assert isinstance(result.exception, SystemExit)
-    assert f"--{option} and --config go together only where the file has no other section than gateway" in result.output
+    assert f"--{option} and --config go together only where the file has no section other than gateway" in result.output
 
 
 def test_a_file_of_settings_alone_goes_with_a_router(tmp_path: Path) -> None:

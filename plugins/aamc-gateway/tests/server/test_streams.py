@@ -42,7 +42,7 @@ def test_the_last_event_has_the_aamc_object_and_the_cost_is_that_of_the_whole_an
 @pytest.mark.parametrize("provider", ["anthropic", "openai"])
 @pytest.mark.parametrize("model", ["aamc/auto?quality_floor=0", "good"])
 def test_an_answer_of_messages_names_the_requested_model(serve: Any, provider: str, model: str) -> None:
-    # Claude Code leaves thinking out of a conversation if another model than the requested one has answered
+    # Claude Code leaves thinking out of a conversation if a model other than the requested one has answered
     running = serve(fields={"good": {"provider": provider, "model": "claude-sonnet"}}, good=Script())
     events = streamed(running, "messages", model=model).events
     assert (events[0]["message"]["model"], events[-1]["aamc"]["model"]) == (model, "good")

@@ -138,7 +138,7 @@ def _doubt(factor: float, gain: float, error: float) -> str:
 def error_of_streams(gain: Floats) -> float:
     """Return the standard error of the mean of streams' gains, ``[n]``, whose preferences in the first and second half are the same.
 
-    Preferences are spread evenly instead of drawn, so how gains differ between them is no error. Two streams of one preference differ by chance
+    Preferences are spread evenly instead of drawn, so how gains differ between them is not an error. Two streams of one preference differ by chance
     alone: half their squared difference is an unbiased estimate of a stream's variance.
     """
     first, second = gain.reshape(2, -1)

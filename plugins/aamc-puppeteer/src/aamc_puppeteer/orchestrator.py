@@ -369,6 +369,6 @@ class Puppeteer(Team, EvaluatedOrchestrator):
         """Read a saved puppeteer.
 
         Raises:
-            CheckpointError: The files are missing or damaged, or have other sizes than the configuration's.
+            CheckpointError: The files are missing or damaged, or their sizes differ from the configuration's.
         """
         self.policy.load(folder)

@@ -7,7 +7,7 @@ from aamc_sdk import Component, hookimpl
 
 @hookimpl
 def aamc_agents() -> list[Component]:
-    """Offer the testbed's rule-based agents by name; they are no production agents, so no list has them."""
+    """Offer the testbed's rule-based agents by name; they are not production agents, so no list has them."""
     agents = "aamc_puppeteer.testbed"
     return [
         Component("checker", f"{agents}.critic_loop:Checker", "Finds the first error of a line of text.", listed=False),

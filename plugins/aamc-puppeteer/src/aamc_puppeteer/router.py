@@ -116,7 +116,7 @@ class PuppeteerRouter(Router):
         """Read a saved policy.
 
         Raises:
-            CheckpointError: A file is missing or damaged, or has other sizes than the configuration's.
+            CheckpointError: A file is missing or damaged, or its sizes differ from the configuration's.
         """
         policy = self._untrained()
         policy.load(folder)

@@ -96,7 +96,7 @@ def _without(task: RoutingTask, leave_out: Sequence[str]) -> RoutingTask:
 
 
 def tasks_of(dataset: Dataset, pool: Pool, leave_out: Sequence[str] = ()) -> list[RoutingTask]:
-    """Return the tasks of a dataset; those of another format than ours consult the pool's models, without those to leave out.
+    """Return the tasks of a dataset; those of other formats consult the pool's models, without those to leave out.
 
     Raises:
         DataError: The dataset has no references.

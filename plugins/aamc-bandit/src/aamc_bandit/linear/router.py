@@ -161,7 +161,7 @@ class LinearThompson(OnlineRouter):
         except KeyError as error:
             raise CheckpointError(f"{folder / STATE} lacks {error}; train again") from error
         if shape != (len(names), context.width, context.width):
-            raise CheckpointError(f"{folder / STATE} was learned with another number of dimensions than {self.config.dimensions}; train again")
+            raise CheckpointError(f"{folder / STATE} was learned with a number of dimensions other than {self.config.dimensions}; train again")
         with self._lock:
             self._ledger.load(folder)
             self._context, self._latest = context, None

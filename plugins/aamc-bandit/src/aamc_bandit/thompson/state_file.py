@@ -109,7 +109,7 @@ class StateFile:
         if not self._path.exists():
             return True
         if not self._path.is_file():  # a device may have no end, and a pipe no beginning
-            logger.error("%s is no regular file, so it is neither restored nor written", self._path)
+            logger.error("%s is not a regular file, so it is neither restored nor written", self._path)
             return False
         try:
             content = json.loads(self._path.read_text(encoding="utf-8"))

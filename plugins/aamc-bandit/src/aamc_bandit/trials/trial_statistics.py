@@ -17,7 +17,7 @@ decisions and is left out, whatever its outcome. A shadow's interval therefore d
 If users were assigned to the routers (``by_user``), the decisions of one user share one random assignment: the user's first decision with
 feedback counts, with the mixture over the assignment as mu.
 
-A decision with one allowed candidate, such as a model that the request names, is no choice of the routers and does not count.
+A decision with one allowed candidate, such as a model that the request names, is not a choice of the routers and does not count.
 
 The first feedback on a decision counts, since a later one would change results that were already looked at. A hint, which is implicit feedback of
 a confidence below 1, does not count: the test could not replace it by the rating that follows. If the chosen candidate's call

@@ -60,7 +60,7 @@ class QueryFeatures:
         """Return the features of a request's queries, ``[B, D]``.
 
         Raises:
-            EstimatesError: The embedding is missing, not finite or of another width than in training.
+            EstimatesError: The embedding is missing, not finite, or its width differs from that in training.
         """
         features = self._raw(request)
         if features.shape[1] != len(self.center):

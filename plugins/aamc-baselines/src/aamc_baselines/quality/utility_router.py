@@ -120,7 +120,7 @@ class UtilityRouter(Router):
         """Return the utility with the predicted quality.
 
         Raises:
-            EstimatesError: The router was not trained, or the embedding has another width than in training.
+            EstimatesError: The router was not trained, or the embedding's width differs from that in training.
         """
         return self._scores(request, self._quality(request))
 

@@ -79,7 +79,7 @@ def _no_component(kind: str, name: str, options: Any) -> Any:
 
 logger = logging.getLogger(__name__)
 NARROW = 0.05
-"""Share of the slowest candidate's latency below which the range of all candidates is no scale for waits."""
+"""Share of the slowest candidate's latency below which the range of all candidates is not a scale for waits."""
 
 
 class QueueEnvironment(StreamEnvironment):

@@ -35,7 +35,7 @@ class Event:
         own = {"drift": ("shift", "over"), "price": ("factor",)}.get(self.kind, ())
         for name in ("shift", "over", "factor"):
             if name not in own and getattr(self, name) != getattr(attrs.fields(Event), name).default:
-                raise ConfigError(f"events: {name} is no option of an event of kind {self.kind!r} (of {self.candidate!r} at step {self.at})")
+                raise ConfigError(f"events: {name} is not an option of an event of kind {self.kind!r} (of {self.candidate!r} at step {self.at})")
         if self.kind == "drift" and self.shift == 0:
             raise ConfigError(f"events: the drift of {self.candidate!r} at step {self.at} needs a shift, the change of the log-odds of success")
 

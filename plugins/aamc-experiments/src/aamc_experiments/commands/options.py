@@ -54,7 +54,7 @@ experiment_options = add_options(
 def settings_from_options(options: Mapping[str, Any], plugins: Plugins | None = None, base: Mapping[str, Any] | None = None) -> Settings:
     """Return the settings of configuration files, overridden by the other options, overridden by ``--set``.
 
-    If an option names another component than the file does, the file's options of that component are dropped.
+    If an option names a component other than the file's, the file's options of that component are dropped.
 
     Args:
         options: Values by key of a configuration file, None if not given; ``configs``: the files, of which later ones win;

@@ -46,7 +46,7 @@ def bounded_outcomes(
 
     Quality lies between 0 and 1. Costs and latencies have no known maximum, so their range is that of the recorded and expected
     values, extended by its width on both sides. A utility lies in the range of the rewards of the ends of these ranges; recorded
-    utilities are no bounds, because the worst answers may not have come yet.
+    utilities are not bounds, because the worst answers may not have come yet.
 
     Args:
         observed: The outcomes of the chosen candidates, ``[n, 1]``; NaN where unknown.

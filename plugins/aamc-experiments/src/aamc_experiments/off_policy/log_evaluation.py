@@ -64,7 +64,7 @@ def evaluate_log(
         plugins: The plugins that offer components.
         names: The routers: those of the run, and others that need no training; all of the run's when None.
         run: The run, whose routers, reward and candidates are used; without one the log's expected outcomes scale the reward.
-        run_optional: Whether to ignore a run with other candidates than the log, instead of raising an error.
+        run_optional: Whether to ignore a run whose candidates differ from the log's, instead of raising an error.
         pool: Describes the candidates where there is no run; when None, their prices follow from the log's expected costs.
         preference: The preference of all requests; each request's own when None.
         estimator: The trained estimator that estimates the log's texts again, as for
@@ -75,7 +75,7 @@ def evaluate_log(
         strict: Whether a decision that the run or the estimator was trained on is an error; else it is left out.
 
     Raises:
-        StoreError: The log does not exist, or has other candidates than the run.
+        StoreError: The log does not exist, or its candidates differ from the run's.
         DataError: The log has no usable decision, or no texts to estimate again; or ``strict`` is set, and decisions were trained on.
         ConfigError: No router is named, or a privileged one, or the pool lacks a candidate of the log.
     """

@@ -20,7 +20,7 @@ from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, Routing
 
 LEFT_OUT = {
     "propensity_unknown": "the probability of the choice is unknown",
-    "fallback": "another candidate served than the one chosen",
+    "fallback": "a candidate other than the chosen one served",
     "only_compared": "feedback only compares candidates",
     "not_judged": "no feedback on quality",
 }

@@ -1,6 +1,6 @@
 """The policies of routers on the requests of a log.
 
-A router of a run must see the estimates of the run's own estimator: those of another one, or none, would make it another policy than the one in
+A router of a run must see the estimates of the run's own estimator: with those of another one, or none, its policy would differ from the one in
 service. Likewise it sees the candidates' training means where neither the pool nor the log has a cost or latency.
 """
 
@@ -78,7 +78,7 @@ class LoggedPolicies:
         for rows in log.batches(BATCH, readable):
             request = self._request(rows)
             if of_run and router.uses_estimates and request.estimates.fingerprint != self.fingerprint:
-                found = "estimates of another estimator than its run's, or none," if self.estimator is None else "another estimator than its run's"
+                found = "estimates of an estimator other than its run's, or none," if self.estimator is None else "an estimator other than its run's"
                 raise EstimatesError(f"with {found} it is not the router that would serve; {self._advice}")
             if of_run and np.isnan([request.expected.cost_usd, request.expected.latency_ms]).any():
                 request = self._with_means(request)

@@ -317,7 +317,7 @@ def checked_columns(asked: Iterable[str]) -> tuple[str, ...]:
     """Return the requested columns, each once.
 
     Raises:
-        DataError: They are no list of names, or a name is unknown.
+        DataError: They are not a list of names, or a name is unknown.
     """
     if isinstance(asked, str) or not isinstance(asked, Iterable):
         raise DataError(f"columns must be a list of names such as ['text'], not {asked!r:.80}")

@@ -51,14 +51,14 @@ def read_export(document: Mapping[str, Any], where: str) -> ExportedKeys:
     """Return the keys of a JSON object that :func:`export_keys` made.
 
     Raises:
-        DataError: It is no export, or one of another version.
+        DataError: It is not an export, or is one of another version.
     """
     if (schema := document.get("schema", _SCHEMA)) != _SCHEMA:
         raise DataError(f"{where} has schema {schema!r:.80}, not {_SCHEMA}: another version made it; export the keys with this one")
     try:
         return configure(ExportedKeys, document, where=where)
     except ConfigError as error:
-        raise DataError(f"this is no file of aamc keys export: {error}") from error
+        raise DataError(f"this is not a file of aamc keys export: {error}") from error
 
 
 async def import_keys(shared: SharedState, exported: ExportedKeys, where: str) -> tuple[int, int]:

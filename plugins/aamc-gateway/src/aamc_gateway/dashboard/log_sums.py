@@ -180,7 +180,7 @@ class PeriodSums(_Sums):
     Attributes:
         decisions: Number of decisions.
         deciding_usd: Cost of the decisions themselves, such as that of a router that asks a model.
-        fell_back: Decisions that another candidate answered than the chosen one.
+        fell_back: Decisions that a candidate other than the chosen one answered.
         candidates: Sums by candidate.
     """
 

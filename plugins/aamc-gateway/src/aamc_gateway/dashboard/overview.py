@@ -114,7 +114,7 @@ def cost_of(sums: PeriodSums, best: Baseline) -> dict[str, Any]:
     saved_usd = None
     if baseline_usd is not None and compared:
         spent_usd = compared_usd + routing_usd
-        saved_usd = 0.0 if math.isclose(baseline_usd, spent_usd) else baseline_usd - spent_usd  # the order of sums is no saving
+        saved_usd = 0.0 if math.isclose(baseline_usd, spent_usd) else baseline_usd - spent_usd  # the order of sums is not a saving
     return {
         "total_usd": answers_usd + routing_usd,
         "answers_usd": answers_usd,

@@ -24,14 +24,14 @@ SESSION_S = 12 * 3600.0
 """Time after which people sign in again, in seconds."""
 FAILURES_A_MINUTE = 30
 """Maximum number of wrong keys from one address in a minute; further ones get status 429."""
-_NO_ADMIN_KEY = "this is no valid admin key of this gateway; make one with: aamc keys add NAME --admin"
+_NO_ADMIN_KEY = "this is not a valid admin key of this gateway; make one with: aamc keys add NAME --admin"
 
 
 async def admin_caller(gateway: Gateway, scope: Scope) -> Caller:
     """Return the admin who sends a request, by the cookie or by a key in the headers.
 
     Raises:
-        Refused: It is no admin, or the request comes from another site's page.
+        Refused: It is not an admin, or the request comes from another site's page.
     """
     if token := _cookie(scope):
         found = await _session(gateway, token)

@@ -121,7 +121,7 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
     record = None
     with suppress(UnknownDecisionError):  # the log may get it later
         record = controller.store.record(decision_id)
-    # Foreign is a decision of another tenant than the caller's, or of another user than the key's if it belongs to one.
+    # Foreign: of a tenant other than the caller's, or of a user other than the key's if it belongs to one.
     query = None if record is None or caller.admin else record.query
     foreign = query is not None and (query.tenant != caller.tenant or caller.user not in (None, query.user))
     waits, kept_on = record is None or foreign, f"{decision_id}/{FOREIGN}" if foreign else decision_id

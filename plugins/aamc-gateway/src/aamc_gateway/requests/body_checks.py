@@ -78,9 +78,9 @@ def check_number(field: str, value: Any) -> None:
 
 
 def _check_messages(name: str, messages: Iterable[Any]) -> None:
-    """Refuse what is no message, a message without a role, and a user's without content; an assistant's may have calls of tools instead.
+    """Refuse what is not a message, a message without a role, and a user's without content; an assistant's may have calls of tools instead.
 
-    A message's server says which roles it knows, since some chat templates have their own. Items of ``input`` need be no messages.
+    A message's server says which roles it knows, since some chat templates have their own. Items of ``input`` need not be messages.
     """
     for index, message in enumerate(messages):
         role = message.get("role") if isinstance(message, dict) else None

@@ -55,7 +55,7 @@ class ObjectOwners:
         if not (is_list or names) or not (caller.tenant or await self._access.has_tenants()):
             return
         if is_list:
-            message = f"this list has the objects of all tenants, and {caller.name!r} is no admin key; get each by its id, or use an admin key"
+            message = f"this list has the objects of all tenants, and {caller.name!r} is not an admin key; get each by its id, or use an admin key"
             raise Refused(message, status=403, kind="permission")
         for name in names:
             if (await self._found(name))[0] != (caller.tenant or ""):

@@ -178,7 +178,7 @@ def unknown_model(name: str, known: Collection[str]) -> Refused:
 
 
 def _user_text(name: str, value: Any) -> str | None:
-    """Return a field that names a user; refuse what is no text, since the limits of users would not hold for the request."""
+    """Return a field that names a user; refuse what is not text, since the limits of users would not hold for the request."""
     if not (value is None or isinstance(value, str)):
         raise Refused(f"{name} must be a text such as 'anna', not {value!r:.80} of the type {type(value).__name__}")
     return value

@@ -119,7 +119,7 @@ def _read_file(file: Path, profiles: dict[str, UserProfile]) -> list[RatedAnswer
         before = profiles.get(user, profile)
         for name, first, second in (("contexts", before.context, profile.context), ("preferred models", before.preferred, profile.preferred)):
             if first and second and first != second:
-                logger.warning("%s: user %r has other %s than before; the last ones count", where, user, name)
+                logger.warning("%s: user %r has %s that differ from earlier ones; the last ones count", where, user, name)
         profiles[user] = UserProfile(profile.context or before.context, profile.preferred or before.preferred)
         answers += own
     return answers

@@ -56,7 +56,7 @@ class HeldOutPredictions:
         means: The candidates' means without the question's fold, ``[N, M]``.
         quality: The outcomes, ``[N, M]``, NaN where unknown.
         distance: S distances from the rows of the other folds, ``[N, S]``.
-        group: The number of each question's group of near-duplicates, whose outcomes are no independent ones, ``[N]``; by default its own.
+        group: The number of each question's group of near-duplicates, whose outcomes are not independent, ``[N]``; by default its own.
     """
 
     prediction: Floats

@@ -91,7 +91,7 @@ def check_place(path: Path, ledger: Path, pool: Pool) -> Path | None:
     kept = read_pool(pool_file)
     if set(kept.names) != set(pool.names):
         raise OutputError(
-            f"{pool_file} is read with the outcomes, but has other candidates than those asked ({one_of(pool.names)}); name another folder with --out"
+            f"{pool_file} is read with the outcomes, but its candidates are not those asked ({one_of(pool.names)}); name another folder with --out"
         )
     return pool_file if pool_to_dict(kept) != pool_to_dict(pool) else None
 

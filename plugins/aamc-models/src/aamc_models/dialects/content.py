@@ -34,7 +34,7 @@ def chosen(body: JSON, *names: str) -> dict[str, Any]:
 
 
 def choice_number(choice: JSON) -> int:
-    """Return the index of a streamed choice; 0, that of the first one, where it is no whole number."""
+    """Return the index of a streamed choice; 0, that of the first one, where it is not a whole number."""
     index = choice.get("index")
     return index if type(index) is int else 0
 

@@ -88,7 +88,7 @@ def error_in(answer: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 
 def error_in_body(body: bytes) -> dict[str, Any]:
-    """Return the error in the body of an answer whose status is no success; an empty one if it cannot be read.
+    """Return the error in the body of an answer whose status is not a success; an empty one if it cannot be read.
 
     Gemini puts it into a list. Others leave the object ``error`` out, and FastAPI and Mistral have a list of wrong fields in place of a message.
     """

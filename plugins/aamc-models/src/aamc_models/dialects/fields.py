@@ -22,7 +22,7 @@ def json_object(body: bytes) -> dict[str, Any] | None:
 
 
 def json_value(body: bytes) -> Any:
-    """Return the JSON value that a body holds, as :func:`json_object` reads it; None if it is no JSON."""
+    """Return the JSON value that a body holds, as :func:`json_object` reads it; None if it is not JSON."""
     try:
         return orjson.loads(body)
     except ValueError:
@@ -51,7 +51,7 @@ def strict_json(body: bytes) -> bytes:
 
 
 def wrong(field: str, wanted: str, value: object) -> DataError:
-    """Return the error for a field that holds something else than it must."""
+    """Return the error for a field that holds something other than it must."""
     found = "; it is missing or null" if value is None else f", not {_shown(value)}"
     return DataError(f"{field} must be {wanted}{found}")
 

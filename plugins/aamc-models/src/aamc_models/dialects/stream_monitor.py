@@ -45,7 +45,7 @@ _WITHOUT_TEXT = ("tool_calls", "function_call", "audio", "images")
 class StreamMonitor:
     """Reads the events of a streamed answer as they pass, as chunks of chat.
 
-    It raises no errors: an event that is no JSON object holds an error, and one with a wrong field holds nothing.
+    It raises no errors: an event that is not a JSON object holds an error, and one with a wrong field holds nothing.
 
     Args:
         dialect: The dialect of the events.

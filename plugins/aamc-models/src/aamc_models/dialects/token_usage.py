@@ -39,7 +39,7 @@ _DETAILS = ("prompt_tokens_details", "input_token_details", "output_tokens_detai
 
 
 def reported_usage(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ``usage`` object of a whole answer; an empty one if it has none, or something that is no object."""
+    """Return the ``usage`` object of a whole answer; an empty one if it has none, or something that is not an object."""
     return object_or_empty(answer.get("usage"))
 
 

@@ -179,7 +179,7 @@ def _listed(key: str, entry: Mapping[str, Any]) -> ListedModel | None:
 
 
 def _million(usd_per_token: Any) -> float | None:
-    """Return a price per million tokens without the digits that the multiplication adds; None for a value that is no price."""
+    """Return a price per million tokens without the digits that the multiplication adds; None for a value that is not a price."""
     return float(f"{usd_per_token * 1e6:.10g}") if _is_amount(usd_per_token) else None
 
 

@@ -85,7 +85,7 @@ class LiteLLM(ChatProvider):
         return _FIELDS
 
     def dropped(self, candidate: Candidate, request: WireRequest) -> Sequence[str]:
-        """Return the fields that are no arguments for LiteLLM or, once a first request has loaded it, that it leaves out for the model."""
+        """Return the fields that are not arguments of LiteLLM or, once a first request has loaded it, that it leaves out for the model."""
         known = _FIELDS.get(request.api, frozenset())
         supported = self._supported.get(self._model(candidate), known) if request.api == "chat" else known
         body = request.body if isinstance(request.body, Mapping) else {}
@@ -229,7 +229,7 @@ def _supported_fields(library: Any, model: str) -> Collection[str]:
 
 
 def _file_texts(messages: object) -> Iterator[str]:
-    """Yield the texts in the parts of messages that are no text, such as the address of an image."""
+    """Yield the texts in the parts of messages that are not text, such as the address of an image."""
     contents = [message.get("content") for message in messages if isinstance(message, Mapping)] if isinstance(messages, list) else []
     parts = [part for content in contents if isinstance(content, list) for part in content]
     pending: list[Any] = [part for part in parts if isinstance(part, Mapping) and part.get("type") != "text"]

@@ -86,7 +86,7 @@ class EventStream:
         """Return the events of an answer, once the first one has come.
 
         Raises:
-            Failure: The status is no success, or the answer begins with an error or is no stream of events.
+            Failure: The status is not a success, or the answer begins with an error or is not a stream of events.
             ClientError, TimeoutError, OSError, ValueError: Those of the HTTP library.
         """
         seconds = min(options.first_token_timeout_s, options.timeout_seconds)
@@ -158,7 +158,7 @@ async def _whole_events(response: aiohttp.ClientResponse, max_bytes: int) -> lis
         try:
             return [b"data: %b\n\n" % json.dumps(answer, ensure_ascii=False).encode(), DONE]  # any number that the server sent
         except UnicodeEncodeError as wrong:
-            raise Failure(f"answered with a text that is no valid Unicode ({wrong.reason})", "protocol", body=body) from wrong
+            raise Failure(f"answered with a text that is not valid Unicode ({wrong.reason})", "protocol", body=body) from wrong
     raise Failure(f"did not answer with a stream of events but with {_shown(body)}; check the end of base_url, usually /v1", "protocol", body=body)
 
 

@@ -94,7 +94,7 @@ def may_be_billed(failure: Failure | ProviderError) -> bool:
 
 
 def refusal(status: int, body: bytes, retry_after_s: float | None) -> Failure:
-    """Return the failure of an answer with a status that is no success."""
+    """Return the failure of an answer with a status that is not a success."""
     message = message_of(body)
     kind = kind_of_status(status, message) if status >= 400 else "protocol"
     is_quota = status == 429 and kind_of(error_in_body(body)) == "authentication"  # OpenAI refuses for an exhausted quota with 429

@@ -88,7 +88,7 @@ def check_variable(name: str, option: str = "api_key_env", example: str = "OPENA
     """Check the name of an environment variable with a key, given by an option; ``""`` is none.
 
     Raises:
-        ConfigError: It is no such name. The message does not show it, as it may be the key.
+        ConfigError: It is not such a name. The message does not show it, as it may be the key.
     """
     if name and not _VARIABLE.fullmatch(name):
         raise ConfigError(f"{option} must be the name of an environment variable, such as {example}; put the key into that variable")

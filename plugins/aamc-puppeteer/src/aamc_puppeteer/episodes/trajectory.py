@@ -203,7 +203,7 @@ def _last_line(file: BinaryIO, path: Path) -> bytes:
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         first, last = content[: content.find(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
     if (first and not _is_episode(first)) or not (_incomplete(last) or _is_episode(last)):
-        raise OutputError(f"{path} holds something else than episodes of a puppeteer; choose another file, as with --trajectory")
+        raise OutputError(f"{path} holds something other than episodes of a puppeteer; choose another file, as with --trajectory")
     return last
 
 

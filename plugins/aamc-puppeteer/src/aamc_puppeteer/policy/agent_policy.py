@@ -99,7 +99,7 @@ class AgentPolicy:
         """Read a saved policy.
 
         Raises:
-            CheckpointError: The files are missing or damaged, or have other sizes than the configuration's.
+            CheckpointError: The files are missing or damaged, or their sizes differ from the configuration's.
         """
         import torch
 

@@ -169,7 +169,7 @@ class PuppeteerOrchestration(Orchestration):
         return {**paths[0], **({"paths": paths, "join_cost_usd": self._join_usd} if len(paths) > 1 else {})}
 
     def log(self) -> tuple[Sequence[Record], Sequence[Attempt]]:
-        """Return the decisions and turns of a single path that the policy chose; several paths are no sample of the policy."""
+        """Return the decisions and turns of a single path that the policy chose; several paths are not a sample of the policy."""
         return logged(self._decisions, self._paths[0].state, self._puppeteer.pool.names)
 
     def check_file(self, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Several paths in parallel: each forks into its most probable agents, and their answers are joined. Not for training.
 
-The k most probable agents of a state are taken, not drawn, so the result is no sample of the policy, and training plays
+The k most probable agents of a state are taken, not drawn, so the result is not a sample of the policy, and training plays
 single paths. Paths fork up to ``fork_depth`` activations, while there are fewer than ``paths``; then each follows the policy.
 Every path starts with a turn of its own, so no path votes for another's work. A path ends where stopping is most probable.
 The budget is that of all paths together. A judge's turn is one of the steps; a vote takes none.

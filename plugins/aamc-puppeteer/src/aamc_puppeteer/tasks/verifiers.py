@@ -171,7 +171,7 @@ class Callback:
     decide: Callable[[Task, str], Verdict | bool]
 
     async def __call__(self, task: Task, answer: str) -> Verdict:
-        """Call the function; another result than a verdict, such as a coroutine, is a DataError."""
+        """Call the function; a result that is not a verdict, such as a coroutine, is a DataError."""
         decided = check_type(self.decide(task, answer), bool | Verdict, "a callback must return True, False or a Verdict", DataError)
         return Verdict(decided) if isinstance(decided, bool) else decided
 

@@ -147,7 +147,7 @@ class Checker(Tool):
             raise AgentError(f"the task asks for no line of text: {state.task.text!r:.80}")
         line = state.outputs[-1].content if state.outputs else wanted.draft
         if "\n" in line:
-            raise AgentError("what was said last is no line; there is nothing new to check")
+            raise AgentError("the last output is not a line; there is nothing new to check")
         finding = next(wanted.findings(line), None)
         return line if finding is None else f"{FINDING}{finding}\n{LINE}{line}"
 

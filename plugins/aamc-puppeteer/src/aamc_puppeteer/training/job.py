@@ -53,7 +53,7 @@ class TrainingJob:
 
     Attributes:
         folder: Folder of the checkpoints; None for no checkpoints.
-        begun: Number of updates before this training; it draws other tasks than they did.
+        begun: Number of updates before this training; it draws tasks that differ from theirs.
         curve: Figures of each update so far, over the episodes with all agents.
         done: Number of updates so far: all, unless the budget of the player's executor ended the training.
     """

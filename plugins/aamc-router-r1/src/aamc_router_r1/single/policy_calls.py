@@ -83,7 +83,7 @@ class RouteServer:
         self._server = ModelSpec(options.server_model)
 
     async def select(self, query: Query, pool: Pool, preference: Preference | None) -> ModelSelection:
-        """Return the ``selected_model`` of the server's answer, which may be no candidate; arguments and errors as for :meth:`FirstCall.select`."""
+        """Return the ``selected_model`` of the server's answer, which need not be a candidate; arguments and errors as :meth:`FirstCall.select`."""
         body: dict[str, Any] = {"query": query.text, "candidates": [described(candidate) for candidate in pool]}
         if query.turns:
             body["history"] = [{"role": turn.role, "content": turn.content} for turn in query.turns]

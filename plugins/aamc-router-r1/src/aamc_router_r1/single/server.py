@@ -127,7 +127,7 @@ class DecisionServer:
         """Return the body of a request from a caller that may ask.
 
         Raises:
-            DataError: The body is no JSON object.
+            DataError: The body is not a JSON object.
             HTTPException: The caller may not ask, or the body is too large.
         """
         if self._key:

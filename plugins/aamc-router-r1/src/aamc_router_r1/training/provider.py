@@ -56,7 +56,7 @@ class CheckpointProvider(Provider):
         """Return the next turn.
 
         Raises:
-            DataError: The temperature is no number of at least 0.
+            DataError: The temperature is not a number of at least 0.
             ProviderError: There is no such checkpoint, or it cannot be loaded.
         """
         given_up = threading.Event()

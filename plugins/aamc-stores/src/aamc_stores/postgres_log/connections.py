@@ -33,7 +33,7 @@ def check_url(url: str, name: str, known: Sequence[str]) -> None:
     """Check that libpq can read a URL; ``known`` are the names of the store's options.
 
     Raises:
-        ConfigError: It has an unknown parameter, or is no URL of libpq's. What libpq says of it is left out where that may quote the password.
+        ConfigError: It has an unknown parameter, or is not a URL of libpq's. What libpq says of it is left out where that may quote the password.
     """
     address, _, query = url.partition("?")
     place, _, path = address.partition("://")[2].partition("/")

@@ -146,7 +146,7 @@ class Entries:
         """Return the statement that inserts new feedback: all of it, or nothing if some is known or its decision is not in the log.
 
         Raises:
-            psycopg.DataError: A name is no text of PostgreSQL's.
+            psycopg.DataError: A name is not a text that PostgreSQL takes.
         """
         contents = _SEPARATOR.join(row.content for row in feedback)
         arguments = [array([row.id for row in feedback]), array([row.decision_id for row in feedback]), contents]

@@ -129,7 +129,7 @@ class PostgresStore(SharedStore):
         """Begin a transaction of the only writer by a statement, in one message, since each takes its time."""
         try:
             begin = "; ".join([_WRITE, _LOCK.format(self._lock_key), statement()])
-        except psycopg.Error as error:  # a name that is no text of PostgreSQL's
+        except psycopg.Error as error:  # a name that is not a text that PostgreSQL takes
             raise self._refusal(error) from error
         with self._transaction(begin, self._writers) as begun:
             yield begun

@@ -307,7 +307,7 @@ def _check_files(url: str, name: str) -> None:
 
 
 def _check_database(url: str) -> None:
-    """Raise a ValueError for a path that is no number, which redis-py would ignore, and for a password that ends the address too early."""
+    """Raise a ValueError for a path that is not a number, which redis-py would ignore, and for a password that ends the address too early."""
     _, _, path, query, fragment = urlsplit(url)
     if "@" in path + fragment or any("@" in key for key, _ in parse_qsl(query, keep_blank_values=True)):
         raise ValueError(_ESCAPE)

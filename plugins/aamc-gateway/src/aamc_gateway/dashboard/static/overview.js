@@ -23,7 +23,7 @@ function tiles(found) {
     tile("Saved", saved === null ? "–" : usd(saved), saved === null ? "no answers of known cost and tokens yet" : `${percent(cost.saved_share)} of always using ${cost.baseline} (n = ${whole(cost.compared)})`, kind),
     tile("Cost of routing", usd(cost.routing_usd), `deciding ${usd(cost.deciding_usd)}, calls that did not serve ${usd(cost.extra_calls_usd)}`),
     tile("Quality", percent(quality?.mean), quality ? `by explicit feedback (n = ${whole(quality.n)})` : "no explicit feedback yet"),
-    tile("Fallbacks", percent(answers ? found.fell_back / answers : null), `${count(found.fell_back, "answer")} of another model than the chosen one`));
+    tile("Fallbacks", percent(answers ? found.fell_back / answers : null), `${count(found.fell_back, "answer")} of a model other than the chosen one`));
 }
 
 function qualityCell(quality) {

@@ -312,7 +312,7 @@ class Upstreams(dict[str, Upstream]):
 
         Raises:
             PoolError: None has an endpoint, or no provider can be made; or one has a name of the gateway's own models, or one that cannot be sent, or
-                a limit of answers that is no number.
+                a limit of answers that is not a number.
         """
         for name, upstream in self.items():
             if not name.isprintable():

@@ -100,7 +100,7 @@ async def remember_answer(gateway: Gateway, request: ClientRequest, origin: Orig
     """
     mixed = origin.mixed or origin.candidate not in (None, name)
     keys = []
-    if request.session is not None and not request.side_request:  # a title is no turn of the conversation whose id it has
+    if request.session is not None and not request.side_request:  # a title is not a turn of the conversation whose id it has
         keys.append((gateway.sessions, request.session))
         if call_id is not None:
             keys.append((gateway.calls, _call_key(request.session, call_id)))

@@ -42,7 +42,7 @@ def serve(check: bool, **options: Any) -> None:
     launch = Launch(**options)
     if launch.config_names_components and (launch.run is not None or launch.router is not None):
         given = "--run" if launch.run is not None else "--router"
-        raise click.UsageError(f"{given} and --config go together only where the file has no other section than gateway; {launch.config} has more")
+        raise click.UsageError(f"{given} and --config go together only where the file has no section other than gateway; {launch.config} has more")
     if check:
         click.echo(check_launch(launch))
     else:

@@ -106,7 +106,7 @@ class RubricJudge(Judge):
 def comparison(prompt: Prompt, first: str, second: str) -> str:
     """Return the text that asks for a comparison of two answers. The rubric's tags within the request and the answers are escaped."""
     reference = f"\n<right_answer>\n{_escaped(prompt.answers[0])}\n</right_answer>\n" if prompt.answers else ""
-    hint = " The right answer is given; wording that differs from it is no error." if prompt.answers else ""
+    hint = " The right answer is given; wording that differs from it is not an error." if prompt.answers else ""
     return RUBRIC.format(with_reference=hint, request=_escaped(prompt.text), reference=reference, first=_escaped(first), second=_escaped(second))
 
 

@@ -57,7 +57,7 @@ def _message_state(dialect: str, message: JSON) -> set[str]:
 
 
 def _thinking_kinds(block: JSON, signed: str) -> set[str]:
-    """Return the kinds of state of a block of thinking; one with another signature than a conversion's is of the kind ``signed``."""
+    """Return the kinds of state of a block of thinking; one whose signature is not a conversion's is of the kind ``signed``."""
     state = carried_state(block)
     if state is None:
         return {signed if block.get("signature") or block.get("data") else "unsigned_thinking"}

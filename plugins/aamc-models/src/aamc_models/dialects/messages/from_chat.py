@@ -228,7 +228,7 @@ def _source(media_type: str, data: str) -> dict[str, Any]:
 
 
 def _document_source(media_type: str, data: str) -> dict[str, Any] | None:
-    """Return the source of a document: Anthropic takes PDF in base64, and others only as text; None for one that is no UTF-8 text."""
+    """Return the source of a document: Anthropic takes PDF in base64, and others only as text; None for one that is not UTF-8 text."""
     if media_type == "application/pdf":
         return _source(media_type, data)
     try:

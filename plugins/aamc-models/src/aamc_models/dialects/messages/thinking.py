@@ -99,7 +99,7 @@ def settle_sampling(sent: dict[str, Any], parameters: JSON, dropped: set[str]) -
 
 
 def sampling_names(body: JSON) -> set[str]:
-    """Return the parameters of sampling that a request, or the parameters of a candidate, sets to another value than the default."""
+    """Return the parameters of sampling that a request, or the parameters of a candidate, sets to a value other than the default."""
     return {name for name, default in _SAMPLING_DEFAULTS.items() if body.get(name) not in (None, default)}
 
 

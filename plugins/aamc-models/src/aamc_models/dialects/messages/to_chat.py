@@ -90,7 +90,7 @@ def _user(message: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
 
 
 def _tool_result(block: JSON, field: str, dropped: set[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the message of a tool's result, and its parts that are no text, which chat has in a user's message only."""
+    """Return the message of a tool's result, and its parts that are not text, which chat has in a user's message only."""
     content = block.get("content")
     parts = [] if content is None or isinstance(content, str) else _parts(content, f"{field}.content", dropped)
     texts = [part for part in parts if part["type"] == "text"]
