@@ -244,6 +244,19 @@ def test_the_baseline_is_the_most_expensive_model_until_qualities_are_known(cont
     assert cost["baseline_why"] == "it is the most expensive; not all models have 30 ratings yet"
 
 
+@pytest.mark.parametrize(("prompt", "output", "expected"), [(100, 20, "search"), (10_000, 20, "large"), (100, 1000, "writer")])
+def test_the_most_expensive_model_is_the_one_for_which_the_tokens_of_the_period_cost_most(prompt, output, expected):
+    prices = {"search": Prices(2.0, 8.0, request=0.001), "large": Prices(4.0, 4.0), "writer": Prices(1.0, 15.0)}
+    with MetaController.build(router="thompson", pool=Pool([ModelSpec(name, prices=each) for name, each in prices.items()])) as controller:
+        decision = controller.route("hello", unavailable=["large", "writer"])
+        call(controller, decision, prompt_tokens=prompt, output_tokens=output, cost_usd=prices["search"].cost_usd(prompt, output))
+        reader = reader_of(controller)
+        reader.read()
+    cost = overview(reader, "day")["cost"]
+    assert (expected, pytest.approx(prices[expected].cost_usd(prompt, output))) == (cost["baseline"], cost["baseline_usd"])
+    assert cost["saved_usd"] >= 0
+
+
 def test_an_unknown_baseline_is_refused(controller):
     with pytest.raises(DataError, match=r"no model with prices is named 'larg'; did you mean 'large'\? \(there are: large, small\)"):
         overview(reader_of(controller), "day", "larg")

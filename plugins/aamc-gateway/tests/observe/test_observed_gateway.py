@@ -186,6 +186,16 @@ def test_the_saving_counts_what_the_arena_pays_for_answers_that_are_not_served(s
         assert totals(gateway)["aamc_saved_usd"] == pytest.approx(-(100 * 1 + 10 * 2) / 1e6)
 
 
+def test_the_saving_is_against_the_model_for_which_the_tokens_cost_most(stub: StubServer, tmp_path: Path) -> None:
+    stub.scripts["search"] = Script(prompt_tokens=100, output_tokens=10)
+    prices = {"search": {"input_price": 1.0, "output_price": 1.0, "request_price": 0.01}, "large": {"input_price": 5.0, "output_price": 5.0}}
+    pool = [stub_candidate(name, f"{stub.url}/v1", **each) for name, each in prices.items()]
+    with ForkedGateway(tmp_path, pool, router="random") as gateway:
+        assert httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "search"}, timeout=60).status_code == 200
+        wait_for(lambda: totals(gateway).get("aamc_requests_total") == 1)
+        assert totals(gateway)["aamc_saved_usd"] == pytest.approx(0.0)
+
+
 def test_two_workers_add_up_what_they_served(stub: StubServer, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, candidates(stub), router="thompson", options=["--workers", "2"]) as gateway:
         for _ in range(20):  # each on a connection of its own, so that both workers get some

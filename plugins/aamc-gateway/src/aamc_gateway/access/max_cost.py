@@ -29,7 +29,6 @@ class MaxCost:
 
     Attributes:
         is_known: Whether the candidate has prices.
-        rank: The sum of its maximum prices for the prompt and the answer; -1 without prices.
     """
 
     def __init__(self, candidate: ModelSpec, api_of: Callable[[str], str | None], messages_tokens: int, default_tokens: int) -> None:
@@ -37,7 +36,6 @@ class MaxCost:
         self._messages_tokens, self._default_tokens = messages_tokens, default_tokens
         self._prices = None if candidate.prices is None else maximum_prices(candidate.prices)
         self.is_known = self._prices is not None
-        self.rank = -1.0 if self._prices is None else self._prices[0] + self._prices[1]
 
     def usd(self, request: ClientRequest) -> float:
         """Return the maximum cost of the answers to a request in USD; NaN if it is unknown, as without prices."""

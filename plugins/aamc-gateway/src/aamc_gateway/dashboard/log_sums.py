@@ -189,6 +189,14 @@ class PeriodSums(_Sums):
     fell_back: int = 0
     candidates: defaultdict[str, CandidateSums] = attrs.field(factory=lambda: defaultdict(CandidateSums))
 
+    def tokens(self, price_list: int) -> TokenSums:
+        """Return the tokens of all compared answers of the time of a price list, by its number."""
+        found = TokenSums()
+        for sums in self.candidates.values():
+            if price_list in sums.tokens:
+                found.plus(sums.tokens[price_list])
+        return found
+
 
 def written_tokens(prices: Prices | None, cost_usd: float, tokens: Tokens) -> int:
     """Return the prompt tokens that an answer's cost by list prices shows to have been written to a cache; the log does not count them."""

@@ -13,7 +13,7 @@ import attrs
 from aamc_gateway.access.shared import SharedState
 from aamc_gateway.dashboard.learned_state import TrialReader
 from aamc_gateway.dashboard.log_reader import LogReader
-from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, QualitySums, percentiles
+from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, QualitySums, TokenSums, percentiles
 from aamc_gateway.dashboard.price_history import PriceHistory, note_prices
 from aamc_sdk import MetaController
 from aamc_sdk.errors import DataError, check_known
@@ -24,6 +24,8 @@ _SHARES = (0.5, 0.9, 0.95, 0.99)
 _NAMES = ("p50", "p90", "p95", "p99")
 MIN_FEEDBACK = 30
 """Number of answers of each candidate with feedback from which measured quality decides which one is the best."""
+_USUAL = TokenSums(answers=1, prompt=1000, output=1000)
+"""The tokens by which the most expensive candidate is found before there are answers."""
 READ_S = 1.0
 """Time for which one request reads the log, in seconds; the next one goes on."""
 
@@ -54,7 +56,7 @@ def overview(reader: LogReader, period: str, baseline: str | None = None, now: f
     names = sorted({name for prices in reader.history.lists for name in prices})
     if baseline is not None:
         check_known([baseline], names, "no model with prices is named", DataError, "there are")
-    best, explicit = baseline_of(reader, baseline), QualitySums()
+    best, explicit = baseline_of(reader, whole, baseline), QualitySums()
     for each in whole.candidates.values():
         explicit.plus(each.explicit)
     return {
@@ -87,10 +89,13 @@ def prices_of(pool: Pool) -> dict[str, Prices]:
     return {spec.name: spec.prices for spec in pool if isinstance(spec, ModelSpec) and spec.prices is not None}
 
 
-def baseline_of(reader: LogReader, chosen: str | None) -> Baseline:
+def baseline_of(reader: LogReader, period: PeriodSums, chosen: str | None) -> Baseline:
     """Return the chosen model; without one the best model of the pool, for the answers of each price list that of the pool of its time."""
     history, expected = reader.history, reader.expected_quality()
-    bests = [Baseline(chosen, "you chose it") if chosen else best_candidate(reader.total, expected, each) for each in history.lists]
+    bests = [
+        Baseline(chosen, "you chose it") if chosen else best_candidate(reader.total, expected, prices, period.tokens(number))
+        for number, prices in enumerate(history.lists)
+    ]
     prices = [None if best.candidate is None else history.price(number, best.candidate) for number, best in enumerate(bests)]
     last, names = bests[-1], {best.candidate for best in bests}
     earlier = sorted(name for name in names - {last.candidate} if name)
@@ -132,8 +137,8 @@ def cost_of(sums: PeriodSums, best: Baseline) -> dict[str, Any]:
     }
 
 
-def best_candidate(total: PeriodSums, expected: Mapping[str, float], prices: Mapping[str, Prices]) -> Baseline:
-    """Return the best candidate with prices: by feedback if all have enough of it, else by expected quality, else the most expensive one."""
+def best_candidate(total: PeriodSums, expected: Mapping[str, float], prices: Mapping[str, Prices], tokens: TokenSums) -> Baseline:
+    """Return the best candidate with prices: by feedback if all have enough of it, by expected quality, or the one for which tokens cost most."""
     if not prices:
         return Baseline(None, "no candidate has prices")
     explicit = {name: total.candidates[name].explicit for name in prices if name in total.candidates}
@@ -142,7 +147,8 @@ def best_candidate(total: PeriodSums, expected: Mapping[str, float], prices: Map
         return Baseline(best, f"it has the highest quality by feedback (n = {explicit[best].n})")
     if known := {name: expected[name] for name in sorted(prices) if name in expected}:
         return Baseline(max(known, key=lambda name: known[name]), "it has the highest expected quality")
-    most_expensive = max(sorted(prices), key=lambda name: prices[name].output + prices[name].input)
+    tokens = tokens if tokens.answers else _USUAL
+    most_expensive = max(sorted(prices), key=lambda name: tokens.cost_usd(prices[name]))
     return Baseline(most_expensive, f"it is the most expensive; not all models have {MIN_FEEDBACK} ratings yet")
 
 

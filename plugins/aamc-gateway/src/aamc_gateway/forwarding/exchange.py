@@ -30,7 +30,7 @@ from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.gateway import Gateway
 from aamc_sdk import Attempt, Decision
 from aamc_sdk.errors import AamcError, DataError, NoCandidateError, ProviderError
-from aamc_sdk.serving import price, settled_attempts
+from aamc_sdk.serving import settled_attempts
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Record, text_bytes
 
 logger = logging.getLogger(__name__)
@@ -321,7 +321,7 @@ class Exchange:
         """Note the call whose answer is that of the request, and the cost of the request."""
         block = call.block
         self.figures.note_answer(call.upstream.name, block.usage, cost_usd, block.cost_source)
-        self.figures.saved_usd = price(self.gateway.most_expensive.candidate, block.usage)[0] - cost_usd
+        self.figures.saved_usd = self.gateway.upstreams.maximum_usd(block.usage) - cost_usd
 
     def add_refusal(self, error: Refused) -> None:
         """Note that a candidate is over its own limits."""

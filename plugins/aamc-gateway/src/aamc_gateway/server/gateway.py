@@ -66,7 +66,6 @@ class Gateway:
         ties: State that keeps a conversation on its candidate.
         own_models: The gateway's own models besides ``aamc/auto``.
         began: When it was made, in seconds since the epoch.
-        most_expensive: The most expensive candidate, the baseline of the metric ``aamc_saved_usd``.
         in_progress: The number of requests in progress.
 
     Raises:
@@ -114,7 +113,6 @@ class Gateway:
         self.log_watch = LogWatch()
         self.own_models = (*((ARENA,) if len(self.upstreams) > 1 else ()), *(PREFIX + name for name in self.orchestrators))
         self.began = time.time()
-        self.most_expensive = max(self.upstreams.values(), key=lambda upstream: upstream.max_cost.rank)
         self._names = frozenset(components.pool.names)
         self._state: PoolState | None = None
         self._state_until = 0.0

@@ -333,6 +333,11 @@ class Upstreams(dict[str, Upstream]):
             errors.append(f"{name}: {problem}")
         raise PoolError(failures_text("no candidate of the pool can be called", errors))
 
+    def maximum_usd(self, usage: Usage) -> float:
+        """Return the cost of an answer's tokens with the candidate for which they cost most; NaN where prices or tokens are unknown."""
+        costs = [price(upstream.candidate, usage)[0] for upstream in self.values()]
+        return max((cost for cost in costs if not math.isnan(cost)), default=math.nan)
+
     def capable(self, api: str) -> Sequence[str]:
         """Return the names of the candidates that can answer requests of an API."""
         if api.startswith("/"):
