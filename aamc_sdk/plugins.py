@@ -43,8 +43,8 @@ logger = logging.getLogger(__name__)
 
 _HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("aamc_")}
 """All hooks by name, events included."""
-KINDS = {name.removeprefix("aamc_").removesuffix("s"): name for name, hook in _HOOKS.items() if hook.__annotations__["return"] == "list[Component]"}
-"""Each kind of component, such as ``router``, and the hook that announces it, such as ``aamc_routers``."""
+KINDS = {name.removeprefix("aamc_").removesuffix("s"): name for name, hook in _HOOKS.items() if not inspect.signature(hook).parameters}
+"""Each kind of component, such as ``router``, and the hook that announces it, such as ``aamc_routers``; events have arguments."""
 
 
 @attrs.frozen

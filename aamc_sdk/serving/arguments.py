@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from numbers import Number, Real
 from typing import Any, TypedDict
 
@@ -12,6 +13,7 @@ import attrs
 import numpy as np
 
 from aamc_sdk.errors import DataError, PreferenceError, check_known, check_type
+from aamc_sdk.serving.models.model_client import CALL_ARGUMENTS
 from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query
 from aamc_sdk.types.checks import is_amount, names_field
 
@@ -127,6 +129,22 @@ class RouteArguments:
         if state is None:
             return added
         return attrs.evolve(state, unavailable=state.unavailable | added.unavailable, wait_ms={**state.wait_ms, **added.wait_ms})
+
+
+def check_call(options: Mapping[str, Any] | None, on_text: Callable[[str], object] | None) -> None:
+    """Check the options of a call of a model, and the function that gets its answer piece by piece."""
+    check_type(options, Mapping | None, "options must be a mapping such as {'temperature': 0}", DataError)
+    for name in options or ():
+        check_type(name, str, "options must have names of parameters as keys", DataError)
+    for name in CALL_ARGUMENTS:
+        if options and name in options:
+            raise DataError(f"options must not have {name!r}, which the query and the decision determine; leave it out")
+    if on_text is not None and not callable(on_text):
+        raise DataError(f"on_text must be a function of a text, not {on_text!r:.80}")
+    if inspect.iscoroutinefunction(on_text):
+        raise DataError("on_text must be a plain function of a text, not a coroutine function, which nothing would await")
+    if on_text is not None and options and options.get("tools"):
+        raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
 
 
 def queries_of(queries: Iterable[str | Query]) -> list[Query]:

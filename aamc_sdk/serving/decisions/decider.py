@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -16,7 +15,6 @@ import numpy as np
 
 from aamc_sdk.errors import (
     AamcError,
-    DataError,
     OutputError,
     PluginError,
     ProviderError,
@@ -29,10 +27,10 @@ from aamc_sdk.errors import (
 from aamc_sdk.interfaces import AsyncRouter, Completion
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.draw import above_floor
-from aamc_sdk.serving.arguments import RouteArguments, weights_of
+from aamc_sdk.serving.arguments import RouteArguments, check_call, weights_of
 from aamc_sdk.serving.decisions.close_guard import CloseGuard, GuardedThreads
 from aamc_sdk.serving.decisions.plugin_events import PluginEvents
-from aamc_sdk.serving.models.model_client import CALL_ARGUMENTS, conversation
+from aamc_sdk.serving.models.model_client import conversation
 from aamc_sdk.serving.served_components import ServedComponents
 from aamc_sdk.types import (
     Decision,
@@ -99,18 +97,7 @@ class Decider:
         self, arguments: RouteArguments, options: Mapping[str, Any] | None, on_text: Callable[[str], object] | None = None
     ) -> Completion:
         """Decide one query and return the model's answer; arguments and errors as for :meth:`aamc_sdk.MetaController.complete`."""
-        check_type(options, Mapping | None, "options must be a mapping such as {'temperature': 0}", DataError)
-        for name in options or ():
-            check_type(name, str, "options must have names of parameters as keys", DataError)
-        for name in CALL_ARGUMENTS:
-            if options and name in options:
-                raise DataError(f"options must not have {name!r}, which the query and the decision determine; leave it out")
-        if on_text is not None and not callable(on_text):
-            raise DataError(f"on_text must be a function of a text, not {on_text!r:.80}")
-        if inspect.iscoroutinefunction(on_text):
-            raise DataError("on_text must be a plain function of a text, not a coroutine function, which nothing would await")
-        if on_text is not None and options and options.get("tools"):
-            raise DataError("an answer with tool calls does not come piece by piece; leave on_text out, or the tools")
+        check_call(options, on_text)
         show = None if on_text is None else partial(self.threads.run_callback, on_text)  # it may block, or complete another request
         models = self._components.models
         pool = self._components.pool
