@@ -84,11 +84,11 @@ def test_the_command_prints_why_a_check_does_not_apply(monkeypatch):
     monkeypatch.setattr("aamc_sdk.plugins.get_plugin_manager", lambda: Plugins({"small": Core()}, discover=False))
     status, out, err = run_command("plugins", "check", "small")
     assert status == 0
-    assert "skipped  store memory: entries are there when the log is opened again: persistent is False: its log ends with the process\n" in out
+    assert "skipped  store memory: forgetting is durable: persistent is False: its log ends with the process\n" in out
     assert "ok       store memory: options have defaults and meanings\n" in out
-    assert err.endswith(" passed, 0 failed, 4 skipped\n")
+    assert err.endswith(" passed, 0 failed, 6 skipped\n")
     document = json.loads(run_command("plugins", "check", "small", "--json")[1])
-    assert [finding["skipped"] for finding in document["findings"]].count(True) == 4
+    assert [finding["skipped"] for finding in document["findings"]].count(True) == 6
 
 
 class Talkative(Router):
