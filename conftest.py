@@ -31,3 +31,8 @@ def pytest_collection() -> Iterator[None]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest test first: the other processes would wait for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_proof.py")
