@@ -203,6 +203,18 @@ def test_a_call_whose_retry_is_refused_costs_its_prompt_if_the_first_attempt_may
     assert (attempt["cost_usd"], attempt["cost_source"]) == (pytest.approx(5e-3, rel=0.01), "estimated")
 
 
+@pytest.mark.parametrize(("fault", "source"), [("hang_stream", "estimated"), ("error_event", "priced")])
+def test_a_request_whose_cost_has_an_estimated_part_is_marked_as_estimated(serve: Any, stub: StubServer, fault: str, source: str) -> None:
+    stub.scripts["broken"] = Script(fault=fault)
+    gateway = serve({"broken": BRISK, "good": {}}, settings={"observe": {"logs": {"format": "json"}}}, router="llm-only")
+    ((_, _, content),) = ask_all(gateway.url, [chat(stream=True)])
+    (event,) = [json.loads(line[6:]) for line in content.splitlines() if b'"aamc"' in line]
+    attempts = entries(gateway, "attempt")
+    (logged,) = [json.loads(line) for line in gateway.output.splitlines() if '"cost_source"' in line]
+    assert (event["aamc"]["cost_source"], logged["cost_source"], attempts[-1]["cost_source"]) == (source, source, "priced")
+    assert event["aamc"]["cost_usd"] == pytest.approx(sum(attempt["cost_usd"] or 0.0 for attempt in attempts))
+
+
 def test_failed_attempts_and_fallbacks_are_all_in_the_log(serve: Any, stub: StubServer) -> None:
     stub.scripts["broken"] = Script(fault="status", status=500, fault_calls=2)
     gateway = serve({"broken": {}, "backup": {}})

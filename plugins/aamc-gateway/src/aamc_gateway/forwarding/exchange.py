@@ -63,7 +63,7 @@ class Exchange:
         self._names: Sequence[str] = ()
         self._allowed: Sequence[str] = ()
         self._full: Mapping[str, LimitedClaim] = {}
-        self.spent_usd = 0.0
+        self.spent_usd, self._is_estimated = 0.0, False
         self._spent_tokens = 0
         self._attempts: list[Attempt] = []
         self._excused: set[str] = set()
@@ -295,6 +295,7 @@ class Exchange:
         cost_usd, tokens, failed = block.cost_usd, tokens_of(block.usage), cancelled or error is not None
         unknown = math.isnan(cost_usd)
         self.spent_usd += 0.0 if unknown else cost_usd
+        self._is_estimated |= block.cost_source == "estimated"
         self._spent_tokens += tokens
         figures.ended, figures.cost_usd, figures.usage = time.time(), cost_usd, block.usage
         if call.held is not None:
@@ -320,7 +321,8 @@ class Exchange:
     def note_answer(self, call: UpstreamCall, cost_usd: float) -> None:
         """Note the call whose answer is that of the request, and the cost of the request."""
         block = call.block
-        self.figures.note_answer(call.upstream.name, block.usage, cost_usd, block.cost_source)
+        source = "" if math.isnan(cost_usd) else "estimated" if self._is_estimated else block.cost_source
+        self.figures.note_answer(call.upstream.name, block.usage, cost_usd, source)
         self.figures.saved_usd = self.gateway.upstreams.maximum_usd(block.usage) - cost_usd
 
     def add_refusal(self, error: Refused) -> None:

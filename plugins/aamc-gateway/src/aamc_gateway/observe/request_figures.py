@@ -62,7 +62,7 @@ class RequestFigures:
         first_token_ms: Time from the request to the first content of the answer; NaN if unknown.
         calls: The calls of candidates, in order.
         cost_usd: The cost of all of them and of the decision; NaN if unknown.
-        cost_source: The origin of the cost, see :class:`aamc_sdk.Attempt`.
+        cost_source: The origin of the answer's cost, see :class:`aamc_sdk.Attempt`; ``"estimated"`` if that of any call is.
         saved_usd: The cost of the same tokens with the candidate for which they cost most, less ``cost_usd``, or the first cost of a cached
             answer; NaN if unknown. The dashboard has another baseline.
         usage: The tokens of the answer's call.
