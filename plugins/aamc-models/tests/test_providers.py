@@ -145,6 +145,25 @@ def test_an_answer_that_its_server_gave_up_is_a_failed_call(upstream, provider, 
     assert attempt.status == "error"
 
 
+@pytest.mark.parametrize("reason", ["error", "abort"])
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_message_that_its_server_gave_up_is_a_failed_call(upstream, reason, streamed) -> None:
+    message = {"type": "message", "role": "assistant", "content": [{"type": "text", "text": "In Par"}], "stop_reason": reason}
+    pieces = (
+        {"type": "message_start", "message": {**message, "content": [], "stop_reason": None}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "In Par"}},
+        {"type": "message_delta", "delta": {"stop_reason": reason}},
+        {"type": "message_stop"},
+    )
+    script = events(*(f"event: {piece['type']}\ndata: {json.dumps(piece)}\n\n".encode() for piece in pieces)) if streamed else reply(message)
+    spec = ModelSpec("m", endpoint={"provider": "anthropic", "base_url": upstream(script).url, "retries": 0})
+    with (
+        MetaController.build(router="random", pool=Pool([spec, ModelSpec("other")])) as controller,
+        pytest.raises(ProviderError, match=f"broke its answer off with an error: its finish reason is {reason}"),
+    ):
+        controller.complete("?", on_text=(lambda text: None) if streamed else None)
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_an_answer_without_a_choice_is_a_failed_call(upstream, stub, streamed) -> None:
     empty = {"id": "x", "choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 0}}

@@ -118,9 +118,10 @@ def test_an_error_is_seen_in_every_dialect(dialect: str, failed: bytes) -> None:
 
 
 @pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
-@pytest.mark.parametrize("dialect", ["chat", "completions"])
+@pytest.mark.parametrize("dialect", ["chat", "completions", "messages"])
 def test_an_answer_that_its_server_gave_up_ends_in_an_error(dialect: str, reason: str) -> None:
-    failed = event("", choices=[{"index": 0, "delta": {}, "text": "", "finish_reason": reason}])
+    choices = [{"index": 0, "delta": {}, "text": "", "finish_reason": reason}]
+    failed = event("message_delta", delta={"stop_reason": reason}) if dialect == "messages" else event("", choices=choices)
     assert Seen(error=f"its finish reason is {reason}") == StreamMonitor(dialect).feed(failed)
 
 

@@ -119,9 +119,11 @@ def error_in_event(event: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def broken_off(answer: Mapping[str, Any]) -> object:
-    """Return the error that ended a whole answer, as a failed response or a choice that finished with an error; None without one."""
+    """Return the error that ended a whole answer: a failed response, or a message or choice that finished with an error; None without one."""
     if answer.get("status") in ("failed", "cancelled"):
         return answer.get("error") or f"its status is {answer['status']}"
+    if answer.get("stop_reason") in BROKEN_OFF_REASONS:
+        return f"its finish reason is {answer['stop_reason']}"
     found = map(error_of_choice, objects_or_empty(answer.get("choices")))
     return next((error for error in found if error is not None), None)
 

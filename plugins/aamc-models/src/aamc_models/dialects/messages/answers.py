@@ -8,6 +8,7 @@ from typing import Any
 from aamc_models.dialects.carried_state import carried_signature, details_of
 from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, chat_answer, first_choice, reasoning_of
 from aamc_models.dialects.content import calls_of, chosen, identity, is_set, lookup, safe_id, signed_text, text_of
+from aamc_models.dialects.error_bodies import BROKEN_OFF_REASONS
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, text, to_json, whole_number
 from aamc_models.dialects.messages.from_chat import tool_use, unnumbered
@@ -32,7 +33,9 @@ _TO_MESSAGES = {
 
 
 def finish_reason_of(stop_reason: object) -> str:
-    """Return a ``stop_reason`` of Anthropic's as a ``finish_reason``."""
+    """Return a ``stop_reason`` of Anthropic's as a ``finish_reason``; those of answers that a server broke off stay as they are."""
+    if isinstance(stop_reason, str) and stop_reason in BROKEN_OFF_REASONS:
+        return stop_reason
     return lookup(_FROM_MESSAGES, stop_reason) or "stop"
 
 
