@@ -152,8 +152,10 @@ def test_anthropic_s_client_reads_a_cached_answer_as_a_stream(gateway: GatewayPr
     while client.messages.with_raw_response.create(**options).headers.get("x-aamc-cache") != "hit":
         assert time.monotonic() < end
     with client.messages.stream(**options) as stream:
+        begun = next(event.message.usage for event in stream if event.type == "message_start").model_copy()
         final = stream.get_final_message()
         assert stream.response.headers["x-aamc-cache"] == "hit"
+    assert (begun.input_tokens, begun.output_tokens) == (whole.usage.input_tokens, 0)
     assert final.content[0].text == whole.content[0].text  # type: ignore[union-attr]
     assert (final.model, final.stop_reason) == (whole.model, "end_turn") == ("aamc/auto", "end_turn")
     assert final.usage.output_tokens == whole.usage.output_tokens

@@ -340,9 +340,9 @@ class SingleAnswerWriter(ChatWriter, abc.ABC):
         self._pieces = ToolCallPieces()
 
     def _events(self, chunk: JSON) -> list[bytes]:
+        self._usage.note(chunk)
         events = [] if self._begun else self._start(chunk)
         self._begun = True
-        self._usage.note(chunk)
         choice = next((choice for _, choice in objects(chunk.get("choices"), "choices") if choice_number(choice) == 0), {})
         delta = mapping(choice.get("delta") or {}, "choices[0].delta")
         blocks = [block for _, block in objects(delta.get("thinking_blocks"), "delta.thinking_blocks")]

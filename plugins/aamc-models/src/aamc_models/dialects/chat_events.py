@@ -35,9 +35,10 @@ class ChatEvents:
         self._head, self._shows_usage = chat_head(model, "chat.completion.chunk"), shows_usage or dialect in ("messages", "responses")
         self._dialect = dialect
 
-    def delta(self, delta: Mapping[str, Any], index: int = 0) -> bytes:
-        """Return the events of a piece of the answer."""
-        return b"".join(self._events([{"index": index, "delta": dict(delta), "finish_reason": None}]))
+    def delta(self, delta: Mapping[str, Any], index: int = 0, usage: Mapping[str, int] | None = None) -> bytes:
+        """Return the events of a piece of the answer, with the usage if it is known before the end: ``messages`` begin with the prompt's tokens."""
+        choices = [{"index": index, "delta": dict(delta), "finish_reason": None}]
+        return b"".join(self._events(choices, usage if self._dialect == "messages" else None))
 
     def end(self, finishes: Sequence[str], usage: Mapping[str, int] | None, document: Mapping[str, Any] | None = None) -> bytes:
         """Return the last events, with the finish reason of each choice, the usage if it is known, and the ``aamc`` object if one is given."""
@@ -59,7 +60,7 @@ def answer_events(answer: Mapping[str, Any], dialect: str, model: str, document:
         delta = {name: value for name, value in message.items() if value is not None}
         if calls:
             delta["tool_calls"] = [{**call, "index": n} for n, call in enumerate(calls)]
-        out.append(events.delta({"role": "assistant", **delta}, choice.get("index") or 0))
+        out.append(events.delta({"role": "assistant", **delta}, choice.get("index") or 0, reported_usage(answer)))
         finishes.append(choice.get("finish_reason") or "stop")
     return b"".join([*out, events.end(finishes, reported_usage(answer), document)])
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
+
 from aamc_models.dialects.carried_state import carried_signature, details_of
 from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, chat_answer, first_choice, reasoning_of
 from aamc_models.dialects.content import calls_of, chosen, identity, is_set, lookup, safe_id, signed_text, text_of
@@ -14,8 +16,6 @@ from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, t
 from aamc_models.dialects.messages.from_chat import tool_use, unnumbered
 from aamc_models.dialects.messages.to_chat import assistant_message, tool_call
 from aamc_models.dialects.token_usage import reported_usage, usage_object, usage_of
-from aamc_sdk.interfaces import Usage
-
 _FROM_MESSAGES = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -204,8 +204,9 @@ class MessagesWriter(SingleAnswerWriter):
         return [*events, event_of(stop, "message_delta"), event_of({"type": "message_stop"}, "message_stop")]
 
     def _start(self, chunk: JSON) -> list[bytes]:
+        prompt = attrs.evolve(self._usage.tokens, output_tokens=0, reasoning_tokens=None)
         stop = {"stop_reason": None, "stop_sequence": None}
-        message = {**_message_head(chunk, self._model, []), **stop, "usage": usage_object("messages", Usage())}
+        message = {**_message_head(chunk, self._model, []), **stop, "usage": usage_object("messages", prompt)}
         return [event_of({"type": "message_start", "message": message}, "message_start")]
 
     def _words(self, words: str, logprobs: object = None) -> list[bytes]:
