@@ -16,6 +16,7 @@ from aamc_models.dialects.fields import JSON, mapping, objects, optional_text, t
 from aamc_models.dialects.messages.from_chat import tool_use, unnumbered
 from aamc_models.dialects.messages.to_chat import assistant_message, tool_call
 from aamc_models.dialects.token_usage import reported_usage, usage_object, usage_of
+
 _FROM_MESSAGES = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
