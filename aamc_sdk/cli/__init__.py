@@ -21,7 +21,7 @@ from aamc_sdk.cli.options import (
     split_names,
 )
 from aamc_sdk.cli.output import INTERVALS, LineProgress, console, figure_cell, new_table, print_table, progress, write_json_line
-from aamc_sdk.cli.printable_text import one_line, printable
+from aamc_sdk.cli.printable_text import is_printable, one_line, printable
 
 __all__ = [
     "INTERVALS",
@@ -43,6 +43,7 @@ __all__ = [
     "check_range",
     "console",
     "figure_cell",
+    "is_printable",
     "listening_socket",
     "main",
     "new_table",

@@ -10,8 +10,13 @@ def printable(text: str) -> str:
     return text.replace("\r\n", "\n").translate(_CONTROLS)
 
 
+def is_printable(text: str) -> bool:
+    """Return whether a text has only printable characters, or the joiners of words in Persian and Hindi and of emoji."""
+    return text.replace("\u200c", "").replace("\u200d", "").isprintable()
+
+
 def one_line(text: str, width: int) -> str:
     """Return a text as one line of at most ``width`` characters that cannot steer a terminal."""
     flat = " ".join(text[: 10 * width].split())
-    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in flat[: width + 1])
+    shown = "".join(letter if is_printable(letter) else "\ufffd" for letter in flat[: width + 1])
     return shown if len(shown) <= width else f"{shown[: width - 1]}…"

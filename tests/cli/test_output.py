@@ -135,7 +135,10 @@ class Terminal(StringIO):
         return True
 
 
-@pytest.mark.parametrize(("text", "shown"), [("a\n b\tc", "a b c"), ("\x1b[31mred", "\ufffd[31mred"), ("", ""), ("[bold]x", "[bold]x")])
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a\n b\tc", "a b c"), ("\x1b[31mred", "\ufffd[31mred"), ("", ""), ("[bold]x", "[bold]x"), ("a\u200db\u200c\u202e", "a\u200db\u200c\ufffd")],
+)
 def test_a_text_is_shown_as_one_line_that_steers_no_terminal(text: str, shown: str) -> None:
     assert one_line(text, 100) == shown
 

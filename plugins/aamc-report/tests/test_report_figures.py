@@ -12,6 +12,7 @@ from aamc_report.sections import DRAWINGS
 from aamc_report.sections.cost_quality import Series, _mixtures, draw_plane
 from aamc_report.sections.reliability import notes, reliabilities
 from aamc_report.style import HEADLINE, looks, new_figure, on_colour, short, short_names, spans_magnitudes, styled
+from matplotlib import rcParams
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -188,6 +189,13 @@ def test_text_on_a_colour_is_black_or_white_by_its_brightness() -> None:
 def test_long_names_are_cut_and_control_characters_replaced() -> None:
     assert short("a" * 30, 10) == "a" * 9 + "…"
     assert short("bell\x07") == "bell\ufffd"
+    assert short("\u0645\u06cc\u200c\u062e \U0001f469\u200d\U0001f4bb\u202e") == "\u0645\u06cc\u200c\u062e \U0001f469\u200d\U0001f4bb\ufffd"
+
+
+def test_letters_that_the_font_lacks_come_from_installed_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aamc_report.style.fontManager.get_font_names", lambda: ["DejaVu Sans", "Noto Sans CJK JP", "Comic Sans"])
+    with styled():
+        assert rcParams["font.family"] == ["DejaVu Sans", "Noto Sans CJK JP"]
 
 
 @pytest.mark.parametrize(

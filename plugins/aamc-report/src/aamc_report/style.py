@@ -12,10 +12,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.style import context
 from matplotlib.ticker import LogLocator, NullLocator
 
 from aamc_report.results import Results
+from aamc_sdk.cli import is_printable
 from aamc_sdk.types import Floats
 
 INK, MUTED, GRID, PAPER = "#20242c", "#6a7280", "#dfe2e7", "#fffffe"
@@ -26,6 +28,10 @@ OTHERS = ("#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", MUTED, "#d6c400
 MARKERS = "osD^vPX<>hpd"
 WIDTH = 8.6
 """The width of a page's figures in inches."""
+
+_NOTO = ("CJK JP", "CJK SC", "JP", "SC", "KR", "Devanagari", "Bengali", "Tamil", "Thai", "Hebrew", "Arabic")
+_FONTS = (*(f"Noto Sans {script}" for script in _NOTO), "Hiragino Sans", "PingFang SC", "Yu Gothic", "Microsoft YaHei", "Malgun Gothic", "Nirmala UI")
+"""Fonts of letters that matplotlib's own font lacks, in names of candidates and categories; those that are installed are used."""
 
 _SETTINGS: dict[str, Any] = {
     "axes.edgecolor": GRID,
@@ -84,9 +90,11 @@ def on_colour(background: Floats) -> str:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw in this style, without warnings about letters that the font lacks."""
+    """Draw in this style, without warnings about letters that no font has."""
     # A user's own matplotlibrc must not change the report.
-    with context(_SETTINGS, after_reset=True), warnings.catch_warnings():
+    installed = set(fontManager.get_font_names())
+    families = ["DejaVu Sans", *(font for font in _FONTS if font in installed)]
+    with context(_SETTINGS | {"font.family": families}, after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         yield
 
@@ -100,7 +108,7 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 
 def short(name: str, maximum: int = 24) -> str:
     """Return a name without control characters, cut to a maximum number of letters."""
-    printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+    printable = "".join(letter if is_printable(letter) else "\ufffd" for letter in name)
     return printable if len(printable) <= maximum else printable[: maximum - 1] + "…"
 
 

@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import click
 
-from aamc_sdk.cli import JSON, Duration, InputFile, Number, add_options, new_table, plugins_of, print_table, split_names, write_json_line
+from aamc_sdk.cli import (
+    JSON,
+    Duration,
+    InputFile,
+    Number,
+    add_options,
+    is_printable,
+    new_table,
+    plugins_of,
+    print_table,
+    split_names,
+    write_json_line,
+)
 from aamc_sdk.errors import DataError, StoreError
 
 if TYPE_CHECKING:
@@ -264,7 +276,7 @@ def _check_name(name: str, what: str) -> None:
     check_name(name, what)
     if wrong := length_error(name):
         raise DataError(f"{what} {wrong}")
-    if not name.isprintable():
+    if not is_printable(name):
         raise DataError(f"{what} must be of printable characters, not {name!r:.80}")
 
 

@@ -15,6 +15,7 @@ from aamc_report.formats import PER_THOUSAND, fixed, per_thousand
 from aamc_report.page import DisputedQuestion, Section
 from aamc_report.results import ORACLE, Results
 from aamc_report.tables import Cell, Column, Table, TableRow
+from aamc_sdk.cli import is_printable
 from aamc_sdk.errors import AamcError
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import make_services
@@ -95,7 +96,7 @@ def section(results: Results, texts: Mapping[str, str]) -> Section:
 
 def _excerpt(text: str) -> str:
     """Return the beginning of a text, without control characters."""
-    shown = "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text.strip())
+    shown = "".join(letter if is_printable(letter) or letter == "\n" else " " for letter in text.strip())
     return shown if len(shown) <= MAXIMUM_LETTERS else shown[:MAXIMUM_LETTERS].rstrip() + " …"
 
 
