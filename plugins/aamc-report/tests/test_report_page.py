@@ -251,6 +251,13 @@ def test_a_question_is_escaped_shortened_and_without_control_characters(make_run
     assert len(page) < 60_000
 
 
+def test_letters_that_no_font_has_are_named(make_run: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("aamc_report.style.fontManager.get_font_names", lambda: ["DejaVu Sans"])
+    write_report(make_run(candidates=("Gr\u00f6\u00dfe", "\u65e5\u672c", "a\u200d", *"cdef")))
+    (record,) = caplog.records
+    assert record.getMessage().startswith("the PNG figures show boxes for \u65e5\u672c: ")
+
+
 def test_a_report_on_a_path_that_is_not_utf_8_is_written(make_run: Any) -> None:
     folder = make_run()
     metrics = json.loads((folder / "metrics.json").read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
@@ -15,8 +16,11 @@ from aamc_report.results import Results
 from aamc_report.sections import DRAWINGS, sections
 from aamc_report.sections.comparison import facts
 from aamc_report.sections.disputes import find_texts, shown_disputes
+from aamc_report.style import without_font
 from aamc_sdk.storage import path_inside, write_bytes, write_text
 from aamc_sdk.types import Floats
+
+logger = logging.getLogger(__name__)
 
 
 def write_report(folder: Path, page: Path | None = None, *, texts: bool = True) -> Path:
@@ -37,6 +41,8 @@ def write_report(folder: Path, page: Path | None = None, *, texts: bool = True) 
     found = find_texts(results.run, wanted) if wanted else {}
     for picture in pictures if page is None else ():
         write_bytes(path_inside(folder, "figures", f"{picture.name}.png"), picture.png)
+    if page is None and (letters := without_font("".join((*results.routers, *results.decisions.candidates, *results.decisions.category)))):
+        logger.warning("the PNG figures show boxes for %.40s: no installed font that they use has these letters; report.html shows them", letters)
     path = path_inside(folder, "report.html") if page is None else page
     content = Page(
         kind="AAMC routing report",

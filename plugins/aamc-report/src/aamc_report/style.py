@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
+from matplotlib.font_manager import fontManager, get_font
 from matplotlib.style import context
 from matplotlib.ticker import LogLocator, NullLocator
 
@@ -92,11 +92,22 @@ def on_colour(background: Floats) -> str:
 def styled() -> Iterator[None]:
     """Draw in this style, without warnings about letters that no font has."""
     # A user's own matplotlibrc must not change the report.
-    installed = set(fontManager.get_font_names())
-    families = ["DejaVu Sans", *(font for font in _FONTS if font in installed)]
-    with context(_SETTINGS | {"font.family": families}, after_reset=True), warnings.catch_warnings():
+    with context(_SETTINGS | {"font.family": _families()}, after_reset=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         yield
+
+
+def _families() -> list[str]:
+    installed = set(fontManager.get_font_names())
+    return ["DejaVu Sans", *(font for font in _FONTS if font in installed)]
+
+
+def without_font(text: str) -> str:
+    """Return the letters of a text that no font of the figures has."""
+    if text.isascii():
+        return ""
+    maps = [get_font(fontManager.findfont(family)).get_charmap() for family in _families()]
+    return "".join(sorted(letter for letter in set(text) if is_printable(letter) and not any(ord(letter) in known for known in maps)))
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
