@@ -1,12 +1,15 @@
-"""The posteriors on the dashboard: those that the router decides by."""
+"""The posteriors on the dashboard."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from aamc_bandit.thompson import EvidenceKeys
-from aamc_gateway.dashboard.learned_state import posteriors_document
+from aamc_bandit.thompson import EvidenceKeys, Thompson
+from aamc_gateway.dashboard.learned_state import beta_interval, posteriors_document
 
 from aamc_sdk import MetaController
+from aamc_sdk.interfaces import Services
+from aamc_sdk.routing import LinearReward
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
 
@@ -33,16 +36,30 @@ def test_posteriors_have_the_prior_of_the_router_and_all_its_candidates(pool, na
     assert shown == {"all requests": {"a": (8.0, 3.0, 1), "b": (8.0, 2.0, 0), "c": (8.0, 2.0, 0)}}
 
 
-def test_the_posterior_of_a_category_counts_the_evidence_of_others_as_the_router_does(pool):
-    with MetaController.build(router="thompson", pool=pool) as controller:
+@pytest.mark.parametrize("options", [{}, {"discount": 1.0}, {"blend": "linear"}])
+def test_the_posterior_of_a_category_counts_its_own_outcomes_once_and_those_of_others_as_a_few(pool, options):
+    with MetaController.build(router={"name": "thompson", **options}, pool=pool) as controller:
         router = controller.router
-        for category, quality in (("code", 1.0), ("text", 0.0), ("text", 0.0)):
-            router.evidence.add(EvidenceKeys(category=category), [("a", quality)], 1.0, implicit=False, time=0.0)
+        for category, qualities in (("code", [1.0] * 30 + [0.0] * 10), ("text", [0.0] * 100)):
+            router.evidence.add(EvidenceKeys(category=category), [("a", quality) for quality in qualities], 1.0, implicit=False, time=0.0)
         shown = groups_of(router, pool)
-        belief, _ = router.belief(EvidenceKeys(category="code"), pool)
     assert {"all requests", "code", "text"} == set(shown)
-    assert (belief.alpha[0], belief.beta[0], 1) == shown["code"]["a"]
-    assert shown["code"]["a"][1] > 1.0  # what others found bad counts, though nothing in this category did
+    alpha, beta, feedback = shown["code"]["a"]
+    assert feedback == 40
+    assert alpha + beta == pytest.approx(40 + router.config.category_strength, abs=1.5)  # evidence is aged a little
+    assert beta > 10  # what others found bad counts
+
+
+def test_the_interval_of_a_category_covers_its_quality(pool):
+    covered, rng = 0, np.random.default_rng(0)
+    router = Thompson(Thompson.Config(), Services(pool=pool, reward=LinearReward(), make=lambda *_: None, seed=0))
+    for number in range(200):  # categories of one router: the others are its other requests
+        outcomes = [("a", float(quality)) for quality in rng.random(40) < 0.7]
+        router.evidence.add(EvidenceKeys(category=f"{number}"), outcomes, 1.0, implicit=False, time=0.0)
+        alpha, beta = router.posterior(EvidenceKeys(category=f"{number}"), pool)[0]
+        low, high = beta_interval(alpha, beta)
+        covered += low <= 0.7 <= high
+    assert 0.92 <= covered / 200 <= 0.99
 
 
 def test_without_feedback_there_are_no_posteriors(pool):

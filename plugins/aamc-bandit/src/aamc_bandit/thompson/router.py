@@ -145,15 +145,12 @@ class Thompson(OnlineRouter):
         Candidates without feedback have the prior, or what the level above gives; without keys it is the belief about all requests. May be called
         while another thread learns.
         """
-        levels = zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True)
-        tables = [None if name is None else self.evidence.table(level, name, pool.names) for level, name in levels]
+        tables = self._tables(keys, pool)
         everywhere, category, user, session = tables
         assert everywhere is not None
         config, prior, evidence = self.config, self._prior, everywhere[:, :2]
         if config.blend == SHRINKAGE:
-            nested = config.kept == 1 and not config.window
-            posterior = shrinkage_posterior([_wins_losses(table) for table in tables], prior, self._strengths, nested)
-            return unscaled_belief(np.maximum(posterior, MIN_PRIOR)), everywhere[:, 2]  # below it the quadrature is wrong
+            return unscaled_belief(self._shrunk(tables, self._strengths)), everywhere[:, 2]
         belief = unscaled_belief(linear_posterior(evidence, _wins_losses(category), _wins_losses(user), prior, config.personalization_blend))
         if config.blend == PUBLISHED:
             if not config.use_thompson_sampling:  # the original exploits the plain mean
@@ -162,6 +159,24 @@ class Thompson(OnlineRouter):
         if session is not None:
             belief = mix_session(belief, session[:, 3], session[:, 2], config.session_context_weight)
         return belief, everywhere[:, 2]
+
+    def posterior(self, keys: EvidenceKeys, pool: Pool) -> Floats:
+        """Return the Beta posterior of each candidate's quality, alpha and beta ``[M, 2]``, whose intervals hold; decisions use :meth:`belief`.
+
+        It is that of the blend ``shrinkage`` in which every outcome of a level counts once, and all others as at most its strength.
+        """
+        strengths = [(strength, min(strength, limit)) for strength, limit in self._strengths]
+        return self._shrunk(self._tables(keys, pool), strengths)
+
+    def _tables(self, keys: EvidenceKeys, pool: Pool) -> list[Floats | None]:
+        """Return the evidence of each level, ``[M, 4]``; None for a level without an entity."""
+        levels = zip(LEVELS, (GLOBAL_ENTITY, *keys), strict=True)
+        return [None if name is None else self.evidence.table(level, name, pool.names) for level, name in levels]
+
+    def _shrunk(self, tables: Sequence[Floats | None], strengths: Sequence[tuple[float, float]]) -> Floats:
+        nested = self.config.kept == 1 and not self.config.window
+        posterior = shrinkage_posterior([_wins_losses(table) for table in tables], self._prior, strengths, nested)
+        return np.maximum(posterior, MIN_PRIOR)  # below it the quadrature is wrong
 
     def train(self, training: Training) -> Mapping[str, Any]:
         """Count each known outcome of the training rows as one feedback, row by row; without outcomes, learn from the dataset's log.

@@ -73,8 +73,8 @@ def _feedback(evidence: BetaEvidence, level: str, name: str, pool: Pool) -> list
 
 
 def _standings(router: Thompson, keys: EvidenceKeys, feedback: Sequence[int], pool: Pool) -> list[dict[str, Any]]:
-    """Return the candidates' posteriors as the router uses them, the highest mean first; candidates without feedback too."""
-    belief, _ = router.belief(keys, pool)
+    """Return the candidates' posteriors, the highest mean first; candidates without feedback too."""
+    posterior = router.posterior(keys, pool).tolist()
     standings = [
         {
             "candidate": name,
@@ -85,7 +85,7 @@ def _standings(router: Thompson, keys: EvidenceKeys, feedback: Sequence[int], po
             "density": beta_density(alpha, beta),
             "feedback": number,
         }
-        for name, alpha, beta, number in zip(pool.names, belief.alpha.tolist(), belief.beta.tolist(), feedback, strict=True)
+        for name, (alpha, beta), number in zip(pool.names, posterior, feedback, strict=True)
     ]
     return sorted(standings, key=lambda standing: (-standing["mean"], -standing["feedback"]))
 

@@ -7,7 +7,7 @@ function group(found, drawn) {
   const caption = found.level === "global" ? "Posterior quality over all requests" : `Posterior quality in the category ${found.name}`;
   return h("div", {}, h("h3", {}, found.level === "global" ? "All requests" : found.name),
     densities(`${caption}: the density of each model's quality from 0 to 1`, found.standings.filter((each) => drawn.includes(each.candidate)).map((each) => [each.candidate, each.density])),
-    note(`The area under each curve is 1: the more feedback, the narrower and higher.${drawn.length < found.standings.length ? ` The curves are those of the ${drawn.length} models with the most feedback; the table has all.` : ""}`),
+    note(`The area under each curve is 1: the more feedback, the narrower and higher.${drawn.length < found.standings.length ? ` The curves are those of the ${drawn.length} models with the most feedback; the table has all.` : ""}${found.level === "global" ? "" : " Outcomes of the category count once, those of others as a few. Decisions use a narrower distribution with nearly the same mean."}`),
     table(caption, [
       ["model", (each) => each.candidate],
       ["mean", (each) => percent(each.mean)],
