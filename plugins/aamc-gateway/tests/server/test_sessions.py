@@ -318,7 +318,8 @@ def test_an_unknown_earlier_answer_is_refused_where_it_may_lie_anywhere(serve: A
     running = serve(**dict.fromkeys(fields, Script()), fields=fields)
     answer = running.ask("/v1/responses", {"model": "aamc/auto", "input": "go on", "previous_response_id": "resp_unknown"})
     assert answer.status == 400
-    assert f"does not know (models that keep no answers: {', '.join(others)}): send the whole conversation" in answer.json["error"]["message"]
+    without = f"models whose endpoints lack 'responses' in apis: {', '.join(others)}"
+    assert f"does not know ({without}): send the whole conversation, or name its model" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -338,7 +339,15 @@ def test_a_named_model_gets_the_state_that_its_server_keeps_whoever_answered_las
     assert {name: stub.requests[-1].body.get(name) for name in state} == state
     refused = running.ask("/v1/responses", {"model": "plain", "input": "Good morning", **state}, **headers)
     assert refused.status == 400
-    assert "'plain' keeps no earlier answers: send the whole conversation, and store: false" in refused.json["error"]["message"]
+    why = "'plain' keeps no earlier answers (its endpoint lacks 'responses' in apis): send the whole conversation, and store: false"
+    assert why in refused.json["error"]["message"]
+
+
+def test_an_earlier_answer_is_refused_without_the_advice_to_name_a_model_where_none_keeps_answers(serve: Any) -> None:
+    running = serve(one=Script(), two=Script(), fields={"two": {"provider": "anthropic"}})
+    answer = running.ask("/v1/responses", {"model": "aamc/auto", "input": "go on", "previous_response_id": "resp_unknown"})
+    assert (answer.status, "name its model" in answer.json["error"]["message"]) == (400, False)
+    assert "(models whose endpoints lack 'responses' in apis: one, two): send the whole conversation" in answer.json["error"]["message"]
 
 
 @pytest.mark.parametrize(("model", "dropped"), [("plain", "input.item_reference"), ("aamc/auto", None)])

@@ -82,12 +82,13 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
         native = [name for name in names if name in able]
         if request.mode != "model" and len(native) != 1:
             others = set(names).difference(native)
-            none = f" (models that keep no answers: {one_of(others)})" if others else ""
-            raise Refused(f"the request continues an answer that this gateway does not know{none}: send the whole conversation, or name its model")
+            without = f" (models whose endpoints lack {request.api!r} in apis: {one_of(others)})" if others else ""
+            advice = "send the whole conversation" + (", or name its model" if native else "")
+            raise Refused(f"the request continues an answer that this gateway does not know{without}: {advice}")
         answered = Answered(request.model if request.mode == "model" else native[0], 0.0)
     if answered.candidate not in able:
         advice = "send the whole conversation, and store: false if your client replaces earlier items by references"
-        raise Refused(f"{answered.candidate!r} keeps no earlier answers: {advice}")
+        raise Refused(f"{answered.candidate!r} keeps no earlier answers (its endpoint lacks {request.api!r} in apis): {advice}")
     cached = time.time() - answered.at < gateway.settings.sessions.cache_s
     return Origin(answered.candidate, cached, fixed or bool(request.foreign_state & gateway.ties), not fixed, answered.mixed)
 
