@@ -12,7 +12,7 @@ import pytest
 from aamc_bench.control import benchmark, jobs
 from aamc_bench.control.benchmark import ControlBenchmark, mean_and_interval, summary
 from aamc_bench.control.jobs import REWARDS_FILE, ScenarioWorld
-from aamc_environments.queue import SCENARIOS, NotConvergedError, mean_rewards, present_rewards, reference_rule
+from aamc_environments.queue import SCENARIOS, NotConvergedError, mean_rewards, present_rewards, read_world, reference_rule
 from aamc_ppo.router import PPOConfig, PPORouter
 
 from aamc_sdk import Outcomes, Preference, Training
@@ -104,6 +104,13 @@ def test_what_is_given_overrides_the_scenarios(tmp_path: Path) -> None:
     assert scenario["preference"] == "0.8,0.1,0.1"
 
 
+def test_a_sweep_keeps_the_content_of_the_worlds_file(tmp_path: Path) -> None:
+    write_text(tmp_path / "world.yaml", json.dumps(SCENARIOS["scarce-server"].world))
+    options = ControlBenchmark().checked_options(scenarios="scarce-server", seeds=[0], assignments=[f"environment.world={tmp_path / 'world.yaml'}"])
+    (tmp_path / "world.yaml").unlink()
+    assert read_world(options["scenarios"]["scarce-server"]["environment"]["world"]) == read_world(SCENARIOS["scarce-server"].world)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -113,6 +120,7 @@ def test_what_is_given_overrides_the_scenarios(tmp_path: Path) -> None:
         ({"assignments": ["router.gama=1"]}, "gama"),
         ({"assignments": ["environment=1"]}, "environment=1 names no option of environment; write it as in"),
         ({"assignments": ["router=[ppo]"]}, "names no option of router"),
+        ({"assignments": ["environment.world=nowhere.yaml"]}, "cannot read nowhere.yaml"),
         ({"assignments": ["environment.horizon=3"]}, "environment.horizon restarts the streams, which are measured after a warm-up; leave it out"),
         ({"assignments": ["reward.latency_ms=[5]"]}, "latency_ms must be a range"),
         ({"assignments": ["reward.lateny_ms=[0,5]"]}, "did you mean 'latency_ms'"),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from aamc_environments.queue import SCENARIOS, NotConvergedError, reference_rule
+from aamc_environments.queue import SCENARIOS, NotConvergedError, read_world, reference_rule
 from aamc_report.formats import fixed, whole
 from aamc_report.tables import Column, Table
 
@@ -18,7 +18,7 @@ from aamc_bench.grid import JOBS, GridJob
 from aamc_bench.options import chosen_names
 from aamc_bench.samples import student_interval
 from aamc_sdk import Preference
-from aamc_sdk.config import configure, set_option
+from aamc_sdk.config import configure, set_option, unstructure
 from aamc_sdk.errors import ConfigError, PoolError
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_to_dict
@@ -83,11 +83,14 @@ class ControlBenchmark(Benchmark):
         plugins = get_plugin_manager()
         configure(plugins.load("router", "ppo").Config, router, preset=preset or "full", where="router")
         found = None if pool is None else pool_to_dict(find_pool(pool, plugins))
+        environment = chosen.get("environment", {})
+        if "world" in environment:  # its content, so that a sweep resumes in the same world wherever and whenever
+            environment["world"] = unstructure(read_world(environment["world"]))
         return {
             "scenarios": {
                 name: {
                     "pool": pool_to_dict(SCENARIOS[name].pool) if found is None else found,
-                    "environment": {"world": SCENARIOS[name].world, **chosen.get("environment", {}), "scenario": name},
+                    "environment": {"world": SCENARIOS[name].world, **environment, "scenario": name},
                     "preference": preference or SCENARIOS[name].preference,
                 }
                 for name in names
