@@ -78,3 +78,23 @@ def test_where_cost_has_no_weight_a_cache_changes_nothing() -> None:
         controller.learner.flush()
         quality_alone = (1.0, 0.0, 0.0)
         assert probability(controller, "good", quality_alone) == pytest.approx(probability(controller, None, quality_alone), abs=1e-9)
+
+
+@pytest.mark.parametrize("router", ["thompson", "linear-thompson"])
+def test_where_the_candidate_with_the_cache_is_not_available_the_cache_changes_nothing(router: str) -> None:
+    pool = Pool([ModelSpec(name, prices=PRICES) for name in ("good", "b", "c")])
+    with MetaController.build(router=router, pool=pool, store="memory:", seed=0) as controller:
+        controller.feedback(controller.route("Hello", decision_id="d").id, candidate="b", quality=1.0)
+        controller.learner.flush()
+        with_cache, without = (
+            controller.route(Query("Go on.", prompt_tokens=100_000, cached_on=cached_on), unavailable=["good"]) for cached_on in ("good", None)
+        )
+    assert with_cache.probabilities == pytest.approx(without.probabilities)
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+@pytest.mark.parametrize("preference", [None, (0.9, 0.08, 0.02)], ids=str)
+def test_the_cache_of_a_free_candidate_saves_nothing(router: str, preference: tuple[float, float, float] | None) -> None:
+    pool = Pool([ModelSpec(name, prices=Prices(0.0, 0.0, cached_input=0.0)) for name in ("good", "other")])
+    with MetaController.build(router=router, pool=pool, store="memory:", seed=0) as controller:
+        assert probability(controller, "good", preference) == pytest.approx(0.5)

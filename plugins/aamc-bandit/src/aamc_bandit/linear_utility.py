@@ -46,12 +46,13 @@ def evidence_strength(request: RoutingRequest, cost_weight: float) -> Floats:
 
     Each turn of a conversation is drawn anew. With little evidence, draws differ by more than a cache is worth, and exploration would lose it at
     most turns. Means stay the same, so a better candidate still replaces the one that holds the cache. The posterior is reshaped as by Chapelle
-    and Li 2011, section 4. It is 1 without a cache, and where cost has no weight.
+    and Li 2011, section 4. It is 1 without a cache, if the candidate that holds it is not allowed, and where cost has no weight.
     """
     savings = cache_savings(request.queries, request.pool)
     if savings is None:
         return np.ones(len(request.queries))
-    share = np.nan_to_num(savings / (request.expected.cost_usd + savings)).max(axis=1)
+    full_usd = request.expected.cost_usd + savings
+    share = np.nan_to_num(savings / np.where((full_usd > 0) & request.mask, full_usd, np.nan)).max(axis=1)
     matters = request.preferences[:, 1] > 0 if request.preference_given else cost_weight > 0
     return np.asarray(MAX_STRENGTH ** (matters * np.rint(10 * share) / 10))  # in steps, so that similar turns share cached probabilities
 
