@@ -175,8 +175,8 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     if sys.stdout is None:  # closed by the caller; the next file to be opened would get its descriptor
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # pathlib is not imported for listing; open until the end
-    if arguments is None and isinstance(sys.stdout, io.TextIOWrapper) and sys.getfilesystemencoding() != "utf-8":
-        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the locale lacks does not end a command; click.echo writes UTF-8
+    if arguments is None and isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower() != "utf-8":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that its encoding lacks must not end a command
     try:
         with redirect_stdout(sys.stdout):  # click does not close the context of a command whose arguments are wrong
             status = _run(given)

@@ -63,11 +63,13 @@ def test_inspect_tells_means_best_single_oracle_and_repeats(aamc: Aamc, native: 
     assert facts["oracle"] == {"mean_quality": 1.0, "mean_cost_usd": pytest.approx((0.001 + 0.01 + 0.001 + 0.01) / 4)}
 
 
-def test_names_that_the_locale_cannot_encode_are_escaped(write: Write) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "ascii"}], ids=["locale", "output"]
+)
+def test_names_that_the_output_cannot_encode_are_escaped(write: Write, settings: dict[str, str]) -> None:
     rows = (line("a", 1, 1) + line("b", 0, 1)).replace("small", "\u65e5\u672c")
     command = [sys.executable, "-m", "aamc_sdk.cli", "data", "inspect", f"outcomes:{write('mine.jsonl', rows)}"]
-    posix = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    ended = subprocess.run(command, env=posix, capture_output=True, text=True)
+    ended = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert "\\u65e5\\u672c" in ended.stdout
 
