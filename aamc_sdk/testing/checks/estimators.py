@@ -109,7 +109,7 @@ def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
     together = subject.trained.estimate(queries)
     for row, query in enumerate(queries):
         alone = subject.trained.estimate([query])
-        require(_same(alone, together.take(slice(row, row + 1)), 1e-4), f"query {row} has estimates alone that differ from those in its batch")
+        require(_same(alone, together.take(slice(row, row + 1)), 1e-4), f"the estimates of query {row} alone differ from those in its batch")
     none = subject.trained.estimate([])
     _require_estimates(none, 0)
     quality = subject.trained.quality(none, POOL)
@@ -204,7 +204,7 @@ def check_embeddings_of_texts(subject: Subject) -> None:
     require_type(together, np.ndarray, "embed must return an array [N, D]")
     require(together.ndim == 2 and len(together) == len(texts), f"embed must return [N, D], not {np.shape(together)} for {len(texts)} texts")
     require(np.isfinite(together).all(), "embeddings of texts must be finite")
-    require(equal(subject.trained.embed(texts[1:]), together[1:], 1e-4), "a text's embedding alone differs from that in its batch")
+    require(equal(subject.trained.embed(texts[1:]), together[1:], 1e-4), "the embedding of a text alone differs from that in its batch")
 
 
 def check_untrained_it_estimates_or_says_so(subject: Subject) -> None:

@@ -148,7 +148,7 @@ def check_a_row_does_not_depend_on_its_batch(subject: Subject) -> None:
     """A row has the same reward alone as in its batch."""
     reward, outcomes = _fitted(subject), _outcomes(subject.test_set)
     alone = _scalars(reward, outcomes.take(slice(1, 2)))
-    require(equal(alone, _scalars(reward, outcomes)[:, 1:2]), "a row's reward alone differs from that in its batch: take scales in fit only")
+    require(equal(alone, _scalars(reward, outcomes)[:, 1:2]), "the reward of a row alone differs from that in its batch: take scales in fit only")
 
 
 def check_outcomes_without_differences(subject: Subject) -> None:

@@ -172,7 +172,7 @@ def check_a_batch_of_one_and_of_none(subject: Subject) -> None:
     scores = subject.trained.score(request)
     for row in range(len(request)):
         alone = subject.trained.score(request.take(np.array([row])))
-        require(equal(alone.utility[0], scores.utility[row], 1e-5), f"row {row} has a utility alone that differs from that in its batch")
+        require(equal(alone.utility[0], scores.utility[row], 1e-5), f"the utility of row {row} alone differs from that in its batch")
     none = request.take(np.empty(0, dtype=np.intp))
     require_scores(subject.trained.score(none), none)
 

@@ -191,7 +191,7 @@ class ChoicePolicy:
         except (AttributeError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(f"{what} cannot compute names side by side: {type(error).__name__}: {error}; {needs}") from error
         if not torch.allclose(together.cpu(), torch.tensor(alone), atol=1e-3):
-            raise ConfigError(f"{what} gives names side by side probabilities that differ from those one by one; {needs}")
+            raise ConfigError(f"{what} computes wrong probabilities for names side by side; {needs}")
 
     def _log_probability(self, prompt: Sequence[int], name: Sequence[int]) -> float:
         """Return the log-probability with which the model writes a name after a prompt."""

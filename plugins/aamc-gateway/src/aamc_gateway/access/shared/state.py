@@ -91,7 +91,7 @@ class SharedState:
         await self.apply(Put(key, value, time.time() + ttl_s, group, max_bytes))
 
     async def put_if(self, key: str, expected: bytes | None, values: Mapping[str, bytes], *, group: str) -> bool:
-        """Keep values of a group for good, with a new version of a key's value, if that is still the expected one; return whether it was."""
+        """Keep values of a group for good and replace that of ``key``, if it is still the expected one; return whether it was."""
         version = Put(key, os.urandom(8), math.inf)
         kept: bool = await self.apply(PutIf(key, expected, [version, *(Put(name, value, math.inf, group) for name, value in values.items())]))
         return kept
