@@ -20,7 +20,7 @@ PAGE_TOKENS = 3_000 + IMAGE_TOKENS
 RECORDING_BYTES_PER_TOKEN = 300
 """Bytes of a token of a recording in base64: a second has at most 32 tokens, and as MP3 of 64 kbit/s 8,000 bytes, 10,700 in base64."""
 VIDEO_BYTES_PER_TOKEN = 100
-"""Likewise of a video: with its sound, a second has 290 tokens with Gemini, and of 200 kbit/s 25,000 bytes, 33,000 in base64."""
+"""Likewise of a video: a second with sound has 290 tokens with Gemini, and at 200 kbit/s 25,000 bytes, 33,000 in base64."""
 _RECORDINGS = {"input_audio": RECORDING_BYTES_PER_TOKEN, "audio_url": RECORDING_BYTES_PER_TOKEN, "video_url": VIDEO_BYTES_PER_TOKEN}
 _DOCUMENTS = frozenset(("document", "file", "input_file"))
 _SOURCES = ("source", "image_url", "file", *_RECORDINGS, "result")
