@@ -220,6 +220,7 @@ def test_the_json_has_the_same_keys_for_each_orchestrator(aamc: Aamc) -> None:
         (["--steps", "2"], "truncated"),
         (["--steps", "2", "--budget-usd", "0.5"], "out_of_budget"),
         (["--steps", "2", "--budget", "0.5"], "out_of_budget"),
+        (["--steps", "2", "--budget-usd", "0.5", "--budget", "9"], "out_of_budget"),
     ],
 )
 def test_the_budget_is_reported_as_the_reason(aamc: Aamc, options: list[str], stop: str) -> None:

@@ -46,7 +46,7 @@ WAKE_S = 0.2
 @click.option("--steps", type=click.IntRange(min=0), help="Maximum number of steps (default: as trained).")
 @click.option("--paths", type=click.IntRange(min=1), help="Maximum number of parallel paths, whose answers are joined (default: as trained).")
 @click.option("--budget-usd", type=Number(min=0), default=float("inf"), metavar="USD", help="Stop when the cost reaches this (default: no limit).")
-@click.option("--budget", type=Number(min=0), hidden=True)  # the name in 0.1
+@click.option("--budget", type=Number(min=0), default=float("inf"), hidden=True)  # the name in 0.1
 @click.option("--seconds", type=Number(min=0), default=float("inf"), help="Stop after this time, even within a step (default: no limit).")
 @click.option("--file", "files", multiple=True, type=InputFile(), help="Text file that agents may read, such as a table; repeatable.")
 @click.option("--documents", type=InputFile(), help="Text file of documents that agents may search, one per line.")
@@ -154,7 +154,7 @@ def _orchestration(orchestrator: Orchestrator, query: TaskQuery, given: Mapping[
 
     if (query.files or query.documents) and not isinstance(orchestrator, TeamOrchestrator):
         raise ConfigError(f"{orchestrator.message_name} passes no files to agents; leave --file and --documents out")
-    budget_usd = given["budget_usd"] if given["budget"] is None else given["budget"]
+    budget_usd = min(given["budget_usd"], given["budget"])
     return start_orchestration(orchestrator, query, steps=given["steps"], cost_usd=budget_usd, seconds=given["seconds"])
 
 
