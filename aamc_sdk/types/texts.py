@@ -44,7 +44,7 @@ _OTHER_DIGIT = re.compile(r"[^\D0-9]")
 _SEPARATED = re.compile(r"(?<!\d)\d+(?:(?:[.,]|\{,\})\d+)+")
 _COMMAS_GROUP = re.compile(r"[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}(?:\.\d+)?")
 """Commas between thousands, or between lakhs and crores as in India: ``12,34,567.8``."""
-_COMMA_DECIMAL = re.compile(r"(?:\d{1,3}(?:\.\d{3})+|\d+),\d+|\d{1,3}(?:\.\d{3}){2,}")
+_COMMA_DECIMAL = re.compile(r"(?:\d{1,3}(?:\.\d{3})+|\d+),\d+|[1-9]\d{0,2}(?:\.\d{3}){2,}")
 """A decimal comma, or dots between thousands: ``1.234,5``."""
 
 
