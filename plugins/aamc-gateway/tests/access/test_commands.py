@@ -165,6 +165,7 @@ def test_a_revoked_key_is_listed_as_such() -> None:
         (["set", "first", "--usd-per-day", "nan"], 2, "nan"),
         (["add", ""], 1, "the name of a key must not be empty"),
         (["add", "a\u202eb"], 1, "the name of a key must be of printable characters, not 'a\\u202eb'"),
+        (["add", "\u200d"], 1, "the name of a key must be of printable characters, not '\\u200d'"),
         (["add", "a\nb"], 1, "the name of a key must be of printable characters, not 'a\\nb'"),
         (["add", "x" * 600], 1, "the name of a key must have at most 512 bytes in UTF-8, not 600"),
         (["add", "ci", "--tenant", ""], 1, "the tenant of a key must not be empty"),

@@ -271,12 +271,12 @@ def import_(log: _KeyLog, /, file: Path) -> None:
 def _check_name(name: str, what: str) -> None:
     """Check that a name can be shown in a line of a table or a log, and that a request could have it."""
     from aamc_gateway.requests.routing_arguments import length_error
-    from aamc_sdk.types import check_name
+    from aamc_sdk.types import check_name, visible_text
 
     check_name(name, what)
     if wrong := length_error(name):
         raise DataError(f"{what} {wrong}")
-    if not is_printable(name):
+    if not (is_printable(name) and visible_text(name)):
         raise DataError(f"{what} must be of printable characters, not {name!r:.80}")
 
 
