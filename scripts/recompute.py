@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import binomtest, norm, t
 
 Array = np.ndarray[Any, Any]
 Place = tuple[str, ...]
@@ -423,11 +423,39 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
         if len(members) < 2:  # no interval follows from a single unit
             draws = [{} for _ in draws]
         found.append({place: np.array([math.nan if draw.get(place) is None else draw[place] for draw in draws]) for place in stated})
+        found[-1] |= category_draws(data, unit, resamples, rng)
     noise = 0.05 if len(found) > 1 else 0.0  # the widths over three units make up one
-    for place, (_, interval) in stated.items() if found else ():
-        if not agree(place, interval, two_way([each[place] for each in found]), noise):
+    for place, (value, interval) in stated.items() if found else ():
+        own = exact(arrays, place, value)
+        if not (agree(place, interval, two_way([each[place] for each in found]), noise) if own is None else np.allclose(interval or (), own)):
             lines.append(f"{'/'.join(place)} has the interval {interval}, but another one with other resamples")
     return lines
+
+
+def category_draws(data: Decisions, unit: Array, resamples: int, rng: np.random.Generator) -> dict[Place, Array]:
+    """Return the figures of each category on resamples of its own units; NaN for one or two units."""
+    found: dict[Place, Array] = {}
+    category = data.arrays["category"]
+    for name in np.unique(category).tolist():
+        members = [np.flatnonzero((unit == number) & (category == name)) for number in np.unique(unit[category == name])]
+        drawn = rng.integers(len(members), size=(resamples, draws_of(len(members))))
+        draws = [Decisions(data.arrays, np.concatenate([members[i] for i in own])) for own in drawn]
+        for router, label in enumerate(data.names):
+            means = [per_category(draw, router) for draw in draws]
+            known = [place for place in means[0] if place[1] == name]
+            found |= {("routers", label, *place): np.array([each[place] if len(members) > 2 else math.nan for each in means]) for place in known}
+    return found
+
+
+def exact(arrays: dict[str, Array], place: Place, value: Any) -> list[float] | None:
+    """Return the interval of Clopper and Pearson of a share in data with one row a unit, else None; mean qualities of 0 and 1 are shares."""
+    part, quality = place[2:3] == ("per_category",), arrays["quality"]
+    rows = arrays["category"] == place[3] if part else np.ones(len(arrays["category"]), dtype=bool)
+    n, own = int(rows.sum()), quality[rows] if quality.ndim == 2 else quality[..., rows]
+    is_share = place[-1] == "success_rate" or "model_share" in place or (place[-1] == "mean_quality" and not ((own > 0) & (own < 1)).any())
+    if not is_share or n < 2 + part or any(len(np.unique(unit[rows])) < n for unit in units(arrays)):
+        return None
+    return list(binomtest(round(value * n), n).proportion_ci(method="exact"))
 
 
 def units(arrays: dict[str, Array]) -> list[Array]:

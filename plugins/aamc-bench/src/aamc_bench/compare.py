@@ -26,7 +26,7 @@ from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, finished, label
 from aamc_bench.experiment_runs import chosen_routers, complete_tolerantly, settings_of
 from aamc_bench.figures import draw_intervals, panels
 from aamc_bench.grid import JOBS
-from aamc_bench.samples import SHARES, Sample, clear_best, figure, of_shared_routers, over_seeds, questions, resampling_seed
+from aamc_bench.samples import SHARES, Sample, clear_best, figure, independent, of_shared_routers, over_seeds, questions, resampling_seed
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import get_plugin_manager
@@ -109,6 +109,7 @@ class DatasetComparison:
         tests: The test of each pair of routers on the same rows.
         counts: Wins, ties and losses by router.
         units: The number of different questions, or of streams.
+        exact: Whether shares have exact intervals: there is one seed, and each unit is one row.
     """
 
     name: str
@@ -117,6 +118,7 @@ class DatasetComparison:
     tests: Sequence[Mapping[str, Any]]
     counts: Mapping[str, Mapping[str, int]]
     units: int
+    exact: bool
 
     @classmethod
     def of(cls, name: str, samples: Sequence[Sample], resamples: int, seed: int) -> DatasetComparison:
@@ -125,7 +127,7 @@ class DatasetComparison:
         routers = samples[0].routers.tolist()
         tests = pairwise_tests(samples, resamples)
         figures = {metric.key: over_seeds(samples, metric.key, seed) for metric in MEASURED}
-        return cls(name, routers, figures, tests, win_counts(tests, routers), questions(samples))
+        return cls(name, routers, figures, tests, win_counts(tests, routers), questions(samples), independent(samples))
 
     @classmethod
     def mean(cls, blocks: Sequence[DatasetComparison]) -> DatasetComparison:
@@ -136,7 +138,7 @@ class DatasetComparison:
             metric.key: np.mean([block.figures[metric.key][own] for block, own in zip(blocks, rows, strict=True)], axis=0) for metric in MEASURED
         }
         counts = {router: {column.key: sum(block.counts[router][column.key] for block in blocks) for column in COUNTS} for router in routers}
-        return cls(EVERYWHERE, routers, figures, (), counts, len(blocks) * min(block.units for block in blocks))  # all datasets weigh alike
+        return cls(EVERYWHERE, routers, figures, (), counts, len(blocks) * min(block.units for block in blocks), False)  # all weigh alike
 
     def records(self, yardsticks: Collection[str]) -> Sequence[TableRecord]:
         """Return a record for each router; yardsticks are never the best."""
@@ -147,7 +149,7 @@ class DatasetComparison:
             competing = np.where(rivals[:, None], values, np.nan)
             best = clear_best(competing, metric.better == "lower") if metric.better else None
             for position, row in enumerate(rows):
-                row[metric.key] = figure(values[position], self.units if metric.key in SHARES else None) | {"best": position == best}
+                row[metric.key] = figure(values[position], self.units if metric.key in SHARES else None, self.exact) | {"best": position == best}
         for router, row in zip(self.routers, rows, strict=True):
             row |= {name: {"value": count} for name, count in self.counts[router].items()}
         return rows

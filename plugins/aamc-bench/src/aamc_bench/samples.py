@@ -154,15 +154,20 @@ def questions(samples: Sequence[Sample]) -> int:
     return len(np.unique(np.concatenate([sample.unit for sample in samples])))
 
 
-def figure(values: Floats, units: int | None = None) -> dict[str, Any]:
+def independent(samples: Sequence[Sample]) -> bool:
+    """Return whether there is one sample, in which each unit is one row."""
+    return len(samples) == 1 and len(samples[0].unit) == questions(samples)
+
+
+def figure(values: Floats, units: int | None = None, exact: bool = False) -> dict[str, Any]:
     """Return ``{"value", "ci95"}`` of a value and its resamples ``[1 + B]``.
 
     The interval is None if the metric applies to too few resamples. A cost is infinite if a resample does not reach the quality,
-    so the interval's upper bound may be infinite: null in JSON. For a share, ``units`` is the number of independent units: a share of 0 or 1, which
-    all resamples repeat, then has the exact interval.
+    so the interval's upper bound may be infinite: null in JSON. For a share, ``units`` is the number of units. It has the exact interval if each
+    of them is one value of 0 or 1 (``exact``), and if it is 0 or 1, which all resamples repeat.
     """
     if units is not None:
-        bounds = share_interval(values[1:], float(values[0]), units)
+        bounds = share_interval(values[1:], float(values[0]), units, exact)
     else:
         bounds = open_interval(values[1:]) if np.isinf(values).any() else known_interval(values[1:])
     found: dict[str, Any] = plain({"value": values[0], "ci95": bounds})

@@ -99,12 +99,12 @@ class EstimatedRows:
         values, ci95 = dict[str, Any].fromkeys(FIGURES), dict[str, Any].fromkeys(FIGURES)
         for known, part in parts:
             if known.any():
-                questions, unit = np.unique(self.unit[known], return_inverse=True)
-                found = part(Resampling.bootstrap(unit, resamples, seed).with_data())
+                resampling = Resampling.bootstrap(np.unique(self.unit[known], return_inverse=True)[1], resamples, seed).with_data()
+                found = part(resampling)
                 values |= point_estimates(found)
                 ci95 |= intervals(found)
                 if (accuracy := found.get("category_accuracy")) is not None:
-                    ci95["category_accuracy"] = share_interval(accuracy[1:], accuracy[0], len(questions))
+                    ci95["category_accuracy"] = share_interval(accuracy[1:], accuracy[0], resampling.units, resampling.independent)
         return {"n": len(self.category), **values, "ci95": ci95}
 
     def confusion(self) -> dict[str, dict[str, int]]:

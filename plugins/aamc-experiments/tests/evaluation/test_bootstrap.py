@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from aamc_experiments.evaluation import Resampling, interval, known_interval, open_interval, share_interval, two_way
 from aamc_experiments.evaluation.bootstrap import BLOCK, draws_of
+from scipy.stats import binom
 
 
 def test_counting_every_unit_once_gives_the_plain_figures() -> None:
@@ -78,6 +79,29 @@ def test_a_share_of_none_or_all_has_the_exact_interval() -> None:
     assert share_interval(never, 0.0, 10) == pytest.approx([0.0, 1 - low])
     assert share_interval(some, 0.5, 10) == known_interval(some)
     assert share_interval(np.full(100, np.nan), 1.0, 1) is None
+
+
+@pytest.mark.parametrize(("n", "p"), [(10, 0.5), (20, 0.8), (60, 0.947), (200, 0.985), (500, 0.994), (200, 0.02)])
+def test_the_interval_of_independent_values_of_0_and_1_covers_their_probability(n: int, p: float) -> None:
+    some = np.linspace(0, 1, 100)
+    bounds = [share_interval(some, ones / n, n, exact=True) or [] for ones in range(n + 1)]
+    covered = [low <= p <= high for low, high in bounds]
+    assert binom.pmf(np.flatnonzero(covered), n, p).sum() >= 0.95
+    assert bounds == sorted(bounds)  # one success more never lowers a bound
+    assert bounds[-1] == share_interval(some, 1.0, n)
+
+
+def test_a_part_of_the_data_is_resampled_by_its_own_units() -> None:
+    unit, rows = np.array([0, 1, 2, 3, 4, 5, 6, 0]), np.array([1, 1, 1, 0, 0, 1, 1, 1], dtype=bool)
+    part = Resampling.bootstrap(unit, 200, 1).with_data().within(rows)
+    assert (part.units, part.independent, part.weights.shape) == (5, False, (201, 5))
+    assert part.unit.tolist() == [0, 1, 2, 3, 4, 0]
+    assert (part.weights[1:].sum(axis=1) == draws_of(5)).all()
+    np.testing.assert_allclose(part.means(np.arange(6.0)[:, None])[0], 2.5)
+    whole = Resampling.bootstrap(unit, 200, 1)
+    assert whole.within(np.ones(8, dtype=bool)) is whole
+    two = whole.within(np.array([1, 1, 0, 0, 0, 0, 0, 1], dtype=bool)).means(np.arange(3.0)[:, None])[:, 0]
+    assert known_interval(two) is None  # the values of two units say too little of others
 
 
 def test_variances_over_streams_and_questions_add_up_less_that_over_queries() -> None:

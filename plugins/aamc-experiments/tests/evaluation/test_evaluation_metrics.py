@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_experiments.evaluation import metrics
+from aamc_experiments.evaluation import Comparison, metrics
 from aamc_experiments.evaluation.comparison import LATTICE
 from aamc_experiments.settings import Evaluation
 
@@ -61,6 +61,29 @@ def test_shares_of_none_or_all_have_exact_intervals(compared: dict[str, Any]) ->
     large, unseen = compared["routers"]["llm-only"], 1 - 0.025 ** (1 / 4)
     assert large["model_share_ci95"]["m0"] == pytest.approx([0, unseen])
     assert large["model_share_ci95"]["m1"] == pytest.approx([1 - unseen, 1])
+
+
+def test_shares_of_single_rows_have_exact_intervals_and_graded_qualities_those_of_resamples(compared: dict[str, Any]) -> None:
+    large = compared["routers"]["llm-only"]
+    assert large["ci95"]["success_rate"] == pytest.approx([0.1941, 0.9937], abs=1e-4)  # three of four
+    assert large["ci95"]["mean_quality"] == [0, 1]  # of one draw
+    assert large["per_category"]["odd"]["ci95"]["success_rate"] is None  # one of two
+
+
+def test_a_category_has_the_interval_of_its_own_questions_alone(large_table: Any, routers: Any) -> None:
+    def of_odd(comparison: Comparison) -> Any:
+        figures = metrics(comparison, large_table.reward)["routers"]["random"]["per_category"]["odd"]
+        return figures["n"], figures["ci95"]
+
+    everything = large_table.compare({"random": routers.Dice(routers.options, large_table.services)})
+    odd = everything.category == "odd"
+    others = attrs.evolve(
+        everything, quality=np.where(odd[:, None], everything.quality, 0.5), cost_usd=everything.cost_usd * np.where(odd, 1, 9)[:, None]
+    )
+    assert of_odd(others) == of_odd(everything)
+    n, ci95 = of_odd(everything)
+    assert ci95["mean_quality"] == ci95["success_rate"]  # all its qualities are 0 or 1, though not those of others
+    assert n == 30
 
 
 def test_efficiency_weighs_cost_and_latency_in_units_of_the_large_one(compared: dict[str, Any]) -> None:

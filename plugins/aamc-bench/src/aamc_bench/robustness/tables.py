@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter
 from aamc_bench.benchmark import distinct
 from aamc_bench.figures import Draw, draw_change, draw_lines, panels
 from aamc_bench.robustness.jobs import AWAY, CLEAN, HOME
-from aamc_bench.samples import SHARES, Sample, figure, questions
+from aamc_bench.samples import SHARES, Sample, figure, independent, questions
 from aamc_sdk.types import Floats
 
 METRICS = (
@@ -50,7 +50,7 @@ def noise_records(names: Mapping[str, Any], clean: Sample, noisy: Sample, unchan
             "router": router,
             **{metric.key: _of(noisy, metric, r) for metric in METRICS},
             "lost": _lost(clean, noisy, r),
-            "unchanged": figure(unchanged[r], None if certain else questions([clean])),
+            "unchanged": figure(unchanged[r], None if certain else questions([clean]), independent([clean])),
         }
         for r, router in enumerate(noisy.routers.tolist())
     ]
@@ -79,7 +79,7 @@ def shift_records(names: Mapping[str, Any], home: Sample, away: Sample) -> list[
 
 
 def _of(sample: Sample, metric: Column, router: int) -> dict[str, Any]:
-    return figure(sample.figures[metric.key][router], questions([sample]) if metric.key in SHARES else None)
+    return figure(sample.figures[metric.key][router], questions([sample]) if metric.key in SHARES else None, independent([sample]))
 
 
 def _lost(before: Sample, after: Sample, router: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, finished, label
 from aamc_bench.experiment_runs import chosen_routers, settings_of
 from aamc_bench.figures import draw_lines, panels
 from aamc_bench.grid import JOBS
-from aamc_bench.samples import SHARES, Sample, figure, of_shared_routers, over_seeds, questions
+from aamc_bench.samples import SHARES, Sample, figure, independent, of_shared_routers, over_seeds, questions
 from aamc_bench.unseen_models.jobs import DESCRIBED, FULL, WITHOUT, choose_newcomers
 from aamc_sdk.plugins import get_plugin_manager
 
@@ -135,7 +135,8 @@ def _records(dataset: str, folders: Mapping[str, Sequence[Path]]) -> list[TableR
         units = {metric: questions(these) for metric in SHARES if level != WITHOUT}  # without newcomers none is ever chosen
         for position, router in enumerate(these[0].routers.tolist()):
             certain = level == WITHOUT or plugins.load("router", router).privileged  # a router with hindsight has no expectation
-            own = {metric: figure(values[position], units.get(metric)) for metric, values in figures.items() if not (certain and metric in EXPECTED)}
+            known = {metric: values[position] for metric, values in figures.items() if not (certain and metric in EXPECTED)}
+            own = {metric: figure(values, units.get(metric), independent(these)) for metric, values in known.items()}
             if level != WITHOUT and router in base:
                 own["gain"] = figure(figures["mean_reward"][position] - base[router])
             records.append({"dataset": dataset, "known": level, "router": router, **own})

@@ -6,12 +6,13 @@ its rows, as questions are a sample, or a stream of a simulation, as the queries
 drawn at random, see :func:`two_way`.
 
 Papers: Efron and Tibshirani 1993, "An Introduction to the Bootstrap" (percentile intervals, chapter 13); Bickel, Goetze and van Zwet 1997,
-"Resampling Fewer Than n Observations" (the m out of n bootstrap, see :func:`draws_of`).
+"Resampling Fewer Than n Observations" (the m out of n bootstrap, see :func:`draws_of`); Clopper and Pearson 1934, "The Use of Confidence or
+Fiducial Limits Illustrated in the Case of the Binomial" (intervals of independent values of 0 and 1, see :func:`share_interval`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,8 @@ from aamc_sdk.types import NORMAL_QUANTILE, Floats
 
 BLOCK = 50
 """The number of resamples that are expanded to one float a value at a time, which bounds the memory."""
+MIN_UNITS = 3
+"""The minimum number of units of a part of the data that has an interval by resamples of its own units."""
 APPLICABLE = 0.95
 """The minimum share of resamples to which a figure must apply for it to have an interval."""
 Figures = Mapping[str, Floats]
@@ -37,11 +40,13 @@ class Resampling:
         weights: The number of draws of each unit, ``[B, U]``; NaN if there is only one unit.
         unit: The unit of each value, ``[Q]``.
         data_first: Whether the first resample is the data itself.
+        seed: The seed of the draws.
     """
 
     weights: Floats | NDArray[np.uint8]
     unit: NDArray[np.integer[Any]]
     data_first: bool = False
+    seed: int = 0
 
     @classmethod
     def once(cls, unit: NDArray[np.integer[Any]]) -> Resampling:
@@ -57,17 +62,41 @@ class Resampling:
         """
         units = int(unit.max()) + 1
         if units < 2:
-            return cls(np.full((resamples, units), np.nan), unit)
+            return cls(np.full((resamples, units), np.nan), unit, seed=seed)
         rng, draws = np.random.default_rng(seed), draws_of(units)
         weights = np.empty((resamples, units), dtype=np.uint8)  # a unit is drawn once on average, so never 256 times
         for row in weights:
             row[:] = np.bincount(rng.integers(units, size=units)[:draws], minlength=units)
-        return cls(weights, unit)
+        return cls(weights, unit, seed=seed)
+
+    @property
+    def units(self) -> int:
+        """The number of units."""
+        return int(self.weights.shape[1])
+
+    @property
+    def independent(self) -> bool:
+        """Whether each unit has a single value."""
+        return len(self.unit) == self.units
+
+    def within(self, rows: NDArray[np.bool_]) -> Resampling:
+        """Return as many resamples of the values of some rows ``[Q]``, at least one, that draw the units of these alone.
+
+        The number of draws is that of their units, so that an interval of few is as wide as it should be. With fewer than ``MIN_UNITS`` no figure
+        has an interval.
+        """
+        if rows.all():
+            return self
+        unit = np.unique(self.unit[rows], return_inverse=True)[1]
+        found = Resampling.bootstrap(unit, len(self.weights) - self.data_first, self.seed)
+        if found.units < MIN_UNITS:
+            found = attrs.evolve(found, weights=np.full(found.weights.shape, np.nan))
+        return found.with_data() if self.data_first else found
 
     def with_data(self) -> Resampling:
         """Return the data itself, in which every unit counts once, then these B resamples."""
         weights: Any = np.concatenate((np.ones_like(self.weights[:1]), self.weights))
-        return Resampling(weights, self.unit, data_first=True)
+        return attrs.evolve(self, weights=weights, data_first=True)
 
     def means(self, values: Floats) -> Floats:
         """Return the mean of ``[Q, K]`` values in each resample, ``[B, K]``."""
@@ -143,21 +172,28 @@ def known_interval(figures: Floats) -> list[float] | None:
     return interval(known) if len(known) >= APPLICABLE * len(figures) else None
 
 
-def share_interval(figures: Floats, mean: float, units: int) -> list[float] | None:
+def share_interval(figures: Floats, mean: float, units: int, exact: bool = False) -> list[float] | None:
     """Return the interval of a mean of values from 0 to 1, such as a share; None if the figure applies to too few resamples.
 
-    A mean of 0 or 1 has the exact interval of Clopper and Pearson (1934) for independent units: resamples of equal values all have one mean.
+    Independent values of 0 and 1 have the exact interval of Clopper and Pearson, because that of resamples is too narrow near 0 and 1. So has a
+    mean of 0 or 1, whatever the values: resamples of equal values all have one mean.
 
     Args:
         figures: The mean in each resample, ``[B]``.
         mean: The mean of the data.
         units: The number of units that have a value.
+        exact: Whether each unit is a single value of 0 or 1.
     """
     found = known_interval(figures)
-    if found is None or mean not in (0.0, 1.0):
-        return found
-    unseen = 1 - 0.025 ** (1 / units)
-    return [1 - unseen, 1.0] if mean else [0.0, unseen]
+    return clopper_pearson(round(mean * units), units) if found is not None and (exact or mean in (0.0, 1.0)) else found
+
+
+def clopper_pearson(ones: int, n: int) -> list[float]:
+    """Return the exact 95% interval of a probability, given the number of ones among n independent values of 0 and 1."""
+    from scipy.special import betaincinv  # slow to import
+
+    low = float(betaincinv(ones, n - ones + 1, 0.025)) if ones else 0.0
+    return [low, float(betaincinv(ones + 1, n - ones, 0.975)) if ones < n else 1.0]
 
 
 def open_interval(figures: Floats) -> list[float] | None:
@@ -196,3 +232,25 @@ def two_way(bounds: Sequence[list[float] | None], low: float = -np.inf, high: fl
         return [lower, upper]
     more = np.sqrt(max((streams + questions - queries) / max(streams, questions), 1.0)) - 1
     return [max(lower - more * (upper - lower) / 2, low), min(upper + more * (upper - lower) / 2, high)]
+
+
+def combined_intervals(
+    resamplings: Sequence[Resampling], over: Sequence[Figures], binary: Collection[str], shares: Collection[str]
+) -> dict[str, list[float] | None]:
+    """Return the interval of each figure from its resamples of each of the units.
+
+    Args:
+        resamplings: The resamples of each of the units.
+        over: The figures on each of them.
+        binary: The names of means of values of 0 and 1.
+        shares: The names of means of values from 0 to 1.
+    """
+    independent = all(each.independent for each in resamplings)
+
+    def bounds(name: str) -> list[float] | None:
+        if name not in shares:
+            return two_way([known_interval(each[name][1:]) for each in over])
+        exact, pairs = independent and name in binary, zip(over, resamplings, strict=True)
+        return two_way([share_interval(each[name][1:], each[name][0], own.units, exact) for each, own in pairs], 0.0, 1.0)
+
+    return {name: bounds(name) for name in over[0]}

@@ -161,6 +161,11 @@ class Comparison:
         """The outcomes of each constant policy of a table, ``[Q, M]``; the first candidate with an outcome serves where its own has none."""
         return Outcomes(self.quality, self.cost_usd, self.latency_ms).with_substitutes(~np.isnan(self.cost_usd))
 
+    def is_graded(self, rows: NDArray[np.bool_] | slice = slice(None)) -> bool:
+        """Return whether some quality of rows ``[Q]`` lies between 0 and 1."""
+        quality = self.quality[rows] if self.is_table else self.quality[..., rows]
+        return bool(((quality > 0) & (quality < 1)).any())
+
     @property
     def candidate_quality(self) -> Floats | None:
         """The quality of every candidate, ``[Q, M]``; None if only that of chosen ones is known."""

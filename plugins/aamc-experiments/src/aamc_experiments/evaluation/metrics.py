@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aamc_experiments.evaluation.bootstrap import (
-    Figures,
+    combined_intervals,
     known_interval,
     open_interval,
     point_estimates,
-    share_interval,
     two_way,
 )
 from aamc_experiments.evaluation.comparison import HEADLINE, SWEEP, Comparison
@@ -30,7 +28,7 @@ REFERENCE = "llm-only"
 ORACLE = "oracle"
 """The router that regret is relative to."""
 SHARES = ("success_rate", "mean_quality")
-"""Means of values from 0 to 1."""
+"""Means of values from 0 to 1, those of values of 0 and 1 alone first."""
 
 
 def metrics(
@@ -81,17 +79,22 @@ def metrics(
 
 def _entry(comparison: Comparison, references: Sequence[References], over: Sequence[Statistics]) -> Mapping[str, Any]:
     """Return the entry of one router, from its statistics over each of the comparison's units."""
-    units, found = _counts(references, np.ones(len(comparison.queries), bool)), over[0]
+    resamplings, found = [each.resampling for each in references], over[0]
+    binary = binary_shares(comparison.is_graded())
     points = [[each.frontier[n] for each in over] for n in range(len(found.frontier))]
     sweep = zip(comparison.preferences[SWEEP], points, strict=True)
+    frontier = [
+        {"preference": preference, **point_estimates(point[0]), "ci95": combined_intervals(resamplings, point, binary, SHARES)}
+        for preference, point in sweep
+    ]
     return {
         **point_estimates(found.headline),
-        "ci95": _intervals(units, [each.headline for each in over]),
+        "ci95": combined_intervals(resamplings, [each.headline for each in over], binary, SHARES),
         "per_category": _per_category(comparison, references, over) or None,
         "model_share": point_estimates(found.model_share),
-        "model_share_ci95": _intervals(units, [each.model_share for each in over], shares=found.model_share),
+        "model_share_ci95": combined_intervals(resamplings, [each.model_share for each in over], found.model_share, found.model_share),
         "missing": int(comparison.missing),
-        "frontier": [{"preference": preference, **point_estimates(point[0]), "ci95": _intervals(units, point)} for preference, point in sweep],
+        "frontier": frontier,
         "cost_at_quality": point_estimates(found.cost_at_quality),
         "cost_at_quality_ci95": {
             share: two_way([open_interval(each.cost_at_quality[share][1:]) for each in over]) for share in found.cost_at_quality
@@ -102,26 +105,16 @@ def _entry(comparison: Comparison, references: Sequence[References], over: Seque
 def _per_category(comparison: Comparison, references: Sequence[References], over: Sequence[Statistics]) -> Mapping[str, Any]:
     table = {}
     for category, figures in over[0].categories.items():
-        rows = comparison.category == category
-        ci95 = _intervals(_counts(references, rows), [each.categories[category] for each in over])
+        rows, resamplings = comparison.category == category, [each.categories[category] for each in references]
+        binary = binary_shares(comparison.is_graded(rows))
+        ci95 = combined_intervals(resamplings, [each.categories[category] for each in over], binary, SHARES)
         table[category] = {"n": int(rows.sum()), **point_estimates(figures), "ci95": ci95}
     return table
 
 
-def _counts(references: Sequence[References], rows: NDArray[np.bool_]) -> list[int]:
-    """Return the number of units in some rows, of each unit of resampling."""
-    return [len(np.unique(each.resampling.unit[rows])) for each in references]
-
-
-def _intervals(units: Sequence[int], over: Sequence[Figures], shares: Container[str] = SHARES) -> dict[str, list[float] | None]:
-    """Return the interval of each figure from its resamples of each unit, that of shares by the numbers of units."""
-
-    def bounds(name: str) -> list[float] | None:
-        if name not in shares:
-            return two_way([known_interval(each[name][1:]) for each in over])
-        return two_way([share_interval(each[name][1:], each[name][0], n) for each, n in zip(over, units, strict=True)], 0.0, 1.0)
-
-    return {name: bounds(name) for name in over[0]}
+def binary_shares(is_graded: bool) -> Collection[str]:
+    """Return the figures that are means of values of 0 and 1."""
+    return SHARES[:1] if is_graded else SHARES
 
 
 def _zero_router(comparison: Comparison, candidates: CandidateMeans) -> Mapping[str, Any]:

@@ -24,10 +24,10 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_experiments.evaluation.bootstrap import Figures, Resampling, known_interval, point_estimates, two_way
+from aamc_experiments.evaluation.bootstrap import Figures, Resampling, combined_intervals, point_estimates
 from aamc_experiments.evaluation.comparison import HEADLINE, Comparison, Integers
 from aamc_experiments.evaluation.formulas.frontier import hull_positions, mixture_at_cost, quality_at_cost
-from aamc_experiments.evaluation.metrics import ORACLE
+from aamc_experiments.evaluation.metrics import ORACLE, SHARES, binary_shares
 from aamc_sdk.interfaces import Reward, Router, Services
 from aamc_sdk.storage import plain
 from aamc_sdk.types import ROUNDING, Floats, Outcomes, RoutingRequest, Scores
@@ -161,14 +161,15 @@ def promotion(
     baselines = over[0]
     left = float(baselines.oracle_reward[0] - baselines.reward[0])
     tests = list(TESTS) if comparison.preferences[HEADLINE, 2] > 0 else ["quality_gap"]
-    routers = {}
+    routers, binary = {}, binary_shares(comparison.is_graded())
     for name, answers in realised.items():
         found = [each.figures(answers) for each in over]
-        figures = {**point_estimates(found[0]), "ci95": {name: two_way([known_interval(each[name][1:]) for each in found]) for name in found[0]}}
+        ci95 = combined_intervals([each.resampling for each in over], found, binary, SHARES)
+        figures = {**point_estimates(found[0]), "ci95": ci95}
         shares = mixture_at_cost(baselines.cost_usd[0], baselines.quality[0], figures["mean_cost_usd"])
         mixture = {candidate: share for candidate, share in zip(constants.names, shares, strict=True) if share > ROUNDING}
         known = {**figures, "mixture": mixture, "tests": tests}
-        routers[name] = _result(name, known, units=min(each.resampling.weights.shape[1] for each in over), left=left)
+        routers[name] = _result(name, known, units=min(each.resampling.units for each in over), left=left)
     gate = {"router": router, "passed": routers[router]["passed"], "why": routers[router]["why"], "routers": routers}
     document: dict[str, Any] = plain(gate)
     return document

@@ -102,12 +102,14 @@ class References:
         candidates: The means of constant policies on each resample.
         price_of_time: The alpha per USD and beta per ms of efficiency; NaN where efficiency does not apply.
         best_reward: The oracle's mean reward at the L points of the lattice, ``[B, L]``; NaN without an oracle.
+        categories: The resamples of each category's own units; empty if queries have no category.
     """
 
     resampling: Resampling
     candidates: CandidateMeans
     price_of_time: tuple[float, float]
     best_reward: Floats
+    categories: Mapping[str, Resampling]
 
     @classmethod
     def of(
@@ -120,7 +122,9 @@ class References:
         """Return the references on resamples of a comparison."""
         unknown = np.full((len(resampling.weights), 1), np.nan)
         best_reward = unknown if oracle is None else mean_lattice_reward(oracle, resampling)
-        return cls(resampling, CandidateMeans.of(comparison, resampling), price_of_time, best_reward)
+        names = np.unique(comparison.category).tolist() if (comparison.category != "").any() else []
+        categories = {name: resampling.within(comparison.category == name) for name in names}
+        return cls(resampling, CandidateMeans.of(comparison, resampling), price_of_time, best_reward, categories)
 
 
 @attrs.frozen(eq=False)
@@ -167,7 +171,7 @@ def statistics(comparison: Comparison, position: int, router: RealisedOutcomes, 
         frontier=[{"mean_quality": q, "mean_cost_usd": c, "mean_latency_ms": ms} for q, c, ms in columns],
         cost_at_quality=_cost_at_quality(reachable, candidates),
         model_share=_model_share(comparison, position, resampling),
-        categories=_categories(comparison, router, resampling),
+        categories=_categories(comparison, router, references),
     )
 
 
@@ -217,14 +221,12 @@ def _model_share(comparison: Comparison, position: int, resampling: Resampling) 
     return dict(zip(comparison.candidates.tolist(), resampling.means(chosen.astype(np.float64)).T, strict=True))
 
 
-def _categories(comparison: Comparison, router: RealisedOutcomes, resampling: Resampling) -> Mapping[str, Figures]:
-    """Return the figures of each category; NaN in a resample without a query of it."""
-    if not (comparison.category != "").any():
-        return {}
+def _categories(comparison: Comparison, router: RealisedOutcomes, references: References) -> Mapping[str, Figures]:
+    """Return the figures of each category."""
     outcomes = router.outcomes
     columns = np.column_stack((router.success, outcomes.known_quality[HEADLINE], outcomes.cost_usd[HEADLINE]))
     table = {}
-    for category in np.unique(comparison.category).tolist():
-        means = resampling.means_of(comparison.category == category, columns).T
+    for category, resampling in references.categories.items():
+        means = resampling.means(columns[comparison.category == category]).T
         table[category] = dict(zip(("success_rate", "mean_quality", "mean_cost_usd"), means, strict=True))
     return table

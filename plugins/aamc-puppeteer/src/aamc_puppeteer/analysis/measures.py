@@ -41,6 +41,8 @@ def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
     figures = {name: float(values[0]) for name, values in _figures(Resampling.once(unit).means(columns)).items()}
     resampled = _figures(Resampling.bootstrap(unit, RESAMPLES, seed=0).means(columns))
     intervals = {name: (open_interval if name.endswith("per_success") else known_interval)(values) for name, values in resampled.items()}
+    exact = questions == len(columns)
+    intervals["success_rate"] = share_interval(resampled["success_rate"], figures["success_rate"], questions, exact)
     activations = [activation for trajectory in trajectories for activation in trajectory.state.history]
     return {
         "episodes": len(columns),
@@ -49,7 +51,7 @@ def summarise(trajectories: Sequence[Trajectory]) -> dict[str, Any]:
         "utilisation": utilisation(trajectories),
         "stops": dict(Counter(trajectory.stop.value for trajectory in trajectories)),
         "faults": sum(activation.fault is not None for activation in activations),
-        "ci95": intervals | {"success_rate": share_interval(resampled["success_rate"], figures["success_rate"], questions)},
+        "ci95": intervals,
     }
 
 

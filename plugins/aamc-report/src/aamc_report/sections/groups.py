@@ -33,7 +33,7 @@ class QueryGroup:
     def means(self, values: Floats, resamplings: Sequence[Resampling]) -> list[Estimate]:
         """Return the mean of each of ``[Q, K]`` values over the group's queries, with its 95% interval.
 
-        The mean of an empty group is NaN. The interval is NaN if too few resamples have a query of the group, and if all values are
+        The mean of an empty group is NaN. The interval is NaN if the group has fewer than three units of resampling, and if all values are
         equal: a bootstrap cannot show unseen values. For shares, see :meth:`shares`.
         """
         columns = self._columns(values, resamplings)
@@ -42,12 +42,14 @@ class QueryGroup:
     def shares(self, flags: NDArray[np.bool_], resamplings: Sequence[Resampling]) -> list[Estimate]:
         """Return the share of the group's queries with each of ``[Q, K]`` flags, with its 95% interval.
 
-        A share of none or all has the exact interval, for as many draws as there are units of resampling.
+        The interval is exact if each unit of resampling is one query. A share of none or all always has an exact one, for as many draws as there are
+        units.
         """
-        units = [len(np.unique(resampling.unit[self.rows])) for resampling in resamplings]
         columns = self._columns(flags.astype(np.float64), resamplings)
+        units = [np.unique(resampling.unit[self.rows], return_counts=True)[1] for resampling in resamplings]
+        exact = all((sizes == 1).all() for sizes in units)
         return [
-            (share, bounds(two_way([share_interval(each, share, n) for each, n in zip(over, units, strict=True)], 0.0, 1.0)))
+            (share, bounds(two_way([share_interval(each, share, len(own), exact) for each, own in zip(over, units, strict=True)], 0.0, 1.0)))
             for _, share, over in columns
         ]
 
@@ -61,9 +63,7 @@ class QueryGroup:
 
     def _means(self, own: Floats, resampling: Resampling) -> Floats:
         """Return the means of the group's ``[N, K]`` values in resamples of its own units, ``[K, B]``."""
-        units, unit = np.unique(resampling.unit[self.rows], return_inverse=True)
-        with np.errstate(invalid="ignore"):  # a resample without a query of the group has no mean
-            return Resampling(resampling.weights[:, units], unit).means(own).T
+        return resampling.within(self.rows).means(own).T
 
 
 def group_rows(found: Sequence[QueryGroup], measure: Callable[[QueryGroup], Sequence[Estimate]], write: Format) -> list[TableRow]:

@@ -47,7 +47,7 @@ class Reliability:
         counts: The number of forecasts in each bin, ``[BINS]``.
         expected: The mean expected quality, ``[BINS]``.
         realised: The mean realised quality, ``[BINS]``.
-        interval: The 95% interval of ``realised``, low and high, ``[2, BINS]``; NaN for a bin that too few resamples reach.
+        interval: The 95% interval of ``realised``, low and high, ``[2, BINS]``; NaN for a bin with forecasts of fewer than three units.
     """
 
     counts: Floats
@@ -64,13 +64,21 @@ class Reliability:
         counts, sums, qualities = (_sums(cell, weights, len(expected)) for weights in (None, expected[known], realised[known]))
         total = counts.sum(axis=0)
         mean = ratio(qualities.sum(axis=0), total)
-        over = []
-        for resampling in resamplings:
-            resampled = ratio(resampling.means(qualities), resampling.means(counts))
-            units = [len(np.unique(resampling.unit[occupied])) for occupied in counts.T > 0]
-            over.append([share_interval(*bin_) for bin_ in zip(resampled.T, mean, units, strict=True)])
-        intervals = np.array([bounds(two_way(each, 0.0, 1.0)) for each in zip(*over, strict=True)]).T
+        binary = bool(np.isin(realised[known], (0, 1)).all())
+        parts = zip(counts.T, qualities.T, mean.tolist(), strict=True)
+        intervals = np.array([_interval(*part, binary, resamplings) if part[0].any() else (np.nan, np.nan) for part in parts]).T
         return cls(total, ratio(sums.sum(axis=0), total), mean, intervals)
+
+
+def _interval(counts: Floats, qualities: Floats, mean: float, binary: bool, resamplings: Sequence[Resampling]) -> tuple[float, float]:
+    """Return the interval of a bin's mean quality, given each query's number of forecasts in it and the sum of their qualities, ``[Q]``."""
+    rows, over = counts > 0, []
+    own = [resampling.within(rows) for resampling in resamplings]
+    exact = binary and all(each.independent for each in own) and counts.max() == 1
+    for resampling in own:
+        number, total = resampling.means(np.column_stack((counts, qualities))[rows]).T
+        over.append(share_interval(ratio(total, number), mean, resampling.units, exact))
+    return bounds(two_way(over, 0.0, 1.0))
 
 
 def reliabilities(results: Results) -> Mapping[tuple[str, ...], Reliability]:
