@@ -14,7 +14,7 @@ from aamc_gateway.dashboard.price_history import PriceHistory
 
 from aamc_sdk import MetaController
 from aamc_sdk.errors import DataError
-from aamc_sdk.types import ModelSpec, Pool, Prices
+from aamc_sdk.types import ModelSpec, Pool, Prices, wilson_interval
 
 
 @pytest.fixture
@@ -222,6 +222,21 @@ def test_a_forgotten_user_starts_the_figures_again_without_counting_twice(contro
     reader.read()
     assert overview(reader, "all")["decisions"] == 2
     assert len(reader.recent(10)) == 2
+
+
+def test_the_interval_of_quality_counts_a_user_as_one_observation(controller, pool):
+    for user, quality in (("ann", 1.0), ("bob", 0.0)):
+        for _ in range(10):
+            controller.feedback(controller.route("hello", user=user).id, quality=quality, candidate="small")
+    reader = reader_of(controller)
+    reader.read()
+    quality = candidates(overview(reader, "all"))["small"]["quality"]
+    assert (quality["n"], quality["mean"]) == (20, 0.5)
+    assert quality["ci95"] == pytest.approx(wilson_interval(0.5, 2))
+    for _ in range(2):
+        controller.feedback(controller.route("hello").id, quality=1.0, candidate="large")  # without a user: each is its own
+    reader.read()
+    assert candidates(overview(reader, "all"))["large"]["quality"]["ci95"] == pytest.approx(wilson_interval(1.0, 2))
 
 
 def test_the_newest_decisions_come_with_their_calls_and_feedback(controller, pool):

@@ -281,7 +281,8 @@ class LogReader:
 
     def _count_feedback(self, periods: list[PeriodSums], row: Row, decision: Row, sign: int) -> None:
         """Add feedback to the sums of its candidate, or with sign -1 take it away."""
-        candidate = row.candidate or decision.candidate
+        candidate, columns = row.candidate or decision.candidate, columns_of(decision)
+        user = None if columns.get("user_id") is None else hash((columns.get("tenant"), columns["user_id"]))
         with suppress(ValueError):
             given = Feedback(**row.fields)
             for period in periods:
@@ -292,7 +293,7 @@ class LogReader:
                     sums.wins, beaten.wins = sums.wins + sign * won, beaten.wins + sign * (1 - won)
                     sums.comparisons, beaten.comparisons = sums.comparisons + sign, beaten.comparisons + sign
                 elif given.quality is not None and given.average_weight > 0:
-                    (sums.implicit if given.implicit else sums.explicit).add(given.quality, given.average_weight, sign)
+                    (sums.implicit if given.implicit else sums.explicit).add(given.quality, given.average_weight, sign, user)
 
     def period(self, name: str, now: float) -> tuple[PeriodSums, list[tuple[float, PeriodSums]]]:
         """Return the sums of a period that ends now, and all its parts with the time at which each begins; those without decisions too.

@@ -37,19 +37,28 @@ class _Sums:
 
 @attrs.define
 class QualitySums(_Sums):
-    """Sums over qualities given by feedback. Weights are :attr:`aamc_sdk.Feedback.average_weight`."""
+    """Sums over qualities given by feedback. Weights are :attr:`aamc_sdk.Feedback.average_weight`.
+
+    Attributes:
+        weight_squares: The sum of squared weights of feedback on decisions without a user.
+        users: The sum of weights of each user, by :func:`hash`.
+    """
 
     n: int = 0
     weight: float = 0.0
     weight_squares: float = 0.0
     weighted: float = 0.0
+    users: Counter[int] = attrs.field(factory=Counter)
 
-    def add(self, quality: float, weight: float, sign: int = 1) -> None:
+    def add(self, quality: float, weight: float, sign: int = 1, user: int | None = None) -> None:
         """Add a quality from 0 to 1, or with sign -1 take it away."""
         self.n += sign
         self.weight += sign * weight
-        self.weight_squares += sign * weight * weight
         self.weighted += sign * weight * quality
+        if user is None:
+            self.weight_squares += sign * weight * weight
+        else:
+            self.users.update({user: sign * weight})
 
     @property
     def mean(self) -> float | None:
@@ -58,9 +67,12 @@ class QualitySums(_Sums):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Wilson's 95% interval of the mean, for the effective number of qualities (sum of weights)^2 / (sum of squared weights)."""
-        mean = self.mean
-        return None if mean is None else wilson_interval(mean, self.weight * self.weight / self.weight_squares)
+        """Wilson's 95% interval of the mean, for the effective number of users: (sum of weights)^2 / (sum of each user's squared sum).
+
+        Feedback of one user is not independent, so it counts as one observation; feedback without a user counts as that of a user of its own.
+        """
+        mean, squares = self.mean, self.weight_squares + sum(weight * weight for weight in self.users.values())
+        return None if mean is None or squares <= 0 else wilson_interval(mean, self.weight * self.weight / squares)
 
 
 class Tokens(NamedTuple):

@@ -56,7 +56,7 @@ function latency(found) {
 }
 
 function quality(found) {
-  return card("Quality", table("Mean quality from feedback, with the 95% interval (Wilson) and n", [
+  return card("Quality", table("Mean quality from feedback, with the 95% interval (Wilson, all feedback of one user as one observation) and n", [
     ["model", (each) => each.name],
     ["explicit", (each) => qualityCell(each.quality), "left"],
     ["inferred", (each) => qualityCell(each.implicit_quality), "left"],
