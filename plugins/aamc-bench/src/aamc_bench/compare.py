@@ -87,7 +87,8 @@ NOTE = (
     "rel. quality: the router's best mean quality, as a share of the best single candidate's. "
     "cost at 97%: minimum cost for 97% of that candidate's quality, as a share of its cost. "
     "Bold: better than every other router except reference routers, each paired interval excludes zero. "
-    "wins, ties, losses: against each other router by mean reward on the same rows, randomisation test, Holm's correction, 5%."
+    "wins, ties, losses: against each other router by mean reward on the same rows, randomisation test, Holm's correction, 5%. "
+    "Bold, wins and losses hold for these trained routers; for their methods only if trainings differ by less than the test rows' noise."
 )
 
 GAINS_NOTE = (
