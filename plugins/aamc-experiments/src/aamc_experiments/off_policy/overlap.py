@@ -57,7 +57,10 @@ class Choices:
 
     @property
     def expected_effective(self) -> float:
-        """The effective sample size expected before the draws: n / mean of sum over a of pi^2 / mu."""
+        """The effective sample size expected before the draws: n / mean of sum over a of pi^2 / mu.
+
+        If the logged router learned, mu depends on earlier draws, and so does this.
+        """
         mean_square = float(np.nansum(self.ratios * self.target, axis=1).mean())
         return len(self.chosen) / mean_square if mean_square > 0 else 0.0
 
