@@ -53,6 +53,18 @@ class ExperimentSetup:
             pool = self.services.pool
             complete_rows(rows.outcomes, build_request(rows.queries, pool, Preference().array).mask, pool.names)
 
+    def check_streams(self) -> None:
+        """Check that the environment can make streams of each split: a limit may be enough for the queries of one split alone.
+
+        Raises:
+            AamcError: It cannot, for example because an option does not fit the data.
+        """
+        if not self.env.stationary:
+            with component_errors(f"{self.env.message_name} failed"):
+                for name, rows in self.splits.items():
+                    if not rows.only_compared:
+                        self.env.vector(1, name).close()
+
 
 def check_outcomes(rows: Dataset, name: str, option: str) -> None:
     """Check that routers can be measured on rows, whose name and whose option the error has.

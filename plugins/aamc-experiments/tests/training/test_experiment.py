@@ -432,6 +432,19 @@ def test_what_was_trained_on_a_device_is_taken_over_without_it(experiment, monke
     assert Experiment.resume(trained.run.folder, trained.plugins, NoProgress()).complete()["routers"]
 
 
+def test_an_option_that_does_not_fit_the_data_is_refused_before_anything_is_trained(experiment, monkeypatch) -> None:
+    def vector(self: TableEnvironment, n: int, split: str, **_: object):
+        raise ConfigError(f"budget_usd must be more than 5 for the {split} split, not 1")
+
+    monkeypatch.setattr(TableEnvironment, "stationary", False)
+    monkeypatch.setattr(TableEnvironment, "vector", vector)
+    monkeypatch.setattr(TinyEstimator, "train", lambda *_: pytest.fail("trained"))
+    made = experiment()
+    with pytest.raises(ConfigError, match="budget_usd must be more than 5"):
+        made.complete()
+    assert not made.run.folder.exists()
+
+
 def test_a_router_that_needs_an_estimator_says_so_before_anything_is_trained(experiment, monkeypatch) -> None:
     monkeypatch.setattr(TinyRouter, "train", stop)
     with pytest.raises(ConfigError, match="'best-expected' needs an estimator"):

@@ -204,6 +204,8 @@ class Experiment:
         self._personal = setup.splits["test"].groups is not None
         if self.goal is Goal.COMPARISON and not self._personal:
             setup.check_outcomes("test")
+        if self.goal is not Goal.ESTIMATOR:
+            setup.check_streams()
         choices, train = self.trainable(setup), setup.splits["train"]
         for name, why in self._unsuitable(setup).items():
             self.progress.say(f"{name} is left out: it {why}")
