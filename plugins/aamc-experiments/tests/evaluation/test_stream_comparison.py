@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -114,6 +115,8 @@ def test_a_decision_changes_what_comes_after_it(table: Any, routers: Any) -> Non
 def test_the_warm_up_is_played_and_does_not_count(table: Any, routers: Any) -> None:
     comparison, _ = play(table, {"always": routers.Always(routers.options, table.services)}, warm_up=2)
     assert comparison.latency_ms[0, 0, comparison.stream == 0].tolist() == [200, 250, 300, 350, 400]
+    assert comparison.warm_up_latency_ms[0, 0] == 150  # of its second half
+    assert play(table, {"always": routers.Always(routers.options, table.services)})[0].warm_up_latency_ms.size == 0
 
 
 def test_what_ignores_the_preference_is_played_once(table: Any, routers: Any) -> None:
@@ -232,3 +235,12 @@ def test_waits_that_still_grow_at_the_end_of_the_streams_are_found() -> None:
     assert streams_of(steady + 10.0 * np.arange(48)[:, None]).growing_waits() == ["busy"]
     assert streams_of(steady + 10.0 * np.arange(48)[::-1, None]).growing_waits() == []
     assert streams_of(steady[:2]).growing_waits() == []
+
+
+def test_waits_that_have_grown_since_the_warm_up_are_found(tmp_path: Path) -> None:
+    steady = streams_of(np.random.default_rng(0).exponential(100.0, (48, 64)))
+    since = {share: attrs.evolve(steady, warm_up_latency_ms=np.full((1, 64), share * 100.0)) for share in (0.7, 1.0, 1.3)}
+    assert {share: found.growing_waits() for share, found in since.items()} == {0.7: ["busy"], 1.0: [], 1.3: []}
+    for name, comparison in (("alone", steady), ("since", since[0.7])):
+        comparison.save(tmp_path / name)
+    assert (tmp_path / "alone").read_bytes() == (tmp_path / "since").read_bytes()  # no figure counts the warm-up

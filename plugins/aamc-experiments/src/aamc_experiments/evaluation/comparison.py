@@ -80,8 +80,8 @@ MEASURE_AGAIN = "complete the run with: aamc run --resume and its folder; if it 
 Names = NDArray[np.str_]
 Integers = NDArray[np.integer[Any]]
 """An array of integers."""
-GROWTH, GROWTH_ERRORS = 0.1, 4.0
-"""Share and standard errors by which the latency of the second half of the streams exceeds that of the first where waits grow."""
+GROWTH, GROWTH_ERRORS = 0.1, 3.0
+"""Share and standard errors by which the latency in the second half of the streams exceeds that in the warm-up where waits grow."""
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -109,6 +109,8 @@ class Comparison:
         spent_ms: The time of deciding in ms, beyond computing, ``[R, P, Q]``; a single 0 in older files.
         counterfactual_quality: In streams the quality that each candidate would have had, ``[Q, M]``, NaN for one that was not allowed;
             empty for a table, and where it is unknown.
+        warm_up_latency_ms: Mean latency at the headline's preference in the second half of the warm-up, ``[R, streams]``; empty without one. It is
+            not in the file: it shows whether the warm-up was long enough, and no figure counts it.
     """
 
     routers: Names
@@ -129,6 +131,7 @@ class Comparison:
     missing: Integers
     spent_ms: Floats = attrs.field(factory=lambda: np.zeros(()))
     counterfactual_quality: Floats = attrs.field(factory=lambda: np.zeros((0, 0)))
+    warm_up_latency_ms: Floats = attrs.field(factory=lambda: np.zeros((0, 0)), metadata={"saved": False})
 
     @property
     def is_table(self) -> bool:
@@ -195,7 +198,10 @@ class Comparison:
         return found
 
     def growing_waits(self) -> list[str]:
-        """Return the routers whose latency still grows within the streams at the headline's preference: longer streams would show more."""
+        """Return the routers whose latency has grown since the warm-up at the headline's preference: longer streams would show more.
+
+        Without a warm-up the first half of the streams stands for it.
+        """
         if self.is_table:
             return []
         streams = int(self.stream.max()) + 1
@@ -203,7 +209,8 @@ class Comparison:
         half = latency.shape[1] // 2
         if half < 2 or streams < 2:
             return []
-        first, second = latency[:, :half].mean(axis=1), latency[:, -half:].mean(axis=1)
+        first = self.warm_up_latency_ms if self.warm_up_latency_ms.size else latency[:, :half].mean(axis=1)
+        second = latency[:, -half:].mean(axis=1)
         growth = second - first
         error = growth.std(axis=1, ddof=1) / np.sqrt(streams)
         grows = (growth.mean(axis=1) > GROWTH_ERRORS * error) & (second.mean(axis=1) > (1 + GROWTH) * first.mean(axis=1))
@@ -211,7 +218,7 @@ class Comparison:
 
     def save(self, path: Path) -> None:
         """Write an npz."""
-        arrays = attrs.asdict(self, recurse=False)
+        arrays = attrs.asdict(self, recurse=False, filter=lambda field, _: field.metadata.get("saved", True))
         write_arrays(path, {**arrays, HASH: np.array(array_hash(arrays))})
 
     @classmethod

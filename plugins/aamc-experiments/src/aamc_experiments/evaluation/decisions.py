@@ -248,6 +248,7 @@ def compare_streams(compared: ComparisonRequest, env: Environment, split: str, *
     compared.progress.start(compared.stage, len(compared.routers) * (warm_up + steps))
     played_rows = np.full((steps, streams), UNPLAYED, dtype=np.intp)
     comparison, found = _undecided(compared, points, np.tile(np.arange(streams), steps)), list[Floats]()
+    comparison = attrs.evolve(comparison, warm_up_latency_ms=np.zeros((len(compared.routers), streams if warm_up else 0)))
     for place, router in enumerate(compared.routers.values()):
         played_points = points if router.uses_preference else points[:1]  # the same decisions, hence outcomes, at every preference
         with component_errors(f"{env.message_name} failed"):
@@ -279,6 +280,7 @@ def _play_streams(
     name, seed = str(comparison.routers[place]), compared.seed
     router = compared.routers[name]
     steps, streams = played_rows.shape
+    settling = (warm_up + 1) // 2
     points = vector.num_envs // streams
     quality_alone = slice(QUALITY_ALONE * streams, (QUALITY_ALONE + 1) * streams) if points > 1 else slice(streams)
     counterfactual: list[Floats] = []
@@ -296,6 +298,8 @@ def _play_streams(
         info = vector.step(chosen)[4]
         compared.progress.advance(1)
         if step < 0:
+            if step >= -settling:
+                comparison.warm_up_latency_ms[place] += info["latency_ms"][:streams] / settling
             continue
         _record_scores(comparison, place, now, scores, request, quality_alone)
         comparison.chosen[place, :, now] = chosen.reshape(points, streams)
