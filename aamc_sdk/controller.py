@@ -15,9 +15,10 @@ from typing import Any
 from typing_extensions import Unpack
 
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import StoreAwayError, check_type, router_error
+from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
+from aamc_sdk.messages import check_type, router_error
 from aamc_sdk.plugins import Plugins, given_or_installed
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving.arguments import (

@@ -21,20 +21,9 @@ from aamc_sdk import builtin, hookspecs
 from aamc_sdk.component_checks import check_class, checked_components, kind_text
 from aamc_sdk.core_commands import COMMANDS
 from aamc_sdk.distributions import disabled_plugins, install_hint, newer_core
-from aamc_sdk.errors import (
-    AamcError,
-    ConfigError,
-    PluginError,
-    UnknownComponentError,
-    check_type,
-    component_errors,
-    error_text,
-    nearest,
-    one_of,
-    slash_hint,
-    unknown_name,
-)
+from aamc_sdk.errors import AamcError, ConfigError, PluginError, UnknownComponentError
 from aamc_sdk.hookspecs import PROJECT, Component
+from aamc_sdk.messages import check_type, component_errors, error_text, nearest, one_of, slash_hint, unknown_name
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Services

@@ -22,6 +22,7 @@ MODULES = (
     "aamc_sdk.types",
     "aamc_sdk.interfaces",
     "aamc_sdk.errors",
+    "aamc_sdk.messages",
     "aamc_sdk.concurrency",
     "aamc_sdk.hookspecs",
     "aamc_sdk.plugins",

@@ -57,6 +57,18 @@ with MetaController.build(router="random") as controller:
     except AamcError:
         raise
 """,
+    "aamc_sdk.messages": """
+from pathlib import Path
+
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import read_errors
+
+try:
+    with read_errors("rules.txt", "write one rule a line"):
+        rules = Path("rules.txt").read_text(encoding="utf-8").splitlines()
+except DataError as error:
+    print(error)
+""",
     "aamc_sdk.hookspecs": """
 from aamc_sdk.hookspecs import Component, hookimpl
 

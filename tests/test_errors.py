@@ -4,10 +4,8 @@ import math
 
 import pytest
 
-from aamc_sdk.errors import (
-    CheckpointError,
-    ConfigError,
-    PluginError,
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError
+from aamc_sdk.messages import (
     checkpoint_errors,
     component_errors,
     error_text,

@@ -22,19 +22,8 @@ from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.cli.printable_text import printable
 from aamc_sdk.core_commands import COMMANDS
-from aamc_sdk.errors import (
-    AamcError,
-    ConfigError,
-    Interrupted,
-    PluginError,
-    PreferenceError,
-    ProviderError,
-    UnknownComponentError,
-    error_text,
-    nearest,
-    split_advice,
-    whole_number_hint,
-)
+from aamc_sdk.errors import AamcError, ConfigError, Interrupted, PluginError, PreferenceError, ProviderError, UnknownComponentError
+from aamc_sdk.messages import error_text, nearest, split_advice, whole_number_hint
 
 GROUPS = {
     "Start here": ("run", "route", "complete", "explain", "feedback", "orchestrate"),

@@ -21,7 +21,8 @@ import cattrs
 import numpy as np
 import yaml
 
-from aamc_sdk.errors import ConfigError, PluginError, check_known, check_type, nearest, one_of, read_errors, whole_number_hint
+from aamc_sdk.errors import ConfigError, PluginError
+from aamc_sdk.messages import check_known, check_type, nearest, one_of, read_errors, whole_number_hint
 
 T = TypeVar("T")
 _LISTS = (list, tuple, frozenset, Sequence)

@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import ConfigError, one_of, whole_number_hint
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import one_of, whole_number_hint
 from aamc_sdk.types import Preference
 
 PRESETS = ("quick", "full", "paper")

@@ -13,9 +13,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import AamcError, PreferenceError, StoreError, one_of, router_error
+from aamc_sdk.errors import AamcError, PreferenceError, StoreError
 from aamc_sdk.explain.explanation import OBJECTIVES, CandidateView, Explanation, in_words
 from aamc_sdk.interfaces import Reward, Router
+from aamc_sdk.messages import one_of, router_error
 from aamc_sdk.routing import EXPECTED_QUALITY
 from aamc_sdk.types import Candidate, Floats, Outcomes, Pool, Preference, Record, RoutingRequest
 

@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import UnknownCandidateError, check_known
+from aamc_sdk.errors import UnknownCandidateError
+from aamc_sdk.messages import check_known
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Estimates, Preference, Record
 from aamc_sdk.types.checks import known

@@ -9,8 +9,8 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import check_type
 from aamc_sdk.interfaces.components import NamedComponent
+from aamc_sdk.messages import check_type
 from aamc_sdk.types import Pool
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from aamc_sdk.errors import check_type
+from aamc_sdk.messages import check_type
 from aamc_sdk.types import Candidate
 from aamc_sdk.types.checks import is_amount, known
 

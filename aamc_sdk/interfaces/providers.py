@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import attrs
 
-from aamc_sdk.errors import check_type
 from aamc_sdk.interfaces.components import BaseComponent
 from aamc_sdk.interfaces.models import Chunk, Completion, Message
+from aamc_sdk.messages import check_type
 from aamc_sdk.types import Candidate
 
 

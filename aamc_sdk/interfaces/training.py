@@ -11,9 +11,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import DataError, component_errors
+from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces.components import Reward
 from aamc_sdk.interfaces.environments import Environment, RoutingStreams
+from aamc_sdk.messages import component_errors
 from aamc_sdk.types import Dataset, Floats, RoutingRequest
 
 

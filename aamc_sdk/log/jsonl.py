@@ -18,10 +18,11 @@ from typing import Any, TypeVar
 import attrs
 import msgspec
 
-from aamc_sdk.errors import AamcError, DataError, check_known
+from aamc_sdk.errors import AamcError, DataError
 from aamc_sdk.log.rows.decision_row import parsed_record
 from aamc_sdk.log.rows.json_text import encode
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Addition, Row, attempt_row, feedback_addition
+from aamc_sdk.messages import check_known
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Turn, check_name
 
 T = TypeVar("T")

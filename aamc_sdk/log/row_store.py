@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 import attrs
 
-from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError, check_type, component_errors
+from aamc_sdk.errors import AamcError, PluginError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log.erasure import Erasure, is_forgotten
 from aamc_sdk.log.experience import Batch
@@ -24,6 +24,7 @@ from aamc_sdk.log.rows.decision_row import decision_row, record_from, redacted
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Addition, Row, attempt_row, columns_of, feedback_addition, feedback_from, feedback_row
 from aamc_sdk.log.writes.excerpt import Excerpt, Write
 from aamc_sdk.log.writes.rules import append, append_attempts, append_decisions, drop_pending
+from aamc_sdk.messages import check_type, component_errors
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, LoggedOutcomes, Record, check_name, new_ids
 
 T = TypeVar("T")

@@ -13,10 +13,11 @@ from urllib.parse import parse_qsl, quote, urlencode
 import attrs
 
 from aamc_sdk.config import configure, parse_yaml
-from aamc_sdk.errors import ConfigError, StoreError, component_errors, unknown_name
+from aamc_sdk.errors import ConfigError, StoreError
 from aamc_sdk.interfaces import Store, public_url
 from aamc_sdk.log.row_store import RowStore
 from aamc_sdk.log.sqlite.store import SqliteStore
+from aamc_sdk.messages import component_errors, unknown_name
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins

@@ -19,7 +19,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import PluginError, check_type, one_of, value_text
+from aamc_sdk.errors import PluginError
+from aamc_sdk.messages import check_type, one_of, value_text
 from aamc_sdk.types import Decision, Floats, NamedValues, Pool, Preference, RoutingRequest, Scores
 
 _CACHED = "_distribution"

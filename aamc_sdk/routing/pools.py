@@ -11,7 +11,8 @@ import attrs
 import cattrs
 
 from aamc_sdk.config import configure, load_yaml, parse_yaml
-from aamc_sdk.errors import ConfigError, PoolError, check_type, component_errors, one_of
+from aamc_sdk.errors import ConfigError, PoolError
+from aamc_sdk.messages import check_type, component_errors, one_of
 from aamc_sdk.types import ModelSpec, Pool
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import check_type, component_errors, quantity, value_text
 from aamc_sdk.interfaces import Estimator
+from aamc_sdk.messages import check_type, component_errors, quantity, value_text
 from aamc_sdk.types import (
     DEFAULT_OUTPUT_TOKENS,
     AnswerLengths,

@@ -15,8 +15,9 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import option
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, component_errors, value_text
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.messages import component_errors, value_text
 from aamc_sdk.storage import RESTORE, read_json_object, write_json
 from aamc_sdk.types import ROUNDING, Floats, Outcomes, Preference, json_figures, read_only, without_latency
 

@@ -12,7 +12,8 @@ from typing import Any, TypedDict
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import DataError, PreferenceError, check_known, check_type
+from aamc_sdk.errors import DataError, PreferenceError
+from aamc_sdk.messages import check_known, check_type
 from aamc_sdk.serving.models.model_client import CALL_ARGUMENTS
 from aamc_sdk.types import Attempt, Feedback, Floats, PoolState, Preference, Query
 from aamc_sdk.types.checks import is_amount, names_field

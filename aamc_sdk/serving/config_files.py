@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings, load_yaml
-from aamc_sdk.errors import AamcError, ConfigError, PluginError, check_known, check_type, component_errors, file_errors, format_errors
+from aamc_sdk.errors import AamcError, ConfigError, PluginError
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
+from aamc_sdk.messages import check_known, check_type, component_errors, file_errors, format_errors
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.serving.served_components import ServedComponents, components_from_settings
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from aamc_sdk.errors import ConfigError, read_errors
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import read_errors
 
 _DIGITS = 32
 

@@ -9,20 +9,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from aamc_sdk.config import ServingSettings, load_yaml
-from aamc_sdk.errors import (
-    AamcError,
-    CheckpointError,
-    ConfigError,
-    DataError,
-    PoolError,
-    PreferenceError,
-    check_type,
-    one_of,
-    slash_hint,
-    split_advice,
-    unknown_name,
-)
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, PoolError, PreferenceError
 from aamc_sdk.interfaces import Estimator, Router, Services
+from aamc_sdk.messages import check_type, one_of, slash_hint, split_advice, unknown_name
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.serving.services import services_with_reward

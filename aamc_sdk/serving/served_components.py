@@ -13,18 +13,10 @@ import attrs
 import numpy as np
 
 from aamc_sdk.config import Choice, ServingSettings, configure
-from aamc_sdk.errors import (
-    CheckpointError,
-    ConfigError,
-    PluginError,
-    PoolError,
-    StoreError,
-    check_type,
-    component_errors,
-    one_of,
-)
+from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError
 from aamc_sdk.interfaces import Estimator, OnlineRouter, Router, Services, Store
 from aamc_sdk.log import open_store
+from aamc_sdk.messages import check_type, component_errors, one_of
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool, fit_reward, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient

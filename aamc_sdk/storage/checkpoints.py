@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from aamc_sdk.config import unstructure
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PluginError, UnknownComponentError, check_type, component_errors, error_text
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, PluginError, UnknownComponentError
 from aamc_sdk.interfaces import BaseComponent, Router, Services
+from aamc_sdk.messages import check_type, component_errors, error_text
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.storage.files import RESTORE, check_file_hashes, file_hashes, read_json_object, to_json, write_json, write_text
 from aamc_sdk.storage.folders import make_folder

@@ -18,7 +18,8 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from aamc_sdk.config import to_yaml
-from aamc_sdk.errors import CheckpointError, OutputError, write_errors
+from aamc_sdk.errors import CheckpointError, OutputError
+from aamc_sdk.messages import write_errors
 
 try:
     import fcntl

@@ -12,7 +12,8 @@ try:
 except ImportError:  # not on Windows, where folders are not locked
     fcntl = None  # type: ignore[assignment]  # see above
 
-from aamc_sdk.errors import OutputError, write_errors
+from aamc_sdk.errors import OutputError
+from aamc_sdk.messages import write_errors
 
 
 def make_folder(folder: Path) -> None:

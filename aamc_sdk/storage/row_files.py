@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from aamc_sdk.errors import DataError, read_errors
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import read_errors
 
 
 def text_lines(file: Path, advice: str = "give a text file in UTF-8") -> Iterator[tuple[int, str]]:

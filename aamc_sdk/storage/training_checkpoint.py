@@ -11,7 +11,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import CheckpointError, checkpoint_errors
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.messages import checkpoint_errors
 from aamc_sdk.storage.files import array_hash, json_hash, read_arrays, to_json, write_arrays
 
 CHECKPOINT = "checkpoint.npz"

@@ -19,8 +19,9 @@ from unittest import SkipTest
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import AamcError, PluginError, error_text, read_only_hint
+from aamc_sdk.errors import AamcError, PluginError
 from aamc_sdk.interfaces import BaseComponent
+from aamc_sdk.messages import error_text, read_only_hint
 
 T = TypeVar("T")
 

@@ -10,8 +10,9 @@ from importlib import metadata
 from typing import Any
 
 from aamc_sdk.distributions import known_distributions
-from aamc_sdk.errors import PluginError, UnknownComponentError, check_known, nearest, one_of
+from aamc_sdk.errors import PluginError, UnknownComponentError
 from aamc_sdk.hookspecs import PROJECT
+from aamc_sdk.messages import check_known, nearest, one_of
 from aamc_sdk.plugins import KINDS, Plugin, Plugins
 from aamc_sdk.testing.findings import CHECK_S, Finding, HangError, require, run_checks
 from aamc_sdk.testing.subject import Subject

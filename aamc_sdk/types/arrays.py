@@ -13,7 +13,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import NoCandidateError, nearest, one_of
+from aamc_sdk.errors import NoCandidateError
+from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.types.arithmetic import Floats, read_only
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError, PoolError, check_type, whole_number_hint
+from aamc_sdk.errors import DataError, PoolError
+from aamc_sdk.messages import check_type, whole_number_hint
 from aamc_sdk.types.checks import MAX_FIGURE, as_int, check_name, is_figure, names_field
 
 

@@ -10,7 +10,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import DataError, value_text
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import value_text
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.arrays import Estimates, Outcomes
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback

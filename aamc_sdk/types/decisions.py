@@ -10,7 +10,8 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError, check_type
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import check_type
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.checks import (
     as_int,

@@ -9,7 +9,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import DataError, PoolError, check_type, one_of, unknown_name
+from aamc_sdk.errors import DataError, PoolError
+from aamc_sdk.messages import check_type, one_of, unknown_name
 from aamc_sdk.types.arithmetic import Floats, read_only
 from aamc_sdk.types.candidates import Candidate, ModelSpec, Prices
 from aamc_sdk.types.checks import MAX_FIGURE, is_figure, names_field

@@ -11,7 +11,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import PreferenceError, check_known, nearest, one_of
+from aamc_sdk.errors import PreferenceError
+from aamc_sdk.messages import check_known, nearest, one_of
 from aamc_sdk.types.arithmetic import Floats, read_only
 
 _ROUNDING = 4 * sys.float_info.epsilon

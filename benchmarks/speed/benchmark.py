@@ -12,7 +12,8 @@ from aamc_bench.grid import THREADS, GridJob
 from aamc_report.formats import significant
 from aamc_report.tables import Column, Table
 
-from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import one_of
 from speed.clock import machine
 
 PARTS: Mapping[str, tuple[str, ...]] = {

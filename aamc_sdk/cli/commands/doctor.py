@@ -24,9 +24,10 @@ from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, RUN
 from aamc_sdk.cli.output import write_json_line
 from aamc_sdk.concurrency import run_on_own_thread
-from aamc_sdk.errors import AamcError, PluginError, check_type, error_text, quantity, split_advice
+from aamc_sdk.errors import AamcError, PluginError
 from aamc_sdk.interfaces import Diagnosis, public_url
 from aamc_sdk.interfaces.diagnoses import BROKEN, OK, WARNING
+from aamc_sdk.messages import check_type, error_text, quantity, split_advice
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugin, Plugins

@@ -17,7 +17,8 @@ import click
 from aamc_sdk.cli.invocation import plugins_of
 from aamc_sdk.cli.options import JSON, RUN, SINCE, STORE, UNTIL, USER_KEY_FILE, InputFile, Number, check_range
 from aamc_sdk.cli.output import write_json_line
-from aamc_sdk.errors import DataError, OutputError, StoreError, UnknownComponentError, UnknownDecisionError, quantity
+from aamc_sdk.errors import DataError, OutputError, StoreError, UnknownComponentError, UnknownDecisionError
+from aamc_sdk.messages import quantity
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Store

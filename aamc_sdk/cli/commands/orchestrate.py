@@ -21,8 +21,9 @@ from aamc_sdk.cli.options import JSON, Folder, InputFile, Number, split_names, t
 from aamc_sdk.cli.output import console, write_json_line
 from aamc_sdk.cli.printable_text import printable
 from aamc_sdk.concurrency import EventLoopThread
-from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError, quantity, read_errors
+from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError
 from aamc_sdk.interfaces import Orchestrator, Store, public_url
+from aamc_sdk.messages import quantity, read_errors
 
 if TYPE_CHECKING:
     from aamc_sdk.plugins import Plugins

@@ -14,7 +14,8 @@ from aamc_sdk.cli.invocation import leave_threads_behind, plugins_of
 from aamc_sdk.cli.options import JSON, Number
 from aamc_sdk.cli.output import console, write_document, write_json_line
 from aamc_sdk.cli.shell_completion import complete_kind, complete_name, complete_target
-from aamc_sdk.errors import UnknownComponentError, check_known, one_of, quantity
+from aamc_sdk.errors import UnknownComponentError
+from aamc_sdk.messages import check_known, one_of, quantity
 from aamc_sdk.plugins import KINDS, Plugin, Plugins
 
 ALL = click.option("--all", "with_unlisted", is_flag=True, help="Also list components for tests, such as the agents of a testbed.")

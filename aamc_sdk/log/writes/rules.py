@@ -16,11 +16,12 @@ from collections.abc import Iterable, Sequence
 from itertools import compress
 from typing import Any
 
-from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, UnknownCandidateError, one_of, unknown_name
+from aamc_sdk.errors import ConflictError, NameLengthError, StoreError, UnknownCandidateError
 from aamc_sdk.log.erasure import erased
 from aamc_sdk.log.rows.json_text import damage_errors
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Row, candidates_of, columns_of, same_attempt
 from aamc_sdk.log.writes.excerpt import Excerpt
+from aamc_sdk.messages import one_of, unknown_name
 
 logger = logging.getLogger(__name__)
 MAX_NAME_BYTES = 512

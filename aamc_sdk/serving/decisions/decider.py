@@ -13,18 +13,9 @@ from typing import Any
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import (
-    AamcError,
-    OutputError,
-    PluginError,
-    ProviderError,
-    StoreAwayError,
-    StoreError,
-    UnknownDecisionError,
-    check_type,
-    router_errors,
-)
+from aamc_sdk.errors import AamcError, OutputError, PluginError, ProviderError, StoreAwayError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import AsyncRouter, Completion
+from aamc_sdk.messages import check_type, router_errors
 from aamc_sdk.routing import build_request, decide
 from aamc_sdk.routing.draw import above_floor
 from aamc_sdk.serving.arguments import RouteArguments, check_call, weights_of

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from aamc_sdk.config import changed_options, unstructure
-from aamc_sdk.errors import CheckpointError, PluginError, check_known, component_errors
+from aamc_sdk.errors import CheckpointError, PluginError
 from aamc_sdk.interfaces import BaseComponent, OnlineRouter, Router
+from aamc_sdk.messages import check_known, component_errors
 from aamc_sdk.storage import to_json
 
 _FILE_DATE = (1980, 1, 1, 0, 0, 0)

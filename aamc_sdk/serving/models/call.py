@@ -14,8 +14,9 @@ from contextvars import ContextVar
 import attrs
 
 from aamc_sdk.concurrency import is_cancelled
-from aamc_sdk.errors import AamcError, ProviderError, error_text
+from aamc_sdk.errors import AamcError, ProviderError
 from aamc_sdk.interfaces import Chunk, Usage
+from aamc_sdk.messages import error_text
 from aamc_sdk.types import Attempt, Candidate, ModelSpec, Pool, PoolState, estimated_tokens
 
 _COUNTED: ContextVar[tuple[list[float], ...]] = ContextVar("counted_calls", default=())

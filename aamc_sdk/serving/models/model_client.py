@@ -12,8 +12,9 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError, check_type, component_errors, error_text, failures_text
+from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage, without_replaced_limits
+from aamc_sdk.messages import check_type, component_errors, error_text, failures_text
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query, text_bytes
 

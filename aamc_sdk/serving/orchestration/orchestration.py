@@ -19,8 +19,9 @@ import attrs
 
 from aamc_sdk.concurrency import Deadline
 from aamc_sdk.config import configure, load_yaml, option, set_option
-from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError, check_type, component_errors, write_errors
+from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
+from aamc_sdk.messages import check_type, component_errors, write_errors
 from aamc_sdk.serving.models.call import counted_calls
 from aamc_sdk.storage import plain
 from aamc_sdk.types import Attempt, Decision, Query, Record

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, Choice, ServingSettings
-from aamc_sdk.errors import AamcError, ConfigError, PreferenceError, one_of
+from aamc_sdk.errors import AamcError, ConfigError, PreferenceError
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
+from aamc_sdk.messages import one_of
 from aamc_sdk.testing.checks.components import require_same
 from aamc_sdk.testing.findings import SignatureError, checks_in, require, require_type, skip
 from aamc_sdk.testing.subject import Subject

@@ -14,8 +14,9 @@ import numpy as np
 
 from aamc_agents.tool import AgentError
 from aamc_sdk import Candidate, MetaController, ModelSpec, Prices, Query, Services, get_plugin_manager, option
-from aamc_sdk.errors import AamcError, ConfigError, PoolError, ProviderError, one_of
+from aamc_sdk.errors import AamcError, ConfigError, PoolError, ProviderError
 from aamc_sdk.interfaces import Completion, Message, Provider, Usage, output_limit
+from aamc_sdk.messages import one_of
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import AttemptKeywords, ModelClient, make_services, price
 from aamc_sdk.types import Decision, Endpoint, estimated_tokens, utf8_bytes

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from aamc_sdk.cli import JSON, OUT, PREFERENCE, RESUME, add_options, split_names
-from aamc_sdk.errors import ConfigError, check_known
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import check_known
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_datasets.json_rows import MAX_USD, bounded_number, score
-from aamc_sdk.errors import DataError, nearest, one_of, read_errors
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import nearest, one_of, read_errors
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, Floats
 
 SUFFIXES = (".csv", ".parquet")

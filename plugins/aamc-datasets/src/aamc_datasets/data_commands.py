@@ -21,7 +21,8 @@ from aamc_datasets.synthetic.synthetic_format import FILES, MAX_TEXTS, check_sha
 from aamc_sdk import Dataset, Outcomes, Pool
 from aamc_sdk.cli import JSON, console, new_table, plugins_of, print_table, printable, write_json_line
 from aamc_sdk.config import describe_options, set_option
-from aamc_sdk.errors import ConfigError, DataError, OutputError, quantity
+from aamc_sdk.errors import ConfigError, DataError, OutputError
+from aamc_sdk.messages import quantity
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services

@@ -15,8 +15,9 @@ import attrs
 import click
 
 from aamc_sdk.cli import JSON, progress, write_json_line
-from aamc_sdk.errors import CheckpointError, DataError, check_known, nearest, one_of, write_errors
+from aamc_sdk.errors import CheckpointError, DataError
 from aamc_sdk.interfaces import NoProgress, Progress
+from aamc_sdk.messages import check_known, nearest, one_of, write_errors
 from aamc_sdk.storage import file_hashes, locked, read_json, write_json
 
 HOST = "https://huggingface.co/datasets/RUC-NLPIR/FlashRAG_datasets/resolve/main"

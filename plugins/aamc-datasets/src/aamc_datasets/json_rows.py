@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aamc_sdk.errors import DataError, nearest, one_of, read_errors
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import nearest, one_of, read_errors
 from aamc_sdk.storage import json_lines, parse_json
 from aamc_sdk.types import check_text
 

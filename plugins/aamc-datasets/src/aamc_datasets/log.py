@@ -16,9 +16,10 @@ from contextlib import closing
 import numpy as np
 
 from aamc_sdk import Dataset, DatasetFormat, Experience, ModelSpec, Pool
-from aamc_sdk.errors import DataError, quantity
+from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Store, public_url
 from aamc_sdk.log import DECISION, FEEDBACK, Batch, open_store, outcomes_of, read_batches
+from aamc_sdk.messages import quantity
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.types import Outcomes, Query, tenant_user
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from aamc_datasets.columns import SUFFIXES as TABLES
 from aamc_datasets.columns import column_names
-from aamc_sdk.errors import ConfigError, DataError, one_of
+from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.messages import one_of
 from aamc_sdk.storage import json_lines
 
 SIGNS = (

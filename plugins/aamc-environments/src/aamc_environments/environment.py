@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from aamc_environments.preferences import KINDS, PreferenceSource
 from aamc_environments.streams import Streams, StreamSetup
 from aamc_sdk import Dataset, Environment, Estimates, Preference, RoutingRequest, option
-from aamc_sdk.errors import DataError, check_known
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import check_known
 from aamc_sdk.types import Floats
 
 

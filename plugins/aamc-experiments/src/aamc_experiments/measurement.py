@@ -30,8 +30,9 @@ from aamc_experiments.personal_evaluation import PERSONAL_BASELINES, PersonalMea
 from aamc_experiments.run_folder import Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.setup import ExperimentSetup, check_known_models, check_outcomes, dataset_readers, make_environment, table_of
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, component_errors
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import Estimator, NoProgress, Progress, Router, Services, Training
+from aamc_sdk.messages import component_errors
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request
 from aamc_sdk.storage import write_json

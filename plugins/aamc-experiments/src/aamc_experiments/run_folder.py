@@ -15,8 +15,9 @@ from typing import Any
 
 from aamc_experiments.data import TrainingFingerprint
 from aamc_experiments.settings import Settings, read_settings
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, EstimatesError, OutputError, PoolError, PreferenceError, slash_hint
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, EstimatesError, OutputError, PoolError, PreferenceError
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.messages import slash_hint
 from aamc_sdk.routing import pool_to_dict
 from aamc_sdk.serving import EVALUATION, ORCHESTRATOR, Run, find_checkpoint
 from aamc_sdk.storage import RESTORE, checkpoint_metadata, make_folder, write_json, write_yaml

@@ -12,8 +12,9 @@ from aamc_experiments.leak_guard import leave_out_trained_rows, other_fingerprin
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import configure
-from aamc_sdk.errors import DataError, check_type, component_errors, one_of
+from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import DatasetFormat, Environment, Services
+from aamc_sdk.messages import check_type, component_errors, one_of
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import build_request, find_pool, fit_reward
 from aamc_sdk.serving import make_services, services_with_reward

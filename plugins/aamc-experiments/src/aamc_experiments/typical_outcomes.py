@@ -13,7 +13,8 @@ from typing import NamedTuple
 import attrs
 import numpy as np
 
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import one_of
 from aamc_sdk.routing import expected_cost
 from aamc_sdk.types import Dataset, Experience, Outcomes, Pool, Query, sigmoid
 

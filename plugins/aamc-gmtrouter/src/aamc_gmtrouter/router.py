@@ -37,8 +37,9 @@ from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.saved_state import packed, read_model, unpacked, write_model
 from aamc_gmtrouter.taste import FIT_ROWS, FIT_USERS, SLOPE, ModelFeatures, PreferenceModel, UserVector
 from aamc_sdk import Dataset, Experience, OnlineRouter, Query, Requirements, RoutingRequest, Scores, Services, Store, Training
-from aamc_sdk.errors import CheckpointError, DataError, PluginError, checkpoint_errors, one_of
+from aamc_sdk.errors import CheckpointError, DataError, PluginError
 from aamc_sdk.interfaces import Reward
+from aamc_sdk.messages import checkpoint_errors, one_of
 from aamc_sdk.storage import check_parameters, read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Floats
 

@@ -17,7 +17,8 @@ from aamc_gmtrouter.embedding import Reduction
 from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.taste import SLOPE, PreferenceModel
 from aamc_gmtrouter.taste.population import Population
-from aamc_sdk.errors import CheckpointError, checkpoint_errors
+from aamc_sdk.errors import CheckpointError
+from aamc_sdk.messages import checkpoint_errors
 from aamc_sdk.storage import read_arrays, read_json, under, write_arrays, write_json
 from aamc_sdk.types import Floats
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from aamc_lexical.config import LexicalConfig
 from aamc_lexical.trained_estimator import MIN_DEVIATION
-from aamc_sdk.errors import checkpoint_errors
+from aamc_sdk.messages import checkpoint_errors
 from aamc_sdk.routing import hash_terms
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Floats

@@ -22,8 +22,9 @@ from aamc_puppeteer.policy.text_embedding import TextEmbedding
 from aamc_puppeteer.tasks.sources import check_tasks, split_tasks, tasks_of
 from aamc_sdk import Agent, get_plugin_manager
 from aamc_sdk.config import ServingSettings, configure
-from aamc_sdk.errors import ConfigError, check_known
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Budget
+from aamc_sdk.messages import check_known
 from aamc_sdk.routing import Array32, default_pool
 from aamc_sdk.serving import make_services
 

@@ -19,7 +19,8 @@ from aamc_puppeteer.config import AGENT_TIMEOUT, MAX_CHARACTERS
 from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.tasks.sources import check_tasks, tasks_of
 from aamc_sdk import Agent, Candidate, Dataset, Outcomes, option
-from aamc_sdk.errors import PoolError, UnknownComponentError, component_errors
+from aamc_sdk.errors import PoolError, UnknownComponentError
+from aamc_sdk.messages import component_errors
 from aamc_sdk.types import Floats
 
 _AT_ONCE = 32

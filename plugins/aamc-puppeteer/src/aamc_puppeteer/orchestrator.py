@@ -31,8 +31,9 @@ from aamc_puppeteer.training.training_record import TrainingRecord
 from aamc_puppeteer.training.validation import baselines_of, compared, max_turns
 from aamc_sdk import Agent, Dataset, Query, Services, Training, get_plugin_manager
 from aamc_sdk.config import ServingSettings, configure
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, check_known
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, NoProgress, Progress, Step
+from aamc_sdk.messages import check_known
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import TeamOptions, make_services
 from aamc_sdk.types import Experience

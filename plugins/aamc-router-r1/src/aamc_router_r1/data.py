@@ -13,7 +13,8 @@ from aamc_datasets.recognition import existing
 from aamc_router_r1.protocol import ModelNames, Segment, format_errors, information
 from aamc_router_r1.questions import golds_of
 from aamc_sdk import DatasetFormat
-from aamc_sdk.errors import ConfigError, DataError, PoolError, check_known, check_type, nearest, one_of
+from aamc_sdk.errors import ConfigError, DataError, PoolError
+from aamc_sdk.messages import check_known, check_type, nearest, one_of
 from aamc_sdk.types import Dataset, Labels, Latency, ModelSpec, Pool, Prices, Query
 
 

@@ -23,8 +23,9 @@ from aamc_router_r1.protocol import answer_in, clean
 from aamc_router_r1.reward import exact_match, f1
 from aamc_sdk import Dataset, MetaController, Query
 from aamc_sdk.cli import INTERVALS, figure_cell, new_table
-from aamc_sdk.errors import ConfigError, ProviderError, quantity, write_errors
+from aamc_sdk.errors import ConfigError, ProviderError
 from aamc_sdk.interfaces import Progress, Services
+from aamc_sdk.messages import quantity, write_errors
 from aamc_sdk.storage import to_json, write_bytes
 from aamc_sdk.types import Floats, ModelSpec, Pool, wilson_interval
 

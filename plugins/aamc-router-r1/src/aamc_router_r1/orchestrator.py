@@ -21,8 +21,9 @@ from aamc_router_r1.policy import measured_quality, overall, policy_of, prompt_o
 from aamc_router_r1.protocol import ModelNames, codec_of
 from aamc_sdk import Dataset, Preference, Query, Services, Training
 from aamc_sdk.concurrency import EventLoopThread
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PoolError, quantity
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PoolError
 from aamc_sdk.interfaces import Budget, EvaluatedOrchestrator, ModelCaller, Progress, Step
+from aamc_sdk.messages import quantity
 from aamc_sdk.serving import LoggedOrchestrator, Orchestration
 from aamc_sdk.types import Attempt, Candidate, Record
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from aamc_router_r1.config import PolicyOptions, RouterR1Config, nearest_trained
 from aamc_router_r1.protocol import render_prompt
-from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.serving import ORCHESTRATOR
 from aamc_sdk.storage import checkpoint_metadata, is_complete
 from aamc_sdk.types import Candidate, Endpoint, ModelSpec, Pool, Preference, Query

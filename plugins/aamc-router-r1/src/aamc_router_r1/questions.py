@@ -16,7 +16,8 @@ import numpy as np
 from aamc_datasets.json_rows import parse_rows, require, text
 
 from aamc_sdk import Dataset, DatasetFormat, Query
-from aamc_sdk.errors import DataError, check_type, read_errors
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import check_type, read_errors
 from aamc_sdk.storage import csv_rows, json_lines, parse_json
 from aamc_sdk.types import Labels, check_text
 

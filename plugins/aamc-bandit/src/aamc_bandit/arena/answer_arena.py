@@ -30,7 +30,8 @@ from aamc_bandit.arena.match import (
 )
 from aamc_sdk import MetaController
 from aamc_sdk.config import configure, option
-from aamc_sdk.errors import AamcError, DataError, error_text, nearest, one_of
+from aamc_sdk.errors import AamcError, DataError
+from aamc_sdk.messages import error_text, nearest, one_of
 from aamc_sdk.serving import conversation
 from aamc_sdk.types import Decision, Feedback, Query
 

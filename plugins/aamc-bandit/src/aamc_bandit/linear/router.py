@@ -32,8 +32,9 @@ from aamc_bandit.linear.similarity_prior import prior_means, similarity
 from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, evidence_strength, linear_utility
 from aamc_bandit.recent_entries import ALL, ALTERED, RecentEntries
 from aamc_sdk.config import option
-from aamc_sdk.errors import CheckpointError, checkpoint_errors
+from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
+from aamc_sdk.messages import checkpoint_errors
 from aamc_sdk.serving import restore, state_of
 from aamc_sdk.storage import read_arrays, write_arrays
 from aamc_sdk.types import ROUNDING, Experience, Floats, Pool, RoutingRequest, Scores

@@ -12,7 +12,8 @@ from aamc_bandit.pacing.accounts import MeanAccount, WindowAccount
 from aamc_bandit.pacing.options import REFUSE, PacedOptions
 from aamc_bandit.pacing.recent_requests import without_unknown
 from aamc_bandit.pacing.resources import LATE_SHARE, LateCalls, LimitedResource
-from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import one_of
 from aamc_sdk.types import Floats, RoutingRequest
 
 UNITS = {"usd_per_day": "USD", "usd_per_1k": "USD per 1,000 requests", "tokens_per_minute": "tokens"}

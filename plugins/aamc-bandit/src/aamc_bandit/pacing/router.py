@@ -37,8 +37,9 @@ from aamc_bandit.pacing.multipliers import WrappedChoices, mixed_choices
 from aamc_bandit.pacing.options import CHEAPEST, LIMITS, PACED, PACED_TWICE, PacedOptions
 from aamc_bandit.pacing.recent_requests import decision_notes, without_unknown
 from aamc_bandit.pacing.resources import DAY_S, MINUTE_S, LimitedResource, learn_table
-from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError, checkpoint_errors, one_of
+from aamc_sdk.errors import CheckpointError, ConfigError, LimitError, NoCandidateError
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
+from aamc_sdk.messages import checkpoint_errors, one_of
 from aamc_sdk.routing import choice_probabilities, typical_request
 from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.types import ROUNDING, Attempt, Experience, Floats, RoutingRequest, Scores

@@ -10,8 +10,9 @@ from typing import Any
 from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS, NOT_OF_A_CANDIDATE, read_candidates
 from aamc_bandit.semantic_router.translation import Translation, learner, section_keys, translate
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, load_yaml
-from aamc_sdk.errors import ConfigError, file_errors
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import ConfigFormat, ForeignSettings
+from aamc_sdk.messages import file_errors
 
 logger = logging.getLogger(__name__)
 _POOL_OF_DATA = "an experiment takes its candidates from its data or --pool; MetaController.from_file takes them from the file"

@@ -6,7 +6,8 @@ import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.errors import ConfigError, check_type
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import check_type
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Pool, is_figure
 

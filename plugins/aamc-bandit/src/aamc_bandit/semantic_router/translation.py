@@ -15,7 +15,8 @@ import attrs
 from aamc_bandit.linear_utility import DEFAULT_COST_WEIGHT, NEAR_TIE
 from aamc_bandit.semantic_router.model_candidates import MODEL_SECTIONS, mapping_of
 from aamc_sdk.config import configure
-from aamc_sdk.errors import ConfigError, nearest, one_of, unknown_name
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import nearest, one_of, unknown_name
 
 LEARNING = ("rl_driven", "thompson", "concurrent")
 """The algorithms that learn from feedback; each has its options in a section of its own name."""

@@ -42,8 +42,9 @@ from aamc_bandit.thompson.hierarchy import (
 )
 from aamc_bandit.thompson.options import MIN_PRIOR, PUBLISHED, SHRINKAGE, EpsilonGreedyOptions, ThompsonOptions
 from aamc_bandit.thompson.state_file import StateFile
-from aamc_sdk.errors import CheckpointError, checkpoint_errors
+from aamc_sdk.errors import CheckpointError
 from aamc_sdk.interfaces import OnlineRouter, Services, Store, Training
+from aamc_sdk.messages import checkpoint_errors
 from aamc_sdk.storage import read_bytes, write_bytes
 from aamc_sdk.types import ROUNDING, Estimates, Experience, Floats, Pool, RoutingRequest, Scores, read_only
 

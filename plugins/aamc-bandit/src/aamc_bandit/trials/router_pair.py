@@ -25,8 +25,9 @@ import attrs
 from aamc_bandit.inner_router import InnerAttribute, InnerRouter, check_router_option, gives_snapshots, router_label
 from aamc_sdk.concurrency import run_on_own_thread
 from aamc_sdk.config import option
-from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, checkpoint_errors, is_ctrl_c
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, is_ctrl_c
 from aamc_sdk.interfaces import OnlineRouter, Requirements, Router, Services, Store, Training
+from aamc_sdk.messages import checkpoint_errors
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.serving import state_name, state_of
 from aamc_sdk.storage import read_json, to_json, write_json

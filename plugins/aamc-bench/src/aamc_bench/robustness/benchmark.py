@@ -22,7 +22,8 @@ from aamc_bench.robustness.tables import console_tables, figures_of, noise_recor
 from aamc_bench.robustness.text_noise import KINDS
 from aamc_bench.samples import Sample
 from aamc_sdk.cli import split_names
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, one_of
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError
+from aamc_sdk.messages import one_of
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.storage import read_arrays
 

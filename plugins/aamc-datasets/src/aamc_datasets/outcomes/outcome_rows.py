@@ -13,7 +13,8 @@ from aamc_datasets.columns import parquet_rows
 from aamc_datasets.json_rows import MAX_MS, MAX_TOKENS, MAX_USD, bounded_number, refuse_misspelt, require, text
 from aamc_datasets.recognition import hint
 from aamc_sdk import Query
-from aamc_sdk.errors import DataError, check_known, check_type, nearest
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import check_known, check_type, nearest
 from aamc_sdk.storage import json_lines, parse_json, unique_keys
 from aamc_sdk.types import check_text, estimated_tokens
 

@@ -21,7 +21,8 @@ from aamc_datasets.outcomes.outcome_rows import OutcomeRow, read_outcome_rows
 from aamc_datasets.recognition import single_file
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool
 from aamc_sdk.config import load_yaml
-from aamc_sdk.errors import DataError, PoolError, check_known, check_type
+from aamc_sdk.errors import DataError, PoolError
+from aamc_sdk.messages import check_known, check_type
 from aamc_sdk.routing import expected_cost, pool_to_dict, read_pool
 from aamc_sdk.storage import to_json, write_text, write_yaml
 from aamc_sdk.types import Floats

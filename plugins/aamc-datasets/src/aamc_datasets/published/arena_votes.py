@@ -17,7 +17,8 @@ import numpy as np
 from aamc_datasets.columns import TableColumn, column_names, read_columns, require_columns
 from aamc_datasets.recognition import hint, single_file
 from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, option
-from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
+from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.types import Estimates
 
 PLAYERS = ("model_a", "model_b")

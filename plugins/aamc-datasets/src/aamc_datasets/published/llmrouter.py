@@ -16,7 +16,8 @@ from aamc_datasets.json_rows import score
 from aamc_datasets.published.score_table import PublishedFormat
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, Labels, Pool
-from aamc_sdk.errors import DataError, PoolError, check_known, check_type, nearest, read_errors
+from aamc_sdk.errors import DataError, PoolError
+from aamc_sdk.messages import check_known, check_type, nearest, read_errors
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.storage import parse_json
 from aamc_sdk.types import Floats, check_text

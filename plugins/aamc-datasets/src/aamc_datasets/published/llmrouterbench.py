@@ -22,7 +22,8 @@ from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, score
 from aamc_datasets.published.score_table import CostOptions, from_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset, DatasetFormat, option
-from aamc_sdk.errors import DataError, check_known, one_of, quantity, read_errors
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import check_known, one_of, quantity, read_errors
 from aamc_sdk.types import check_text
 
 T = TypeVar("T")

@@ -16,7 +16,8 @@ from aamc_datasets.json_rows import MAX_TOKENS, MAX_USD, bounded_number, parse_l
 from aamc_datasets.published.score_table import PublishedFormat, from_rows
 from aamc_datasets.recognition import existing, hint
 from aamc_sdk import Dataset
-from aamc_sdk.errors import DataError, check_type
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import check_type
 
 ScoredAnswer = tuple[str, str, str, str, float, float, float]
 """Key, question, category, model, score, cost in USD, output tokens."""

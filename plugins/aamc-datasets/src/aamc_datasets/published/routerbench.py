@@ -16,7 +16,8 @@ from aamc_datasets.columns import answer_tokens, column_names, read_columns, req
 from aamc_datasets.published.score_table import PublishedFormat, ScoreTable
 from aamc_datasets.recognition import hint, single_file
 from aamc_sdk import Dataset
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import one_of
 
 logger = logging.getLogger(__name__)
 PROMPT, CATEGORY, COST, RESPONSE = "prompt", "eval_name", "|total_cost", "|model_response"

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from aamc_sdk import Dataset, DatasetFormat, Labels, ModelSpec, Outcomes, Pool, Prices, Query, option
 from aamc_sdk.config import configure
-from aamc_sdk.errors import DataError, PoolError, nearest, one_of
+from aamc_sdk.errors import DataError, PoolError
+from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.routing import expected_cost
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Floats
 

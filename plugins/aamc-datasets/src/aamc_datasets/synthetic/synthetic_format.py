@@ -17,7 +17,8 @@ from aamc_datasets.columns import column_names, require_columns
 from aamc_datasets.recognition import existing, hint
 from aamc_datasets.synthetic.composition import CATEGORIES, Composer, Composition, load_grammar
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
-from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
+from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.storage import csv_rows, write_text
 
 COLUMNS = ("text", "complexity", "category", "tool_use")

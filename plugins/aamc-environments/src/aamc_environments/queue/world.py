@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from aamc_sdk import Candidate, Dataset, Labels, ModelSpec, Pool, Query, option
 from aamc_sdk.config import configure, load_yaml, parse_yaml
-from aamc_sdk.errors import ConfigError, DataError, nearest, one_of
+from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.types import Floats
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ import click
 
 from aamc_experiments.run_folder import RunFolder
 from aamc_sdk.cli import JSON, plugins_of, progress, write_json_line
-from aamc_sdk.errors import OutputError, split_advice
+from aamc_sdk.errors import OutputError
+from aamc_sdk.messages import split_advice
 
 if TYPE_CHECKING:
     from aamc_experiments.target_preferences import Calibration

@@ -15,8 +15,9 @@ from aamc_experiments.commands.options import CONFIG, SET, notify_finished, sett
 from aamc_experiments.run_folder import Goal, RunFolder, estimator_checkpoint
 from aamc_experiments.settings import Settings, Source
 from aamc_sdk.cli import JSON, PREFERENCE, SINCE, UNTIL, Folder, check_range, plugins_of, print_table, progress, split_names, write_json_line
-from aamc_sdk.errors import ConfigError, component_errors, slash_hint
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import EvaluatedOrchestrator
+from aamc_sdk.messages import component_errors, slash_hint
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving import OrchestrationOptions, TeamOptions, find_checkpoint, find_orchestrator, names_checkpoint, trained_name
 from aamc_sdk.storage import locked

@@ -12,7 +12,8 @@ import click
 
 from aamc_sdk import get_plugin_manager
 from aamc_sdk.cli import PREFERENCE, InputFile, add_options, plugins_of, split_names
-from aamc_sdk.errors import CheckpointError, ConfigError, Interrupted, PluginError, format_errors
+from aamc_sdk.errors import CheckpointError, ConfigError, Interrupted, PluginError
+from aamc_sdk.messages import format_errors
 from aamc_sdk.plugins import Plugins
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aamc_sdk.cli import INTERVALS, figure_cell, new_table, print_table, write_json_line
-from aamc_sdk.errors import quantity
+from aamc_sdk.messages import quantity
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -12,8 +12,9 @@ from aamc_experiments.commands.options import complete, experiment_options, new_
 from aamc_experiments.run_folder import NOT_LATEST, Goal, RunFolder, point_latest
 from aamc_sdk.cli import JSON, OUT, RESUME, Number, plugins_of, progress, write_json_line
 from aamc_sdk.config import NO_ESTIMATOR
-from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import BaseComponent, ExportableComponent, Progress
+from aamc_sdk.messages import one_of
 from aamc_sdk.serving import component_name
 
 if TYPE_CHECKING:

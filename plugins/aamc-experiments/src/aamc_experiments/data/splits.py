@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from aamc_experiments.data.near_duplicates import group_names
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.typical_outcomes import votes
-from aamc_sdk.errors import DataError, PluginError, component_errors, one_of, quantity
+from aamc_sdk.errors import DataError, PluginError
 from aamc_sdk.interfaces import DatasetFormat
+from aamc_sdk.messages import component_errors, one_of, quantity
 from aamc_sdk.types import Dataset, Pool, check_dataset, normalized_text, text_hash
 
 logger = logging.getLogger(__name__)

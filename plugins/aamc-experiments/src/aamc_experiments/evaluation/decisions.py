@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.evaluation.comparison import HEADLINE, QUALITY_ALONE, Comparison, Integers, Names, evaluation_points, latency_counts
-from aamc_sdk.errors import DataError, PluginError, component_errors, router_errors
+from aamc_sdk.errors import DataError, PluginError
 from aamc_sdk.interfaces import CounterfactualStreams, Environment, NoProgress, Progress, Reward, Router, RoutingStreams
+from aamc_sdk.messages import component_errors, router_errors
 from aamc_sdk.routing import LinearReward, draw
 from aamc_sdk.types import Floats, Outcomes, Preference, Query, RoutingRequest, Scores, normalized_text, text_hash
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aamc_sdk.errors import quantity
+from aamc_sdk.messages import quantity
 
 ENOUGH_QUERIES = 200
 """With fewer queries, intervals of the success rate are wider than about 14 points, and a result carries a warning."""

@@ -24,9 +24,10 @@ from aamc_experiments.off_policy.logged_policies import STORE_TEXT, LoggedPolici
 from aamc_experiments.off_policy.overlap import Choices, refusal
 from aamc_experiments.off_policy.value_estimates import estimate
 from aamc_experiments.settings import read_settings
-from aamc_sdk.errors import AamcError, ConfigError, DataError, StoreError, one_of, quantity
+from aamc_sdk.errors import AamcError, ConfigError, DataError, StoreError
 from aamc_sdk.interfaces import OnlineRouter, Router, Services, public_url
 from aamc_sdk.log import is_within, open_store
+from aamc_sdk.messages import one_of, quantity
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import fit_reward
 from aamc_sdk.serving import estimates_fingerprint, services_with_reward

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.off_policy.logged_decisions import LoggedDecisions, filled, logged_request
-from aamc_sdk.errors import ConfigError, EstimatesError, router_errors
+from aamc_sdk.errors import ConfigError, EstimatesError
 from aamc_sdk.interfaces import Estimator, Router
+from aamc_sdk.messages import router_errors
 from aamc_sdk.routing import build_request, choice_probabilities
 from aamc_sdk.types import Floats, Pool, Preference, RoutingRequest
 

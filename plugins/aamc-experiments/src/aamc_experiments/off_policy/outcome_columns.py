@@ -16,9 +16,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import DataError, check_known
+from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import DecisionContent, OutcomeJoin, RowStore, decode_entry, outcome_fields, read_batches
+from aamc_sdk.messages import check_known
 from aamc_sdk.types import Floats, LoggedOutcomes, Preference
 
 OUTCOME_COLUMNS: Mapping[str, str] = {

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk.errors import quantity
+from aamc_sdk.messages import quantity
 from aamc_sdk.types import Floats
 
 MAX_UNSUPPORTED = 0.001

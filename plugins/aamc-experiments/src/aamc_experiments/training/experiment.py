@@ -22,19 +22,9 @@ from aamc_experiments.training.out_of_fold import copy_out_of_fold, read_out_of_
 from aamc_experiments.training.remarks import data_remarks
 from aamc_experiments.typical_outcomes import typical_outcomes
 from aamc_sdk.config import Choice, configure, unstructure
-from aamc_sdk.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    EstimatesError,
-    PluginError,
-    check_type,
-    component_errors,
-    one_of,
-    router_errors,
-    split_advice,
-)
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError, EstimatesError, PluginError
 from aamc_sdk.interfaces import Environment, Estimator, Progress, Requirements, Router, Services, Training
+from aamc_sdk.messages import check_type, component_errors, one_of, router_errors, split_advice
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import out_of_fold
 from aamc_sdk.serving import component_name, find_checkpoint

@@ -18,8 +18,9 @@ from aamc_experiments.run_folder import LASTING_ERRORS, Goal, RunFolder
 from aamc_experiments.settings import Settings, Source
 from aamc_experiments.setup import dataset_readers
 from aamc_sdk.config import Choice, configure, unstructure
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, component_errors
+from aamc_sdk.errors import CheckpointError, ConfigError, DataError
 from aamc_sdk.interfaces import Orchestrator, Progress, Services, Training
+from aamc_sdk.messages import component_errors
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving import ORCHESTRATOR, Run, make_services, trained_name

@@ -9,7 +9,8 @@ from collections.abc import Collection
 import attrs
 
 from aamc_gateway.access.settings import NO_LIMITS, Limits
-from aamc_sdk.errors import AamcError, nearest, one_of
+from aamc_sdk.errors import AamcError
+from aamc_sdk.messages import nearest, one_of
 
 
 class Refused(AamcError):

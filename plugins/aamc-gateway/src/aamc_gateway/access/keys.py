@@ -21,7 +21,8 @@ from aamc_gateway.access.callers import Caller
 from aamc_gateway.access.settings import NO_LIMITS, Limits
 from aamc_gateway.access.shared import SharedState
 from aamc_sdk.config import configure, unstructure
-from aamc_sdk.errors import DataError, StoreAwayError, unknown_name
+from aamc_sdk.errors import DataError, StoreAwayError
+from aamc_sdk.messages import unknown_name
 
 logger = logging.getLogger(__name__)
 PREFIX = "sk-aamc-"

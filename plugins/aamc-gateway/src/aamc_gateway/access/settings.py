@@ -8,7 +8,8 @@ import attrs
 from aamc_models import check_variable
 
 from aamc_sdk.config import option
-from aamc_sdk.errors import ConfigError, check_type
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import check_type
 
 REFUSE, CHEAPER = "refuse", "cheaper"
 """The values of ``over_budget``."""

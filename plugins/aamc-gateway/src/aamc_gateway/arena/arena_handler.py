@@ -23,8 +23,9 @@ from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import send_json, send_safe_json
 from aamc_gateway.server.settings import SYNTHESIZE, VOTE
-from aamc_sdk.errors import AamcError, DataError, ProviderError, unknown_name
+from aamc_sdk.errors import AamcError, DataError, ProviderError
 from aamc_sdk.interfaces import AgentOutput
+from aamc_sdk.messages import unknown_name
 from aamc_sdk.types import normalized_answer
 
 _random = random.SystemRandom()

@@ -19,7 +19,8 @@ from aamc_gateway.access.erasable_values import ErasableValues
 from aamc_gateway.access.shared import SharedState
 from aamc_gateway.server.settings import ArenaSettings
 from aamc_sdk import MetaController
-from aamc_sdk.errors import ConflictError, StoreError, one_of
+from aamc_sdk.errors import ConflictError, StoreError
+from aamc_sdk.messages import one_of
 from aamc_sdk.types import Record
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,8 @@ from aamc_gateway.dashboard.log_reader import RECENT
 from aamc_gateway.dashboard.overview import PERIODS
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import send_safe_body, send_safe_json
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import one_of
 
 POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -16,7 +16,8 @@ from aamc_gateway.dashboard.log_reader import LogReader
 from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, QualitySums, TokenSums, percentiles
 from aamc_gateway.dashboard.price_history import PriceHistory, note_prices
 from aamc_sdk import MetaController
-from aamc_sdk.errors import DataError, check_known
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import check_known
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
 PERIODS = ("hour", "day", "month", "all")

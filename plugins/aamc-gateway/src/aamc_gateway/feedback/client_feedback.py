@@ -18,9 +18,10 @@ from aamc_gateway.requests.routing_arguments import length_error
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import send_safe_json
 from aamc_sdk import MetaController
-from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError, one_of, unknown_name
+from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import RowStore, columns_of
+from aamc_sdk.messages import one_of, unknown_name
 from aamc_sdk.types import Attempt, ModelSpec, Pool, Record, is_implicit
 
 EXAMPLE = '{"decision_id": "...", "quality": 1}'

@@ -13,7 +13,8 @@ from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.limit_claims import USD, LimitedClaim
 from aamc_gateway.forwarding.calls.upstreams import Upstream
 from aamc_gateway.requests.client_request import ClientRequest
-from aamc_sdk.errors import NoCandidateError, ProviderError, failures_text, public_message
+from aamc_sdk.errors import NoCandidateError, ProviderError, public_message
+from aamc_sdk.messages import failures_text
 
 _STATUSES = {"timeout": 504, "rate_limit": 429, "request": 400}
 """The statuses of kinds; 502 for the others."""

@@ -14,7 +14,7 @@ from aamc_gateway.requests.media import Media, media_of
 from aamc_gateway.requests.routing_arguments import ARENA, PREFIX, ROUTE, RoutingArguments, length_error, routing_arguments, split_model
 from aamc_gateway.requests.sessions import hashed_session, session_in_metadata, session_of_user
 from aamc_gateway.server.settings import GatewaySettings
-from aamc_sdk.errors import nearest, one_of
+from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidate, Preference, Query, Turn, text_bytes
 
 _SESSION_HEADERS = (b"x-claude-code-session-id",)

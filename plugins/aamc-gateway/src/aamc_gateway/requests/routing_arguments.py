@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl
 import attrs
 
 from aamc_gateway.access.callers import Refused
-from aamc_sdk.errors import check_known
 from aamc_sdk.log import MAX_NAME_BYTES
+from aamc_sdk.messages import check_known
 from aamc_sdk.types import Preference
 
 ROUTE = "aamc/auto"

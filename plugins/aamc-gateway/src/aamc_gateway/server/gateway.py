@@ -35,7 +35,8 @@ from aamc_gateway.server.log_watch import LogWatch
 from aamc_gateway.server.settings import GatewaySettings, check_arena
 from aamc_sdk import MetaController
 from aamc_sdk.concurrency import run_on_own_thread
-from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PluginError, ProviderError, file_errors, unknown_name
+from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PluginError, ProviderError
+from aamc_sdk.messages import file_errors, unknown_name
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, estimates_fingerprint
 from aamc_sdk.types import ModelSpec, Pool, PoolState

@@ -11,7 +11,8 @@ from aamc_models.dialects import FOREIGN_STATE
 
 from aamc_gateway.access.settings import AccessSettings, CacheSettings
 from aamc_sdk.config import option
-from aamc_sdk.errors import ConfigError, check_known, unknown_name
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import check_known, unknown_name
 
 CHOOSE, VOTE, SYNTHESIZE = "choose", "vote", "synthesize"
 """The values of ``aggregate``."""

@@ -30,7 +30,7 @@ from aamc_gmtrouter.history import UserHistory, UserJudgement, last_turns
 from aamc_gmtrouter.options import GMTRouterConfig
 from aamc_gmtrouter.taste.model import PreferenceModel
 from aamc_sdk import Services, Training
-from aamc_sdk.errors import checkpoint_errors
+from aamc_sdk.messages import checkpoint_errors
 from aamc_sdk.storage import load_training_checkpoint, save_training_checkpoint, under
 from aamc_sdk.types import Floats
 

@@ -22,7 +22,8 @@ from aamc_datasets.recognition import existing
 from aamc_gmtrouter.history import CONTEXT, NEUTRAL, PREFERRED
 from aamc_gmtrouter.interactions.rows import RatedAnswer, UserProfile, answer_line, user_line
 from aamc_sdk import Dataset, DatasetFormat, Decision, Experience, Feedback, ModelSpec, Pool, Preference, Query, Turn, option
-from aamc_sdk.errors import ConfigError, DataError, quantity
+from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.messages import quantity
 from aamc_sdk.types import Estimates
 
 logger = logging.getLogger(__name__)

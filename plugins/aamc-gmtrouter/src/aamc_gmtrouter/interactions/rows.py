@@ -15,7 +15,8 @@ from typing import Any
 import attrs
 from aamc_datasets.json_rows import refuse_misspelt, require, text
 
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import one_of
 from aamc_sdk.types import check_text
 
 WORDS = {"positive": 1.0, "neutral": 0.5, "negative": 0.0}

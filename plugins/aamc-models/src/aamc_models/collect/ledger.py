@@ -15,7 +15,8 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError, write_errors
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import write_errors
 from aamc_sdk.storage import locked, plain
 
 ANSWER, VERDICT = "answer", "verdict"

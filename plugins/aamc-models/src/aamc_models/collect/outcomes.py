@@ -11,7 +11,8 @@ from typing import Any
 from aamc_models.collect.collector import Collector
 from aamc_models.collect.ledger import ANSWER, LOST, VERDICT, CallLedger, LedgerEntry
 from aamc_models.collect.prompts import Prompt
-from aamc_sdk.errors import OutputError, one_of, read_errors
+from aamc_sdk.errors import OutputError
+from aamc_sdk.messages import one_of, read_errors
 from aamc_sdk.routing import pool_to_dict, read_pool
 from aamc_sdk.storage import to_json, write_text, write_yaml
 from aamc_sdk.types import Pool, wilson_interval

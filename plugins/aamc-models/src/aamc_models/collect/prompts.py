@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import one_of
 from aamc_sdk.storage import csv_rows, json_lines, text_lines
 from aamc_sdk.types import check_text
 

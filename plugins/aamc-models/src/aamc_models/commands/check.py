@@ -13,7 +13,8 @@ import attrs
 import click
 
 from aamc_sdk.cli import JSON, RUN, Number, new_table, plugins_of, print_table, printable, write_json_line
-from aamc_sdk.errors import AamcError, PluginError, ProviderError, UnknownComponentError, check_type, split_advice
+from aamc_sdk.errors import AamcError, PluginError, ProviderError, UnknownComponentError
+from aamc_sdk.messages import check_type, split_advice
 
 if TYPE_CHECKING:
     from aamc_sdk.interfaces import Chunk

@@ -27,7 +27,8 @@ from aamc_sdk.cli import (
     split_names,
     write_json_line,
 )
-from aamc_sdk.errors import AamcError, DataError, Interrupted, PoolError, ProviderError, one_of, quantity
+from aamc_sdk.errors import AamcError, DataError, Interrupted, PoolError, ProviderError
+from aamc_sdk.messages import one_of, quantity
 
 if TYPE_CHECKING:
     from aamc_models.collect.collector import Collector

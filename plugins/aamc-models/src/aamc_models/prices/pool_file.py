@@ -16,7 +16,8 @@ from ruamel.yaml.error import YAMLError
 
 from aamc_models.prices.price_map import ListedModel, PriceMap
 from aamc_sdk.config import load_yaml, parse_yaml
-from aamc_sdk.errors import ConfigError, PoolError, read_errors
+from aamc_sdk.errors import ConfigError, PoolError
+from aamc_sdk.messages import read_errors
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Endpoint
 

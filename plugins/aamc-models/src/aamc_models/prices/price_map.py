@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from aamc_sdk.errors import DataError, read_errors
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import read_errors
 from aamc_sdk.types import Endpoint
 
 INSTALLED_FILE = "model_prices_and_context_window_backup.json"

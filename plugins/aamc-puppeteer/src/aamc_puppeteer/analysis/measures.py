@@ -18,7 +18,7 @@ from aamc_experiments.evaluation import Figures, Resampling, known_interval, ope
 from numpy.typing import NDArray
 
 from aamc_puppeteer.episodes.trajectory import Trajectory
-from aamc_sdk.errors import quantity
+from aamc_sdk.messages import quantity
 from aamc_sdk.types import Floats, normalized_text
 
 LEARNED = 0.9

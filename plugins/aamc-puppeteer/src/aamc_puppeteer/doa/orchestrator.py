@@ -18,9 +18,10 @@ from aamc_puppeteer.doa.structs import AgentOutput, EpisodeTrajectory, RewardCon
 from aamc_puppeteer.episodes.executor import Executor
 from aamc_puppeteer.episodes.output_checks import short_error_text
 from aamc_puppeteer.episodes.trajectory import Stop
-from aamc_sdk.errors import PoolError, one_of
+from aamc_sdk.errors import PoolError
 from aamc_sdk.interfaces import Agent
 from aamc_sdk.interfaces import AgentOutput as CoreOutput
+from aamc_sdk.messages import one_of
 
 TERMINATOR = "TerminatorAgent"
 

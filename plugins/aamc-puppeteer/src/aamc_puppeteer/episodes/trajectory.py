@@ -19,8 +19,9 @@ import attrs
 from aamc_agents.state import Activation, Fault, TaskState
 from aamc_agents.tasks import Task, Verdict
 
-from aamc_sdk.errors import DataError, OutputError, read_errors, write_errors
+from aamc_sdk.errors import DataError, OutputError
 from aamc_sdk.interfaces import AgentOutput
+from aamc_sdk.messages import read_errors, write_errors
 from aamc_sdk.storage import plain, replacing
 
 STOP = "stop"

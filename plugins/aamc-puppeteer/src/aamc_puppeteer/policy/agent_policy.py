@@ -14,7 +14,7 @@ from aamc_puppeteer.policy.encoder import PAIR_NUMBERS, Encoder, StateFeatures, 
 from aamc_puppeteer.policy.text_embedding import TextEmbedding
 from aamc_puppeteer.policy.visibility import Visibility
 from aamc_sdk import Candidate, Estimator, Services
-from aamc_sdk.errors import checkpoint_errors
+from aamc_sdk.messages import checkpoint_errors
 from aamc_sdk.routing import Array32
 from aamc_sdk.storage import check_parameters, read_arrays, read_json, write_arrays, write_json
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from aamc_puppeteer.policy.encoder import LENGTH
 from aamc_sdk import Dataset, Estimator, Query, Training
-from aamc_sdk.errors import CheckpointError, EstimatesError, checkpoint_errors
+from aamc_sdk.errors import CheckpointError, EstimatesError
+from aamc_sdk.messages import checkpoint_errors
 from aamc_sdk.routing import Array32
 from aamc_sdk.storage import read_arrays, write_arrays
 

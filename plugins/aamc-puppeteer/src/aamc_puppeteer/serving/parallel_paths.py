@@ -22,8 +22,9 @@ from aamc_puppeteer.config import PuppeteerConfig
 from aamc_puppeteer.episodes.player import Running, begin
 from aamc_puppeteer.episodes.trajectory import Stop
 from aamc_puppeteer.serving.team import Team
-from aamc_sdk.errors import ConfigError, nearest, one_of
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Budget, Step
+from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.types import normalized_answer
 
 

@@ -15,8 +15,9 @@ from aamc_puppeteer.episodes.executor import Executor, pool_of
 from aamc_puppeteer.episodes.worker_threads import Cancellation
 from aamc_puppeteer.policy.agent_policy import AgentPolicy
 from aamc_sdk import Agent, Services
-from aamc_sdk.errors import AamcError, ConfigError, PluginError, check_known, error_text
+from aamc_sdk.errors import AamcError, ConfigError, PluginError
 from aamc_sdk.interfaces import Budget
+from aamc_sdk.messages import check_known, error_text
 from aamc_sdk.serving import TeamOptions, TeamOrchestrator
 
 AGENT_OPTIONS = "agent_options names no agent"

@@ -12,7 +12,8 @@ from aamc_agents.models import ModelReply
 from aamc_agents.sandbox import SandboxLimits, code_in, run_tests
 from aamc_agents.tasks import Task, Verdict, Verifier
 
-from aamc_sdk.errors import ConfigError, DataError, check_type, unknown_name
+from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.messages import check_type, unknown_name
 from aamc_sdk.types import last_number, normalized_answer, same_number
 
 _ANSWER_IS = re.compile(

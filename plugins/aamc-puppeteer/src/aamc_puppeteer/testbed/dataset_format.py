@@ -20,7 +20,8 @@ from aamc_puppeteer.tasks.verifiers import JUDGE, CompleteProgram, Coverage, Mod
 from aamc_puppeteer.testbed.suites import DIFFICULTIES, MIXED, SUITES, TOOLS, load_suite
 from aamc_sdk import Dataset, DatasetFormat, Labels, Query, option
 from aamc_sdk.config import configure
-from aamc_sdk.errors import DataError, nearest, one_of
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.storage import csv_rows, json_lines
 
 

@@ -8,7 +8,8 @@ from random import Random
 from aamc_agents.tasks import Task
 
 from aamc_puppeteer.testbed import arithmetic, critic_loop, multi_hop, strings, tables
-from aamc_sdk.errors import DataError, check_known
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import check_known
 
 MIXED = "mixed"
 DIFFICULTIES = 3

@@ -20,7 +20,7 @@ from aamc_agents.tool import AgentError, Tool, subject
 from aamc_puppeteer.tasks.verifiers import Numeric
 from aamc_puppeteer.testbed.arithmetic import NAMES
 from aamc_sdk import Candidate
-from aamc_sdk.errors import check_known, unknown_name
+from aamc_sdk.messages import check_known, unknown_name
 
 ITEMS = ("kelp soap", "oak tray", "tin lamp", "wool hat", "clay mug", "silk scarf", "iron pan", "glass jar", "straw mat", "brass bell")
 SHOPS = ("harbour", "station", "market", "castle", "airport", "bridge", "campus", "garden", "museum", "village", "tower", "valley", "forest", "lake")

@@ -18,8 +18,9 @@ from aamc_agents.tasks import Task, Verdict
 from aamc_puppeteer.config import REWARD_OPTIONS
 from aamc_puppeteer.episodes.rewards import EpisodeReward, discounted_returns
 from aamc_puppeteer.episodes.trajectory import Trajectory
-from aamc_sdk.errors import ConfigError, one_of
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Agent, AgentOutput
+from aamc_sdk.messages import one_of
 from aamc_sdk.routing import uniform
 from aamc_sdk.types import Candidate
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import attrs
 
-from aamc_sdk.errors import AamcError, ConfigError, nearest, one_of
+from aamc_sdk.errors import AamcError, ConfigError
+from aamc_sdk.messages import nearest, one_of
 
 THINK, SEARCH, INFORMATION, ANSWER = "think", "search", "information", "answer"
 TAG = re.compile(r"<(/?)(think|search|information|answer)>")

@@ -21,7 +21,8 @@ from aamc_router_r1.protocol import clean
 from aamc_router_r1.reward import size_cost, weighed_tokens
 from aamc_router_r1.single.policy_calls import FirstCall, ModelSelection, RouteServer, SelectionError, Selector, server_selector
 from aamc_sdk import AsyncRouter, Preference, Requirements, Router, Services
-from aamc_sdk.errors import AamcError, ConfigError, nearest, one_of
+from aamc_sdk.errors import AamcError, ConfigError
+from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.routing import choice_probabilities
 from aamc_sdk.serving import check_privileged
 from aamc_sdk.types import Candidate, Experience, Feedback, ModelSpec, Pool, RoutingRequest, Scores

@@ -23,8 +23,9 @@ from aamc_router_r1.episode.calls import request_options
 from aamc_router_r1.policy import stated, trained_alphas
 from aamc_router_r1.single.policy_calls import FirstCall, SelectionError
 from aamc_sdk import Preference, Query
-from aamc_sdk.errors import AamcError, DataError, check_type, public_message
+from aamc_sdk.errors import AamcError, DataError, public_message
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, ModelCaller
+from aamc_sdk.messages import check_type
 from aamc_sdk.routing import pool_from_dict
 from aamc_sdk.types import Candidate, Pool, Turn
 

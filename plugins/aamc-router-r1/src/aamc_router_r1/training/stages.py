@@ -21,8 +21,9 @@ from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.replies import Replies
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
-from aamc_sdk.errors import ConfigError, checkpoint_errors
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
+from aamc_sdk.messages import checkpoint_errors
 from aamc_sdk.storage import RESTORE, read_json_object, to_json, write_json
 from aamc_sdk.types import Prices
 

@@ -18,7 +18,8 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from aamc_sdk.concurrency import ForkCheckedLock
-from aamc_sdk.errors import ConfigError, nearest
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import nearest
 
 logger = logging.getLogger(__name__)
 AWAY = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)

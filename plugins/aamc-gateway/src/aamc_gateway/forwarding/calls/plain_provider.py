@@ -9,8 +9,9 @@ from typing import Any
 import orjson
 from aamc_models.dialects import DONE, chat_head, error_body, event_of, usage_object
 
-from aamc_sdk.errors import ProviderError, check_type
+from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, Provider, Usage, WireReply, WireRequest, without_replaced_limits
+from aamc_sdk.messages import check_type
 from aamc_sdk.types import Candidate
 
 

@@ -31,8 +31,9 @@ from aamc_gateway.observe.request_figures import CallFigures
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import is_form, read_form
 from aamc_gateway.requests.routing_arguments import PREFIX
-from aamc_sdk.errors import AamcError, PoolError, ProviderError, failures_text, whole_number_hint
+from aamc_sdk.errors import AamcError, PoolError, ProviderError
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, Usage, WireProvider, WireRequest, output_limit
+from aamc_sdk.messages import failures_text, whole_number_hint
 from aamc_sdk.serving import Call, ModelClient, price
 from aamc_sdk.types import ModelSpec, Pool
 

@@ -11,7 +11,7 @@ from aamc_gateway.forwarding.failures import unavailable
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.gateway import Gateway
 from aamc_sdk import Decision
-from aamc_sdk.errors import one_of
+from aamc_sdk.messages import one_of
 
 
 async def find_candidates(gateway: Gateway, request: ClientRequest) -> tuple[Sequence[str], Mapping[str, LimitedClaim]]:

@@ -14,7 +14,8 @@ from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.object_owners import ObjectOwners
 from aamc_gateway.requests.sessions import Answered, Sessions
 from aamc_gateway.server.gateway import Gateway
-from aamc_sdk.errors import StoreAwayError, one_of
+from aamc_sdk.errors import StoreAwayError
+from aamc_sdk.messages import one_of
 
 UNMOVABLE = frozenset(("previous_response_id", "item_reference", "container"))
 """State that is a part of the conversation: without it, another candidate would miss a part of the conversation."""

@@ -12,7 +12,8 @@ from aamc_gateway.observe.metrics import Metrics
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingSettings, configure, load_yaml
-from aamc_sdk.errors import ConfigError, check_type, file_errors
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import check_type, file_errors
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.serving import ServedComponents, components_from_file, components_from_run, components_from_settings, names_checkpoint
 

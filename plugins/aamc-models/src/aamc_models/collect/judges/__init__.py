@@ -8,7 +8,8 @@ from aamc_models.collect.judges.interface import Ask, Judge
 from aamc_models.collect.judges.model_judge import BEST, PAIRWISE, RubricJudge
 from aamc_models.collect.judges.programs import FunctionJudge, ProgramTestsJudge
 from aamc_models.collect.judges.references import ExactJudge, NumericJudge
-from aamc_sdk.errors import ConfigError, nearest
+from aamc_sdk.errors import ConfigError
+from aamc_sdk.messages import nearest
 from aamc_sdk.types import ModelSpec, Pool
 
 __all__ = ["Ask", "Judge", "RubricJudge", "make_judge"]

@@ -19,7 +19,8 @@ import numpy as np
 from aamc_models.collect.judges.interface import SingleJudge
 from aamc_models.collect.prompts import TESTS_FIELD, Prompt
 from aamc_sdk.concurrency import run_on_own_thread
-from aamc_sdk.errors import ConfigError, DataError, error_text
+from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.messages import error_text
 
 
 class ProgramTestsJudge(SingleJudge):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from aamc_models.collect.judges.interface import SingleJudge
 from aamc_models.collect.prompts import ANSWER_FIELDS, Prompt
-from aamc_sdk.errors import DataError, one_of
+from aamc_sdk.errors import DataError
+from aamc_sdk.messages import one_of
 from aamc_sdk.types import last_box, last_number, normalized_answer, same_number
 
 _MARKERS = (
