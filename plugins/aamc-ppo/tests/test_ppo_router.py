@@ -139,6 +139,12 @@ def test_the_paper_preset_has_the_published_values():
     assert published == (0.99, 0.95, 0.2, 2048, 1_000_000)
 
 
+def test_the_paper_preset_trains_on_hundreds_of_preferences():
+    config = configure(PPOConfig, {}, preset="paper")
+    draws = config.rollouts / config.rollouts_per_segment
+    assert draws * config.n_streams / config.group_size >= 300
+
+
 def test_unknown_options_are_refused_with_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'learning_rate'"):
         configure(PPOConfig, {"learning_rat": 0.1}, where="ppo")

@@ -86,13 +86,14 @@ class PPOConfig:
             "total_timesteps": 1_000_000,
             "n_streams": 32,
             "n_steps": 2048,
-            "minibatch": 64,
-            "epochs": 10,
-            "learning_rate": 3e-4,
+            "minibatch": 512,
+            "epochs": 4,
+            "learning_rate": 5e-4,
             "gamma": 0.99,
             "gae_lambda": 0.95,
             "entropy_bonus": 0.05,
             "temperature": 20.0,
+            "checkpoint_every": 20_480,
         },
     }
 
@@ -351,8 +352,7 @@ class PPO:
         order = self._tensor(rng.permutation(np.arange(len(batch["action"])).reshape(-1, config.group_size)).ravel())
         parts = [order[start : start + config.minibatch] for start in range(0, len(order), config.minibatch)]
         minibatches = [{name: array[rows] for name, array in batch.items()} for rows in parts]
-        figures: list[dict[str, float]] = []
-        learning = True
+        figures, learning = list[dict[str, float]](), True
         before: dict[str, Tensor] = {}
         for _ in range(config.epochs):
             for number in rng.permutation(len(minibatches)):
