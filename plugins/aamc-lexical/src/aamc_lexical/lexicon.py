@@ -32,8 +32,8 @@ from aamc_sdk.routing import hash_terms
 from aamc_sdk.storage import read_arrays, read_json, write_arrays, write_json
 from aamc_sdk.types import Floats
 
-_MARKS = "".join(chr(code) for code in range(0x300, 0xFE00) if unicodedata.category(chr(code)).startswith("M"))
-"""Vowel signs, points and accents, which belong to the letter before them; Python's classes of letters lack them."""
+_MARKS = "".join(chr(code) for code in range(0x300, 0xFE00) if unicodedata.category(chr(code)).startswith("M")) + "\u200c\u200d"
+"""Vowel signs, points and accents, which belong to the letter before them, and the joiners within words; Python's classes of letters lack them."""
 _WORD = re.compile(rf"\w[\w{_MARKS}]*|[^\w\s]")
 _WORD_WITHOUT_MARKS = re.compile(r"\w+|[^\w\s]")
 """That of lexicons of version 0.1."""

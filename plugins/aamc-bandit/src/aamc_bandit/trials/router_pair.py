@@ -59,9 +59,12 @@ class RouterPairOptions:
 
 def _either_requires(pair: RouterPair) -> Requirements:
     both = [paired.requires for paired in pair.paired]
-    either: dict[str, Any] = {field.name: any(getattr(each, field.name) for each in both) for field in attrs.fields(Requirements)}
-    why = "; ".join(each.training_reason for each in both if each.training)
-    return Requirements(**{**either, "cheap_rescoring": all(each.cheap_rescoring for each in both), "training_reason": why})
+    flags = [field.name for field in attrs.fields(Requirements) if field.name not in ("cheap_rescoring", "training_reason")]
+    return Requirements(
+        **{name: any(getattr(each, name) for each in both) for name in flags},
+        cheap_rescoring=all(each.cheap_rescoring for each in both),
+        training_reason="; ".join(each.training_reason for each in both if each.training),
+    )
 
 
 class RouterPair(OnlineRouter):

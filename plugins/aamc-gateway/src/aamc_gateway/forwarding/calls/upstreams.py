@@ -335,7 +335,7 @@ class Upstreams(dict[str, Upstream]):
         raise PoolError(failures_text("no candidate of the pool can be called", errors))
 
     def maximum_usd(self, usage: Usage) -> float:
-        """Return the cost of an answer's tokens with the candidate for which they cost most; NaN where prices or tokens are unknown."""
+        """Return the cost of an answer's tokens with the candidate for which they cost most; NaN if none of the costs is known."""
         costs = [price(upstream.candidate, usage)[0] for upstream in self.values()]
         return max((cost for cost in costs if not math.isnan(cost)), default=math.nan)
 
