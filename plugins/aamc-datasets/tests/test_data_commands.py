@@ -64,7 +64,9 @@ def test_inspect_tells_means_best_single_oracle_and_repeats(aamc: Aamc, native: 
 
 
 @pytest.mark.parametrize(
-    "settings", [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "ascii"}], ids=["locale", "output"]
+    "settings",
+    [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}, {"PYTHONIOENCODING": "ascii"}],
+    ids=["locale", "output"],
 )
 def test_names_that_the_output_cannot_encode_are_escaped(write: Write, settings: dict[str, str]) -> None:
     rows = (line("a", 1, 1) + line("b", 0, 1)).replace("small", "\u65e5\u672c")

@@ -109,7 +109,7 @@ def plan_of(candidate: ModelSpec, max_tokens: int, options: dict[str, int] | Non
 def test_costs_follow_from_prices_and_tokens() -> None:
     prices = Prices(1.0, 10.0, cache_write=2.0, request=0.5)
     priced, unpriced = ModelSpec("a", prices=prices), ModelSpec("a")
-    assert expected_usd(prices, 401, 50) == pytest.approx((101 * 1 + 50 * 10) / 1e6 + 0.5)
+    assert expected_usd(prices, 101, 50) == pytest.approx((101 * 1 + 50 * 10) / 1e6 + 0.5)
     assert plan_of(priced, 50).maximum_usd("answer", priced, 400 * "x") == pytest.approx((464 * 2 + 50 * 10) / 1e6 + 0.5)
     assert expected_usd(None, 400, 50) == plan_of(unpriced, 50).maximum_usd("answer", unpriced, 400 * "x") == 0.0
 

@@ -99,10 +99,7 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
 
     Config = RouterOptions
     config: RouterOptions
-    requires = InnerAttribute(
-        Requirements(text=True, history=True),
-        lambda router: attrs.evolve(getattr(router.wrapped, "requires", Requirements()), text=True, history=True, cheap_rescoring=False),
-    )
+    requires = InnerAttribute(Requirements(text=True, history=True), lambda router: router._requirements())
     uses_preference = False
     state_options = ("use_router_r1_rewards", "cost_reward_alpha")  # the fallback names its own
     wrapped: Router | None = None
@@ -122,6 +119,11 @@ class RouterR1Router(AsyncRouter, WrappingRouter):
             config.show_preference or bool(self._alphas) or (self._selector is None and self.wrapped is not None and self.wrapped.uses_preference)
         )
         self._cache = DecisionCache(config.cache_size, config.cache_seconds)
+
+    def _requirements(self) -> Requirements:
+        own = Requirements() if self.wrapped is None else self.wrapped.requires
+        why = f"its fallback {self.config.llm_routing_fallback!r} requires training" if own.training else ""
+        return attrs.evolve(own, text=True, history=True, cheap_rescoring=False, training_reason=why)
 
     def _make_selector(self) -> Selector | None:
         config, services = self.config, self.services
