@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -101,13 +102,14 @@ def test_the_limits_of_a_key_change_and_its_secret_and_spending_stay() -> None:
     (before,) = listed()
 
     async def spend(usd: float) -> None:
-        store = open_store("sqlite:aamc-gateway.db", get_plugin_manager())
-        shared = open_shared(store)
-        access = Access(AccessSettings(), shared)
-        admission = await access.admit(await access.caller([(b"x-api-key", secret.encode())]), max_cost_usd=usd)
-        admission.settle(usd)
-        await shared.close()
-        store.close()
+        with closing(open_store("sqlite:aamc-gateway.db", get_plugin_manager())) as store:
+            shared = open_shared(store)
+            try:
+                access = Access(AccessSettings(), shared)
+                admission = await access.admit(await access.caller([(b"x-api-key", secret.encode())]), max_cost_usd=usd)
+                admission.settle(usd)
+            finally:
+                await shared.close()
 
     asyncio.run(spend(0.75))
     with pytest.raises(Refused):
