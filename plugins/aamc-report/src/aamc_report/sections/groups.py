@@ -36,7 +36,7 @@ class QueryGroup:
         The mean of an empty group is NaN. The interval is NaN if the group has fewer than three units of resampling, and if all values are
         equal: a bootstrap cannot show unseen values. For shares, see :meth:`shares`.
         """
-        columns = self._columns(values, resamplings)
+        columns = self._columns(values, self._own(resamplings))
         return [(mean, bounds(two_way([known_interval(each) for each in over]) if np.ptp(column) > 0 else None)) for column, mean, over in columns]
 
     def shares(self, flags: NDArray[np.bool_], resamplings: Sequence[Resampling]) -> list[Estimate]:
@@ -45,25 +45,24 @@ class QueryGroup:
         The interval is exact if each unit of resampling is one query. A share of none or all always has an exact one, for as many draws as there are
         units.
         """
-        columns = self._columns(flags.astype(np.float64), resamplings)
-        units = [np.unique(resampling.unit[self.rows], return_counts=True)[1] for resampling in resamplings]
-        exact = all((sizes == 1).all() for sizes in units)
+        resamplings = self._own(resamplings)
+        exact = all(each.independent for each in resamplings)
         return [
-            (share, bounds(two_way([share_interval(each, share, len(own), exact) for each, own in zip(over, units, strict=True)], 0.0, 1.0)))
-            for _, share, over in columns
+            (share, bounds(two_way([share_interval(each, share, own.units, exact) for each, own in zip(over, resamplings, strict=True)], 0.0, 1.0)))
+            for _, share, over in self._columns(flags.astype(np.float64), resamplings)
         ]
 
+    def _own(self, resamplings: Sequence[Resampling]) -> Sequence[Resampling]:
+        """Return the resamples of the group's own units; for an empty group those that were given."""
+        return [resampling.within(self.rows) for resampling in resamplings] if self.rows.any() else resamplings
+
     def _columns(self, values: Floats, resamplings: Sequence[Resampling]) -> Iterator[tuple[Floats, float, Sequence[Floats]]]:
-        """Yield the group's part of each of ``[Q, K]`` values, its mean, and its mean in the resamples of each unit; NaN for an empty group."""
+        """Yield the group's part of each of ``[Q, K]`` values, its mean, and its mean in resamples of its units; NaN for an empty group."""
         own = values[self.rows]
         if not len(own):
             yield from [(np.zeros(1), math.nan, [np.full(len(each.weights), math.nan) for each in resamplings])] * values.shape[1]
             return
-        yield from zip(own.T, own.mean(axis=0).tolist(), zip(*(self._means(own, each) for each in resamplings), strict=True), strict=True)
-
-    def _means(self, own: Floats, resampling: Resampling) -> Floats:
-        """Return the means of the group's ``[N, K]`` values in resamples of its own units, ``[K, B]``."""
-        return resampling.within(self.rows).means(own).T
+        yield from zip(own.T, own.mean(axis=0).tolist(), zip(*(each.means(own).T for each in resamplings), strict=True), strict=True)
 
 
 def group_rows(found: Sequence[QueryGroup], measure: Callable[[QueryGroup], Sequence[Estimate]], write: Format) -> list[TableRow]:
