@@ -8,7 +8,7 @@ import time
 import pytest
 from aamc_gateway.dashboard import log_reader
 from aamc_gateway.dashboard.log_reader import LogReader
-from aamc_gateway.dashboard.log_sums import percentiles
+from aamc_gateway.dashboard.log_sums import MAX_USERS, QualitySums, percentiles
 from aamc_gateway.dashboard.overview import overview, prices_of
 from aamc_gateway.dashboard.price_history import PriceHistory
 
@@ -237,6 +237,18 @@ def test_the_interval_of_quality_counts_a_user_as_one_observation(controller, po
         controller.feedback(controller.route("hello").id, quality=1.0, candidate="large")  # without a user: each is its own
     reader.read()
     assert candidates(overview(reader, "all"))["large"]["quality"]["ci95"] == pytest.approx(wilson_interval(1.0, 2))
+
+
+def test_sums_keep_a_limited_number_of_users_and_forget_a_revised_quality() -> None:
+    sums, alone = QualitySums(), QualitySums()
+    for user in range(2 * MAX_USERS):
+        sums.add(user % 2, 1.0, user=user)
+        alone.add(user % 2, 1.0)
+    assert len(sums.users) == MAX_USERS
+    assert sums.interval == pytest.approx(alone.interval)
+    for user in range(2 * MAX_USERS):
+        sums.add(user % 2, 1.0, -1, user)
+    assert (sums.n, sums.mean, sums.interval) == (0, None, None)
 
 
 def test_the_newest_decisions_come_with_their_calls_and_feedback(controller, pool):

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 RESOLUTION = 1.05
 """Ratio of the bounds of a latency bin: a percentile is exact to 2.5%."""
+MAX_USERS = 1_000
+"""Maximum number of users whose feedback on a candidate is summed up by user, in each part of a period."""
 
 
 @attrs.define
@@ -40,8 +42,8 @@ class QualitySums(_Sums):
     """Sums over qualities given by feedback. Weights are :attr:`aamc_sdk.Feedback.average_weight`.
 
     Attributes:
-        weight_squares: The sum of squared weights of feedback on decisions without a user.
-        users: The sum of weights of each user, by :func:`hash`.
+        weight_squares: The sum of squared weights of feedback on decisions without a user, or of a user beyond the first ``MAX_USERS``.
+        users: The sum of weights of each other user, by :func:`hash`.
     """
 
     n: int = 0
@@ -55,7 +57,7 @@ class QualitySums(_Sums):
         self.n += sign
         self.weight += sign * weight
         self.weighted += sign * weight * quality
-        if user is None:
+        if user is None or (user not in self.users and len(self.users) >= MAX_USERS):
             self.weight_squares += sign * weight * weight
         else:
             self.users.update({user: sign * weight})
@@ -69,7 +71,7 @@ class QualitySums(_Sums):
     def interval(self) -> tuple[float, float] | None:
         """Wilson's 95% interval of the mean, for the effective number of users: (sum of weights)^2 / (sum of each user's squared sum).
 
-        Feedback of one user is not independent, so it counts as one observation; feedback without a user counts as that of a user of its own.
+        Feedback of one user is not independent, so it counts as one observation; other feedback counts as that of a user of its own.
         """
         mean, squares = self.mean, self.weight_squares + sum(weight * weight for weight in self.users.values())
         return None if mean is None or squares <= 0 else wilson_interval(mean, self.weight * self.weight / squares)
