@@ -173,40 +173,8 @@ def evaluate(
     if policy.name in pool.names:
         chosen = {"direct": [policy.name] * len(tasks), **chosen}
 
-    async def play(task: RoutingTask, free: asyncio.Semaphore) -> Episode:
-        async with free:
-            episode = new_episode(task)
-            try:
-                async for _ in episode.play():
-                    pass
-            finally:
-                if folder is not None and episode.calls:  # calls that were paid for are kept even if the evaluation is interrupted
-                    _append(folder, episode, task.golds)
-        progress.advance()
-        return episode
-
-    async def ask(name: str, query: Query, free: asyncio.Semaphore) -> ModelCall:
-        """Return the call of a model that is asked the question itself."""
-        messages = [{"role": "user", "content": DIRECT.format(question=query.text.strip())}]
-        assert services.models is not None
-        async with free:
-            caller, about = lone_caller(services.models, options), ModelCall(role=BY_MODEL, round=0, candidate=name)
-            completion, made = await caller.ask(pool.candidates[pool.index(name)], messages, options.routed_tokens, options.routed_options, about)
-        progress.advance()
-        text = "" if completion is None else clean(completion.text)
-        tagged = answer_in(text)
-        return attrs.evolve(made, text=text.strip() if tagged is None else tagged)
-
-    async def work() -> tuple[list[Episode], dict[tuple[str, int], ModelCall]]:
-        free = asyncio.Semaphore(PARALLEL)
-        progress.start("router-r1", len(dataset))
-        episodes = await asyncio.gather(*(play(task, free) for task in tasks))
-        asked = sorted({(name, row) for names in chosen.values() for row, name in enumerate(names)})
-        progress.start("baselines", len(asked))
-        calls = await asyncio.gather(*(ask(name, dataset.queries[row], free) for name, row in asked))
-        return episodes, dict(zip(asked, calls, strict=True))
-
-    episodes, direct = services.loop.run(work())
+    player = _Player(setup, services, new_episode, folder, progress)
+    episodes, direct = services.loop.run(player.run(tasks, dataset.queries, chosen))
     calls = [*(call for episode in episodes for call in episode.calls), *direct.values()]
     if calls and all(call.status != "ok" for call in calls):
         raise ProviderError(f"all {quantity(len(calls), 'call')} failed, such as: {calls[0].error}; check the endpoints of the pool")
@@ -223,6 +191,56 @@ def evaluate(
     if folder is not None:
         _write(folder, document, episodes, golds)
     return document
+
+
+class _Player:
+    """Plays episodes and asks single models, ``PARALLEL`` of them at once.
+
+    Episodes with calls are appended to the folder, if there is one.
+    """
+
+    def __init__(
+        self, setup: Setup, services: Services, new_episode: Callable[[RoutingTask], Episode], folder: Path | None, progress: Progress
+    ) -> None:
+        assert services.models is not None
+        self._pool, self._models, self._options = services.pool, services.models, setup.options
+        self._new_episode, self._folder, self._progress = new_episode, folder, progress
+        self._free = asyncio.Semaphore(PARALLEL)
+
+    async def run(
+        self, tasks: Sequence[RoutingTask], queries: Sequence[Query], chosen: Mapping[str, Sequence[str]]
+    ) -> tuple[list[Episode], dict[tuple[str, int], ModelCall]]:
+        """Return the episode of each task, and the calls of the models that baselines chose, by name and row."""
+        self._progress.start("router-r1", len(tasks))
+        episodes = await asyncio.gather(*map(self._play, tasks))
+        asked = sorted({(name, row) for names in chosen.values() for row, name in enumerate(names)})
+        self._progress.start("baselines", len(asked))
+        calls = await asyncio.gather(*(self._ask(name, queries[row]) for name, row in asked))
+        return episodes, dict(zip(asked, calls, strict=True))
+
+    async def _play(self, task: RoutingTask) -> Episode:
+        async with self._free:
+            episode = self._new_episode(task)
+            try:
+                async for _ in episode.play():
+                    pass
+            finally:
+                if self._folder is not None and episode.calls:  # calls that were paid for are kept even if the evaluation is interrupted
+                    _append(self._folder, episode, task.golds)
+        self._progress.advance()
+        return episode
+
+    async def _ask(self, name: str, query: Query) -> ModelCall:
+        """Return the call of a model that is asked the question itself."""
+        messages = [{"role": "user", "content": DIRECT.format(question=query.text.strip())}]
+        pool, options = self._pool, self._options
+        async with self._free:
+            caller, about = lone_caller(self._models, options), ModelCall(role=BY_MODEL, round=0, candidate=name)
+            completion, made = await caller.ask(pool.candidates[pool.index(name)], messages, options.routed_tokens, options.routed_options, about)
+        self._progress.advance()
+        text = "" if completion is None else clean(completion.text)
+        tagged = answer_in(text)
+        return attrs.evolve(made, text=text.strip() if tagged is None else tagged)
 
 
 def strongest_of(pool: Pool) -> str:
