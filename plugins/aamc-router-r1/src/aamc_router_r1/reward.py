@@ -116,12 +116,23 @@ class CostNormalizer:
         root = math.sqrt(cost_usd)
         if not self.frozen:
             self._roots.append(root)
-        if not self._roots:
-            return MIDDLE
-        low, high = np.quantile(np.fromiter(self._roots, float), (self._low, self._high))
+        low, high = self._ends()
         if high - low < _NO_RANGE:
             return MIDDLE
         return float(1 - np.clip((root - low) / (high - low), 0, 1))
+
+    @property
+    def flat(self) -> bool:
+        """Whether the window has no range, so that every cost is 0.5 on the scale."""
+        low, high = self._ends()
+        return high - low < _NO_RANGE
+
+    def _ends(self) -> tuple[float, float]:
+        """Return the roots that become 1 and 0."""
+        if not self._roots:
+            return 0.0, 0.0
+        low, high = np.quantile(np.fromiter(self._roots, float), (self._low, self._high)).tolist()
+        return low, high
 
     def state(self) -> dict[str, Any]:
         """Return the window, its quantiles, and whether it is frozen, in plain JSON values."""

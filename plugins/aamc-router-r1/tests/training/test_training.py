@@ -5,6 +5,7 @@ import math
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,8 +13,10 @@ from typing import Any, cast
 import pytest
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import as_dataset
+from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.job import prepare
-from aamc_router_r1.training.stages import Job
+from aamc_router_r1.training.rollout import PlayedEpisode
+from aamc_router_r1.training.stages import STATE, Job
 from aamc_router_r1.training.trainers import Select, grpo_arguments
 from aamc_router_r1.training.trainers import arguments as warm_start_arguments
 from aamc_router_r1.world import FactWorld, WorldReplies
@@ -24,6 +27,7 @@ from aamc_sdk import Training, get_plugin_manager
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
+from aamc_sdk.storage import write_json
 from aamc_sdk.testing import run_command
 from aamc_sdk.types import Prices
 
@@ -279,6 +283,28 @@ def test_the_start_is_the_best_only_if_the_cost_has_no_weight(alphas: tuple[floa
     for step in range(1, 4):
         select.on_step_end(SimpleNamespace(save_steps=1), SimpleNamespace(global_step=step, max_steps=3), None)
     assert found == kept
+
+
+def test_validations_are_rewarded_on_one_scale_of_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, tokenizer = job_of(tmp_path, alpha=0.6, cost_window=9), tiny_tokenizer(FactWorld(0))
+    job.validation, job.normalizer, rewards = job.tasks, CostNormalizer(9), list[float]()
+    for cost_usd in (math.nan, 1.0, 0.2, 0.04):  # each update's costs fill the window
+
+        def play(_: Any, __: Any, episodes: Sequence[PlayedEpisode], *___: Any, cost_usd: float = cost_usd) -> None:
+            for episode in episodes:
+                episode.dialogue.take(f"<think> I know it. </think><answer> {episode.task.golds[0]} </answer>")
+                episode.cost_usd = cost_usd
+
+        monkeypatch.setattr("aamc_router_r1.training.stages.play_all", play)
+        for n in range(9):
+            job.normalizer(cost_usd * n / 4)
+        rewards.append(job.validate(cast("Any", None), tokenizer)["reward"])
+    assert rewards[0] == pytest.approx(0.4 + 0.6 * 0.5)
+    assert rewards[1] < rewards[2] < rewards[3]
+    write_json(tmp_path / STATE, job.state())
+    resumed = job_of(tmp_path)
+    resumed.restore(tmp_path)
+    assert (resumed.scale.state(), resumed.normalizer.state()) == (job.scale.state(), job.normalizer.state())
 
 
 def test_lora_trains_adapters_in_bf16_and_writes_whole_models(model: Path, tmp_path: Path) -> None:

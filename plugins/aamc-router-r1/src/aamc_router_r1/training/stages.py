@@ -71,7 +71,8 @@ class Job:
         prices: Prices of the policy's tokens.
         start: Folder of the trained policy that is trained further; None to start from ``config.model``.
         budget_usd: The training ends when its calls have cost this amount.
-        normalizer: The scale of costs.
+        normalizer: The scale of costs in the rewards of updates; it follows the policy's costs.
+        scale: The scale of costs in the rewards of validations, that of the first one with a range, so that these rewards can be compared.
         spent_usd: The cost of its calls, those of validations included.
         best: Mean reward of the best checkpoint in validation.
         curve: Figures of the updates.
@@ -90,6 +91,7 @@ class Job:
     start: Path | None = None
     budget_usd: float = math.inf
     normalizer: CostNormalizer = attrs.field(factory=CostNormalizer)
+    scale: CostNormalizer = attrs.field(factory=CostNormalizer)
     spent_usd: float = 0.0
     updates: int = 0
     best: float = -math.inf
@@ -128,7 +130,7 @@ class Job:
         return self.config.training_alphas or (self.config.alpha,)
 
     def validate(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-        """Return figures of the greedy policy on the validation questions, with the cost normalizer as it is.
+        """Return figures of the greedy policy on the validation questions, with rewards on :attr:`scale`.
 
         They are empty without questions, and where the budget ends before the last answer.
 
@@ -136,16 +138,16 @@ class Job:
         """
         if not self.validation:
             return {}
-        was, self.normalizer.frozen = self.normalizer.frozen, True
         player = self.player(tokenizer, 0.0)
         episodes = [player.begin(task, alpha) for number, task in enumerate(self.validation) for alpha in [self.alphas[number % len(self.alphas)]]]
         play_all(player, model, episodes, self.config.micro_batch_size * 4, lambda: self.spends(episodes))
         self.spend(episodes)
-        finished = all(episode.dialogue.done for episode in episodes)
-        if finished:
-            score(self.config, self.normalizer, episodes)
-        self.normalizer.frozen = was
-        return figures(episodes) if finished else {}
+        if not all(episode.dialogue.done for episode in episodes):
+            return {}
+        if self.scale.flat:
+            self.scale = CostNormalizer.from_state({**self.normalizer.state(), "frozen": True})
+        score(self.config, self.scale, episodes)
+        return figures(episodes)
 
     def spend(self, episodes: Sequence[PlayedEpisode], *, records: bool = True) -> None:
         """Count the cost of episodes, and record it at once: a killed training has spent it, although its last checkpoint does not say so.
@@ -177,14 +179,14 @@ class Job:
     def state(self) -> dict[str, Any]:
         """Return the part of the state that the weights do not hold, in plain JSON values."""
         best = None if self.best == -math.inf else self.best
-        normalizer = self.normalizer.state()
-        return {"normalizer": normalizer, "spent_usd": self.spent_usd, "best": best, "curve": self.curve, "stages": self.stages}
+        scales = {"normalizer": self.normalizer.state(), "scale": self.scale.state()}
+        return {**scales, "spent_usd": self.spent_usd, "best": best, "curve": self.curve, "stages": self.stages}
 
     def restore(self, checkpoint: Path) -> None:
         """Restore that part of the state from a checkpoint."""
         state = read_json_object(checkpoint / STATE)
         with checkpoint_errors(checkpoint / STATE, RESTORE):
-            self.normalizer = CostNormalizer.from_state(state["normalizer"])
+            self.normalizer, self.scale = (CostNormalizer.from_state(state[name]) for name in ("normalizer", "scale"))
             self.spent_usd = max(self.spent_usd, float(state["spent_usd"]))
             self.curve, self.stages = list(state["curve"]), dict(state["stages"])
             self.best = -math.inf if state["best"] is None else float(state["best"])
