@@ -80,6 +80,26 @@ def test_the_influence_of_past_turns_adds_up_to_the_difference_of_utilities() ->
     assert utility[0] > utility[1]
 
 
+def test_the_ratings_of_a_lenient_user_say_little_about_models() -> None:
+    draw, own = np.random.default_rng(0), model()
+    users = []
+    for _ in range(60):  # they differ in leniency alone
+        signs, names = np.where(draw.normal(draw.normal(0.0, 2.0), 1.0, 12) > 0, 1.0, -1.0), draw.choice(["a", "b", "c"], 12)
+        users.append(UserHistory(tuple(judgement(name, None, f"t{n}", sign) for n, (name, sign) in enumerate(zip(names, signs, strict=True)))))
+    own.fit(users)
+    user = own.user_vector(UserHistory(tuple(judgement("a", None, f"t{n}") for n in range(6))))
+    utility = own.utility(user, np.zeros(2), own.features(["a", "b", "c"]))
+    assert np.ptp(utility) < 0.5
+    assert own.margin(user, judgement("b", None, "later")) > 1.0  # the next answer is rated good, whatever the model
+    assert own.population.leniency[0] == pytest.approx(4.0, rel=0.5)
+
+
+def test_comparisons_say_nothing_about_leniency() -> None:
+    own, pairs = model(), [("a", "b"), ("b", "c"), ("a", "c")]
+    own.fit([UserHistory(tuple(judgement(*pair, f"t{n}") for n, pair in enumerate(pairs))) for _ in range(4)])
+    assert own.population.leniency.tolist() == [0.0]
+
+
 def test_a_new_model_is_judged_by_its_description() -> None:
     own = model()
     own.traits["new"] = np.array([0.9, 0.1])

@@ -19,7 +19,7 @@ import numpy as np
 from aamc_gmtrouter.embedding import Embed, Reduction
 from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.taste.ep import infer
-from aamc_gmtrouter.taste.population import Observations, Population, fit_population, kernels
+from aamc_gmtrouter.taste.population import Observations, Population, fit_population
 from aamc_sdk.types import Floats, Pool
 
 MAX_JUDGEMENTS = 128
@@ -54,12 +54,14 @@ class UserVector:
     Attributes:
         direction: ``[d]``.
         own: own_u by model name.
+        rating: Posterior mean of s_u, the tendency to rate an average answer as good.
         shares: Weight alpha of each judgement that counts.
         judgements: These judgements, oldest first.
     """
 
     direction: Floats
     own: Mapping[str, float]
+    rating: float
     shares: Floats
     judgements: tuple[UserJudgement, ...]
 
@@ -155,7 +157,7 @@ class PreferenceModel:
         """Return the predicted utility of the answer that a judgement prefers above the other one."""
         query = np.zeros(self.dimensions) if judgement.query is None else judgement.query
         utility = self.utility(user, query, self.features([name for name, _ in judgement.sides]))
-        rating = float(self.population.rating[0]) if judgement.worse is None else -float(utility[1])
+        rating = user.rating if judgement.worse is None else -float(utility[1])
         return judgement.sign * (float(utility[0]) + rating)
 
     def features(self, names: Sequence[str]) -> ModelFeatures:
@@ -177,14 +179,14 @@ class PreferenceModel:
         direction = weights.description + self.context(history.context) @ weights.context + weights.preferred[1] * self._mean_trait(history.preferred)
         own = {name: float(weights.preferred[0]) for name in history.preferred}
         if not counted or not weights.kernel.any():
-            return UserVector(np.asarray(direction), own, np.empty(0), ())
+            return UserVector(np.asarray(direction), own, float(weights.rating[0]), np.empty(0), ())
         seen = self.observations([history], MAX_JUDGEMENTS)
-        first, second = kernels(seen)
-        alpha = infer(weights.kernel[0] * first + weights.kernel[1] * second, weights.offset(seen), seen.y).alpha[0]
+        alpha = infer(weights.covariance(seen), weights.offset(seen), seen.y).alpha[0]
         for each, share in zip(counted, (weights.kernel[1] * alpha).tolist(), strict=True):
             for name, side in each.sides:
                 own[name] = own.get(name, 0.0) + side * share
-        return UserVector(np.asarray(direction + weights.kernel[0] * alpha @ seen.description[0]), own, alpha, counted)
+        rating = float(weights.rating[0] + weights.leniency[0] * alpha @ seen.rating[0])
+        return UserVector(np.asarray(direction + weights.kernel[0] * alpha @ seen.description[0]), own, rating, alpha, counted)
 
     def utility(self, user: UserVector, query: Floats, features: ModelFeatures) -> Floats:
         """Return the utility of each model, equation (3), ``[M]``."""

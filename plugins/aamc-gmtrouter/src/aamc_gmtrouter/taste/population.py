@@ -2,17 +2,18 @@
 
     mu(u, q, m) = b . x_m + p_m + q' A x_m + c_u' C x_m + v_1 [m in P_u] + v_2 mean of x_j, j in P_u, . x_m              (1)
     tau_u(m)   ~ Gaussian process with kernel l_x <x_m, x_n> + l_m [m = n]                                              (2)
+    s_u        ~ N(s, l_s)                                                                                              (3)
 
 x_m, q and c_u are reduced embeddings of description, query and context; P_u are the user's preferred models. A = a I + A' and
 C = c I + C': description and text share a space, so the identity is a natural guess. Weights have normal priors with a variance per group
 (b, p, a, A', c, C', v, s); the evidence of :mod:`aamc_gmtrouter.taste.ep` is maximised by L-BFGS, and the variances by one EM step between
-rounds. A' and C' have many weights, so their variance is the one with the highest evidence on users that were held out. s is the tendency to
-rate an average answer as good; it applies to ratings only.
+rounds. A' and C' have many weights, so their variance is the one with the highest evidence on users that were held out. s_u is the user's tendency
+to rate an average answer as good; it applies to ratings only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 import numpy as np
@@ -29,8 +30,10 @@ MATRIX_VARIANCES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Variances of A' and C' that are tried; the first all but leaves them out."""
 FEW_USERS = 8
 """Number of users below which none is held out, and the second variance is taken."""
+FIRST_VARIANCES = (1.0, 0.1, 0.1)
+"""l_x, l_m and l_s at the start of a fit."""
 MAX_LOG_KERNEL = 5.0
-"""Bound of the logarithms of l_x and l_m, on both sides."""
+"""Bound of their logarithms, on both sides."""
 MATRICES = ("query", "context")
 """The groups of A' and C'."""
 _CURVATURE = 0.35
@@ -76,6 +79,7 @@ class Population:
         preferred: v, ``[2]``.
         rating: s, ``[1]``.
         kernel: l_x and l_m, ``[2]``.
+        leniency: l_s, ``[1]``.
     """
 
     description: Floats
@@ -85,12 +89,22 @@ class Population:
     preferred: Floats
     rating: Floats
     kernel: Floats
+    leniency: Floats = attrs.field(factory=lambda: np.zeros(1))
 
     @classmethod
     def empty(cls, dimensions: int, models: int) -> Population:
         """Return weights of zero: neither a common taste nor one of a user."""
         square = (dimensions, dimensions)
         return cls(*(np.zeros(shape) for shape in (dimensions, models, square, square, 2, 1, 2)))
+
+    @property
+    def variances(self) -> Floats:
+        """l_x, l_m and l_s, ``[3]``."""
+        return np.concatenate((self.kernel, self.leniency))
+
+    def covariance(self, seen: Observations) -> Floats:
+        """Return the prior covariance between each user's own observations, ``[U, n, n]``."""
+        return _weighted(kernels(seen), self.variances)
 
     def offset(self, seen: Observations) -> Floats:
         """Return mu of better minus worse, ``[U, n]``."""
@@ -101,23 +115,22 @@ class Population:
         return np.asarray(found + self.rating[0] * seen.rating)
 
 
-def kernels(seen: Observations) -> tuple[Floats, Floats]:
-    """Return the two kernels of equation (2) between each user's own observations, ``[U, n, n]`` each."""
-    first = seen.description @ seen.description.swapaxes(1, 2)
-    return first, seen.identity @ seen.identity.swapaxes(1, 2)
+def kernels(seen: Observations) -> list[Floats]:
+    """Return the kernels of equations (2) and (3) between each user's own observations, ``[U, n, n]`` each."""
+    return [features @ features.swapaxes(1, 2) for features in (seen.description, seen.identity, seen.rating[..., None])]
 
 
 def fit_population(seen: Observations) -> tuple[Population, dict[str, float]]:
     """Return the weights of the maximum evidence, and figures of the fit."""
     chosen = _matrix_variance(seen)
     population = _fit(seen, chosen, ROUNDS)
-    figures = {"taste_variance": float(population.kernel[0]), "model_variance": float(population.kernel[1]), "matrix_variance": chosen}
-    return population, {"evidence": evidence(population, seen), **figures}
+    variances = zip(("taste_variance", "model_variance", "leniency_variance"), population.variances.tolist(), strict=True)
+    return population, {"evidence": evidence(population, seen), **dict(variances), "matrix_variance": chosen}
 
 
 def evidence(population: Population, seen: Observations) -> float:
     """Return the mean logarithm of the evidence per judgement."""
-    found = infer(_kernel(kernels(seen), population.kernel), population.offset(seen), seen.y).evidence.sum()
+    found = infer(population.covariance(seen), population.offset(seen), seen.y).evidence.sum()
     return float(found) / max(float((seen.y != 0).sum()), 1.0)
 
 
@@ -135,8 +148,8 @@ def _fit(seen: Observations, matrix_variance: float, rounds: int) -> Population:
     """Return the weights of the maximum evidence."""
     layout = _Layout.of(seen, matrix_variance)
     variances = layout.first_variances()
-    point = np.concatenate((np.zeros(len(variances)), np.log([1.0, 0.1])))
-    bounds = [(None, None)] * len(variances) + [(-MAX_LOG_KERNEL, MAX_LOG_KERNEL)] * 2
+    point = np.concatenate((np.zeros(len(variances)), np.log(FIRST_VARIANCES[: layout.kernels])))
+    bounds = [(None, None)] * len(variances) + [(-MAX_LOG_KERNEL, MAX_LOG_KERNEL)] * layout.kernels
     for remaining in reversed(range(rounds)):
         objective = _NegativeEvidence(seen, layout, variances)
         point = minimize(objective, point, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": STEPS, "ftol": 1e-6}).x
@@ -145,8 +158,8 @@ def _fit(seen: Observations, matrix_variance: float, rounds: int) -> Population:
     return layout.population(point)
 
 
-def _kernel(both: tuple[Floats, Floats], weights: Floats) -> Floats:
-    return np.asarray(weights[0] * both[0] + weights[1] * both[1])
+def _weighted(found: Sequence[Floats], weights: Floats) -> Floats:
+    return np.asarray(sum((weight * kernel for weight, kernel in zip(weights[1:], found[1:], strict=True)), weights[0] * found[0]))
 
 
 class _NegativeEvidence:
@@ -159,18 +172,18 @@ class _NegativeEvidence:
 
     def __call__(self, point: Floats) -> tuple[float, Floats]:
         population = self._layout.population(point)
-        posterior = infer(_kernel(self._kernels, population.kernel), population.offset(self._seen), self._seen.y, self._sites)
+        posterior = infer(_weighted(self._kernels, population.variances), population.offset(self._seen), self._seen.y, self._sites)
         self._sites = posterior.precision, posterior.shift
-        weights, logs = point[:-2], point[-2:]  # a weak normal prior of the logarithms, with standard deviation 2
+        weights, logs = np.split(point, [-self._layout.kernels])  # a weak normal prior of the logarithms, with standard deviation 2
         slope = self._layout.collected(self._seen, posterior.slope) - weights / self._variances
-        by_kernel = [weight * posterior.kernel_slope(kernel) for weight, kernel in zip(population.kernel, self._kernels, strict=True)]
+        by_kernel = [weight * posterior.kernel_slope(kernel) for weight, kernel in zip(np.exp(logs), self._kernels, strict=False)]
         value = posterior.evidence.sum() - 0.5 * (weights**2 / self._variances).sum() - 0.125 * (logs**2).sum()
         return -float(value), -np.concatenate((slope, np.array(by_kernel) - 0.25 * logs))
 
 
 @attrs.frozen
 class _Layout:
-    """The places of the weights in one vector: b, p, a, A', c, C', v, s, log l_x, log l_m; groups without data are left out."""
+    """The places of the weights in one vector: b, p, a, A', c, C', v, s, log l_x, log l_m, log l_s; groups without data are left out."""
 
     d: int
     models: int
@@ -186,6 +199,11 @@ class _Layout:
             "rating": bool(seen.rating.any()),
         }
         return cls(seen.description.shape[2], seen.identity.shape[2], uses, matrix_variance)
+
+    @property
+    def kernels(self) -> int:
+        """Number of variances in the vector."""
+        return 2 + self.uses["rating"]
 
     def groups(self) -> list[tuple[str, int]]:
         """Return the names and sizes of the groups."""
@@ -212,16 +230,18 @@ class _Layout:
             return missing if name not in found else found[f"{name}_scale"][0] * identity + found[name].reshape(self.d, self.d)
 
         preferred, rating = found.get("preferred", np.zeros(2)), found.get("rating", np.zeros(1))
-        return Population(found["description"], found["identity"], matrix("query"), matrix("context"), preferred, rating, np.exp(point[-2:]))
+        kernel, leniency = np.split(np.exp(point[-self.kernels :]), [2])
+        weights = found["description"], found["identity"], matrix("query"), matrix("context"), preferred, rating
+        return Population(*weights, kernel, leniency if self.uses["rating"] else np.zeros(1))
 
     def updated_variances(self, seen: Observations, point: Floats) -> Floats:
         """Return the mean of each group's squared weights and of their posterior variances, by the diagonal of the curvature."""
         population = self.population(point)
-        variance = np.einsum("uii->ui", _kernel(kernels(seen), population.kernel))
+        variance = np.einsum("uii->ui", population.covariance(seen))
         curvature = np.where(seen.y != 0, _CURVATURE / (1 + 0.5 * variance), 0.0)
         squared = Observations(*(getattr(seen, field.name) ** 2 for field in attrs.fields(Observations)))
         information = self.collected(squared, curvature)
-        before = np.empty(len(point) - 2)
+        before = np.empty(len(point) - self.kernels)
         for name, place in self.places().items():
             group = point[place]
             if name in MATRICES:
