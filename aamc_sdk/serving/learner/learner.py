@@ -203,15 +203,16 @@ class Learner:
     def _catch_up(self) -> None:
         try:
             self._away, noted = False, time.monotonic()
-            while not self._stopped and self._is_elected() and self._consumer.learn_batch():
-                self._consumer.save_if_due(caught_up=False)
+            while not self._stopped and self._is_elected():
+                caught_up = not self._consumer.learn_batch()
+                self._consumer.save_if_due(caught_up)
+                if caught_up and not self._consumer.overtaken:  # else the state is an earlier one, which another process saved
+                    break
                 if time.monotonic() >= noted + PROGRESS_S:
                     noted, end = time.monotonic(), self._store.position()
                     if end - self.position > FEW_POSITIONS:
                         logger.warning("learning the log %s: %d of %d entries", self._store.name, self.position, end)
-            if self.is_learner:
-                self._consumer.save_if_due(caught_up=True)
-            else:
+            if not self.is_learner:
                 self._follower.follow()
         except StoreAwayError as error:
             self._away = True
@@ -234,8 +235,9 @@ class Learner:
                     self._follower.promote()
                 else:
                     consumer.resign()
-                self._done = 0  # flush waits for what is learned from here on
-                self.is_learner, self._follower.stalled = elected, False
+                with self._changed:  # flush reads these together
+                    self._done = 0  # flush waits for what is learned from here on
+                    self.is_learner, self._follower.stalled = elected, False
         return self.is_learner
 
 

@@ -299,16 +299,41 @@ def test_deltas_that_cannot_be_read_are_passed_over(replicas: list[Replica], cap
     name, kept = first.learner._consumer.name, first.store._log.deltas
     with first.store._lock:
         first.store.away = second.store.away = True
-    last = kept[name][-1] if kept[name] else None
-    position = last.position if last else first.store._log.snapshots[name].position
+    position = second.learner.position
     judge(SharedStore(second.store), "bob1")
-    kept[name].append(StateDelta(position, position + 2, b"damaged"))
+    with first.store._lock:  # the first process may save a full snapshot that it began before
+        kept[name].append(StateDelta(position, position + 2, b"damaged"))
     second.store.away = False
     wait_until(lambda: "cannot be read" in caplog.text)
     second.store.election.holder = second.store
     second.learner.flush(60)
     assert second.learner.is_learner
-    assert state_of(second.router) == single(second)
+    alone = single(second)
+    wait_until(lambda: state_of(second.router) == alone)  # its deltas do not continue from the damaged one, so it loads the state again
+
+
+def test_flush_learns_again_what_a_refused_save_undid(replicas: list[Replica], monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *_ = replicas
+    flush(replicas)
+    consumer, put = first.learner._consumer, first.store.put_delta
+    refused = []
+
+    def refuse(name: str, delta: StateDelta) -> bool:
+        refused.append(delta)
+        first.store.put_delta = put  # type: ignore[method-assign]
+        return False
+
+    def save_at_the_end_of_the_log(caught_up: bool) -> None:
+        if caught_up and consumer.point != consumer.snapshots.point:
+            consumer._save()
+
+    monkeypatch.setattr(consumer, "save_if_due", save_at_the_end_of_the_log)
+    monkeypatch.setattr(first.store, "put_delta", refuse)
+    monkeypatch.setattr(keeping, "SHARE_S", 60.0)  # the time until the next look at the log
+    first.tell("ann1")
+    first.learner.flush(60)
+    assert len(refused) == 1
+    assert state_of(first.router) == single(first)
 
 
 def test_deltas_whose_acknowledgement_was_lost_count_once(replicas: list[Replica]) -> None:
