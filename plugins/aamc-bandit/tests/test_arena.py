@@ -177,6 +177,28 @@ def test_the_calls_of_a_cancelled_match_are_logged(controller) -> None:
     assert math.isnan(attempts["large"].cost_usd)
 
 
+def test_a_call_that_was_cancelled_elsewhere_is_not_laid_on_the_caller(controller) -> None:
+    async def cancelled(candidate: Any, messages: Any) -> AgentOutput:
+        if candidate.name == "large":
+            raise asyncio.CancelledError
+        return AgentOutput("yes")
+
+    match = asyncio.run(Arena(controller, cancelled).play("Sort", decision_id="m"))
+    assert {answer.candidate: answer.error for answer in match.failed} == {"large": "the call was cancelled"}
+    statuses = {attempt.candidate: attempt.status for attempt in controller.store.experience().attempts}
+    assert statuses == {"small": "ok", "middle": "ok", "large": "cancelled"}
+
+
+def test_a_failure_with_the_words_of_a_cancelled_call_is_a_failure(controller) -> None:
+    async def fail(candidate: Any, messages: Any) -> AgentOutput:
+        if candidate.name == "large":
+            raise DataError("the call was cancelled")
+        return AgentOutput("yes")
+
+    asyncio.run(Arena(controller, fail).play("Sort", decision_id="m"))
+    assert {attempt.candidate: attempt.status for attempt in controller.store.experience().attempts}["large"] == "error"
+
+
 def test_nobody_answering_is_an_error_with_every_reason(controller) -> None:
     with pytest.raises(NoAnswerError, match=r"small: ConnectionError.*large: ConnectionError|large: ConnectionError.*small: ConnectionError"):
         asyncio.run(Arena(controller, Models(failing=("small", "middle", "large"))).play("Sort"))

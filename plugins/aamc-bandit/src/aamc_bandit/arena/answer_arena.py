@@ -36,7 +36,6 @@ from aamc_sdk.serving import conversation
 from aamc_sdk.types import Decision, Feedback, Query
 
 logger = logging.getLogger(__name__)
-_CANCELLED = "the caller cancelled the call"
 
 
 class NoAnswerError(AamcError, RuntimeError):
@@ -167,7 +166,7 @@ class Arena:
                 called = self._call(pool.candidates[pool.index(name)], conversation(query))
                 output = checked_output(await asyncio.wait_for(called, self.options.timeout_seconds))
             except asyncio.CancelledError:
-                calls[name] = CandidateAnswer(candidate=name, latency_ms=_elapsed_ms(began), error=_CANCELLED)
+                calls[name] = CandidateAnswer(candidate=name, latency_ms=_elapsed_ms(began), error="the call was cancelled", cancelled=True)
                 raise
             except Exception as error:  # the given function may raise anything; the other answers count
                 calls[name] = CandidateAnswer(candidate=name, latency_ms=_elapsed_ms(began), error=_reason(error, self.options.timeout_seconds))
@@ -178,7 +177,7 @@ class Arena:
         """Log the calls, the router's choice last: the last attempt without an error counts as the serving one."""
         for answer in reversed(answers):
             cost_usd = None if math.isnan(answer.cost_usd) else answer.cost_usd
-            status = "cancelled" if answer.error == _CANCELLED else None
+            status = "cancelled" if answer.cancelled else None
             await self._controller.aattempt(
                 decision.id, candidate=answer.candidate, cost_usd=cost_usd, latency_ms=answer.latency_ms, status=status, error=answer.error
             )

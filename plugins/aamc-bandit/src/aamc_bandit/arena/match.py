@@ -26,6 +26,7 @@ class CandidateAnswer:
         cost_usd: The cost of the call in USD; NaN if unknown.
         latency_ms: The duration of the call in milliseconds.
         error: The error, or None.
+        cancelled: Whether the call was cancelled; ``error`` says so too.
     """
 
     candidate: str
@@ -33,6 +34,7 @@ class CandidateAnswer:
     cost_usd: float = math.nan
     latency_ms: float
     error: str | None = None
+    cancelled: bool = False
 
 
 @attrs.frozen
