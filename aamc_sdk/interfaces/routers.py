@@ -38,7 +38,7 @@ class Requirements:
     history: bool = False
     training: bool = False
     cheap_rescoring: bool = False
-    training_reason: str = attrs.field(default="", eq=False, kw_only=True)
+    training_reason: str = ""
 
 
 class Router(BaseComponent):

@@ -51,6 +51,9 @@ def services_of(*routers: type[Router]) -> Services:
     return made
 
 
+WHY = "router 'NeedsTraining' in it: must be trained"
+
+
 def test_a_router_that_cannot_be_saved_before_its_training_can_be_wrapped() -> None:
     services = services_of(NeedsTraining)
     inner = InnerRouter.of("NeedsTraining", services)
@@ -60,7 +63,7 @@ def test_a_router_that_cannot_be_saved_before_its_training_can_be_wrapped() -> N
 
 def test_a_wrapping_router_needs_the_data_that_the_wrapped_one_needs() -> None:
     services, options = services_of(NeedsTraining, NeedsNothing), CanaryOptions(stable="NeedsNothing", candidate="NeedsTraining")
-    needed = Requirements(outcomes=True, comparisons=True, training=True)
+    needed = Requirements(outcomes=True, comparisons=True, training=True, training_reason=WHY)
     assert Paced(PacedOptions(router="NeedsTraining"), services).requires == needed
     assert Canary(options, services).requires == needed
     assert attrs.evolve(InnerRouter.of("NeedsTraining", services), trained=True).requires == Requirements(cheap_rescoring=True)
@@ -68,9 +71,8 @@ def test_a_wrapping_router_needs_the_data_that_the_wrapped_one_needs() -> None:
 
 def test_the_error_of_an_untrained_wrapping_router_names_the_router_inside() -> None:
     services = services_of(NeedsTraining, NeedsNothing)
-    why = "router 'NeedsTraining' in it: must be trained"
-    assert Canary(CanaryOptions(stable="NeedsNothing", candidate="NeedsTraining"), services).requires.training_reason == why
-    assert Paced(PacedOptions(router="NeedsTraining"), services).requires.training_reason == why
+    assert Canary(CanaryOptions(stable="NeedsNothing", candidate="NeedsTraining"), services).requires.training_reason == WHY
+    assert Paced(PacedOptions(router="NeedsTraining"), services).requires.training_reason == WHY
     assert Paced(PacedOptions(router="NeedsNothing"), services).requires.training_reason == ""
 
 
