@@ -169,7 +169,8 @@ class MetaController:
             ConfigError: A component or an option is unknown, an option is wrong, or the router requires training or an estimator.
         """
         plugins = given_or_installed(plugins)
-        settings = ServingSettings.of({"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed})
+        given = {"router": router, "estimator": estimator, "reward": reward, "preference": preference, "seed": seed}
+        settings = ServingSettings.of(given | ({"pool": str(pool)} if isinstance(pool, str | Path) else {}))
         components = components_from_settings(
             settings, plugins, pool=find_pool(pool, plugins), store=store, preference_given=preference is not None, allow_untrained=allow_untrained
         )

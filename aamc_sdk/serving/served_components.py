@@ -192,7 +192,7 @@ def components_from_settings(
     candidates = find_pool(settings.pool or "default", plugins) if pool is None else pool
     services = services_with_reward(candidates, plugins, settings)
     fit_reward(services.reward, _scale_outcomes(candidates))
-    router = _new_router(settings.router, services, allow_untrained, settings.estimator)
+    router = _new_router(settings.router, services, allow_untrained, settings)
     estimator = None if settings.estimator is None else _estimator(settings.estimator, plugins, services)
     _check_router(settings.router.name, router, estimator)
     _check_endpoints(candidates, plugins)
@@ -230,19 +230,21 @@ def _scale_outcomes(pool: Pool) -> Outcomes:
     return Outcomes(None, np.append(cost_usd, [[0.0]], axis=1), np.append(latency_ms, latency_ms[:, :1], axis=1))
 
 
-def _new_router(choice: Choice, services: Services, allow_untrained: bool, estimator: Choice | None = None) -> Router:
-    """Return an untrained router; one that requires training is refused."""
+def _new_router(choice: Choice, services: Services, allow_untrained: bool, settings: ServingSettings | None = None) -> Router:
+    """Return an untrained router; one that requires training is refused, with the command that trains it for the same settings."""
     if names_checkpoint(choice.name):
         how = "serve a trained router's folder with aamc serve --router FOLDER, or a run with aamc serve --run RUN or MetaController.load"
         raise ConfigError(f"the router must be a name such as thompson, not the folder {choice.name!r}; {how}")
     router: Router = services.make("router", choice.name, choice.options)
     if router.requires.training and not allow_untrained:
         command = ["aamc", "run"]
-        for kind, named in (("router", choice), ("estimator", estimator)):
+        for kind, named in (("router", choice), ("estimator", settings and settings.estimator)):
             if named is not None:
                 command += [f"--{kind}", named.name]
                 for key, value in named.options.items():
                     command += ["--set", f"{kind}.{key}={value if isinstance(value, str) else to_json(value)}"]
+        if settings and isinstance(settings.pool, str):
+            command += ["--pool", settings.pool]
         why = f" ({reason})" if (reason := router.requires.training_reason) else ""
         how = f"train it with: {shlex.join(command)}; then pass --run RUN (Python: MetaController.load(RUN), or allow_untrained=True)"
         raise ConfigError(f"router {choice.name!r} must be trained first{why}; {how}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from aamc_sdk import MetaController
 from aamc_sdk.errors import ConfigError, DataError, EstimatesError
 from aamc_sdk.interfaces import Training
-from aamc_sdk.routing import default_pool
+from aamc_sdk.routing import default_pool, pool_to_dict
+from aamc_sdk.storage import write_yaml
 from aamc_sdk.types import Dataset, Outcomes, Pool, Query
 
 
@@ -101,3 +103,11 @@ def test_slm_only_is_refused_at_the_start_where_each_request_would_fail(pool: Po
     with pytest.raises(ConfigError, match=why):
         MetaController.build(router="slm-only", pool=pool)
     MetaController.build(router={"name": "slm-only", "model": "middle"}, pool=pool).close()
+
+
+def test_a_router_refused_for_its_pool_is_to_be_trained_for_that_pool(pool: Pool, tmp_path: Path) -> None:
+    path = tmp_path / "pool.yaml"
+    write_yaml(path, pool_to_dict(pool))
+    for given in (path, str(path)):
+        with pytest.raises(ConfigError, match=re.escape(f"train it with: aamc run --router slm-only --pool {path}; then")):
+            MetaController.build(router="slm-only", pool=given)
