@@ -238,7 +238,7 @@ def _new_router(choice: Choice, services: Services, allow_untrained: bool, setti
     router: Router = services.make("router", choice.name, choice.options)
     if router.requires.training and not allow_untrained:
         command = ["aamc", "run"]
-        for kind, named in (("router", choice), ("estimator", settings and settings.estimator)):
+        for kind, named in (("router", choice), ("estimator", settings.estimator if settings else None)):
             if named is not None:
                 command += [f"--{kind}", named.name]
                 for key, value in named.options.items():
