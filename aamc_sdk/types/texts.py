@@ -46,6 +46,8 @@ _COMMAS_GROUP = re.compile(r"[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}(?:\.\d+)?")
 """Commas between thousands, or between lakhs and crores as in India: ``12,34,567.8``."""
 _COMMA_DECIMAL = re.compile(r"(?:\d{1,3}(?:\.\d{3})+|\d+),\d+|[1-9]\d{0,2}(?:\.\d{3}){2,}")
 """A decimal comma, or dots between thousands: ``1.234,5``."""
+_PAIR = re.compile(r"(?<!\\)([\[(]\s*[-+]?)(\d+,\d+)(?=\s*(?:[\])]|\\right))")
+"""Two numbers in brackets; groups: the start, and the numbers."""
 
 
 def text_hash(text: str) -> str:
@@ -78,12 +80,14 @@ def last_number(answer: str) -> int | float | None:
     A whole number is an int with all its digits, unless it has an exponent.
     Numbers may be fractions (``1/2``, or ``\frac{1}{2}`` as in LaTeX) or multiples of powers of ten (``3 \times 10^5``), have
     digits of any script, thousands separators, and a decimal point or comma. A comma alone before exactly three digits
-    separates thousands, a point does not: ``1,234`` is 1234, and ``1.234``, ``1,23`` and ``0,123`` have a fraction.
+    separates thousands, a point does not: ``1,234`` is 1234, and ``1.234``, ``1,23`` and ``0,123`` have a fraction. ``[1,2]`` and ``(1,2)`` have
+    two numbers.
     Formulas are not computed: a box with ``\sqrt{2}``, ``2^{10}`` or ``\pi`` has no number.
     """
     box = last_box(answer)
     text = visible_text(answer if box is None else box).translate(_ASCII)
-    text = _SEPARATED.sub(_with_point, _SPACE.sub("", _OTHER_DIGIT.sub(lambda digit: str(int(digit[0])), text)))
+    text = _PAIR.sub(_as_list, _SPACE.sub("", _OTHER_DIGIT.sub(lambda digit: str(int(digit[0])), text)))
+    text = _SEPARATED.sub(_with_point, text)
     text = _FRACTION.sub(_decimal, _UNIT.sub("", _SCIENTIFIC.sub(lambda power: f"{power[1] or 1}e{power[2]}", text)))
     without, formulas = _FORMULA.subn("none", text)
     found = [] if formulas and box is not None else _NUMBER.findall(without)
@@ -105,6 +109,10 @@ def last_box(answer: str) -> str | None:
     r"""Return the content of the last box in a model's answer, as in LaTeX: ``\boxed{42}``; None without a box."""
     boxed = _BOXED.findall(answer)
     return boxed[-1] if boxed else None
+
+
+def _as_list(pair: re.Match[str]) -> str:
+    return pair[0] if _COMMAS_GROUP.fullmatch(pair[2]) else pair[1] + pair[2].replace(",", ", ")
 
 
 def _with_point(number: re.Match[str]) -> str:
