@@ -229,6 +229,9 @@ def test_names_of_active_keys_are_unique(store: Store) -> None:
         await add_key(shared, name="ci")
         with pytest.raises(DataError, match="there is a key named 'ci'; choose another name"):
             await add_key(shared, name="ci")
+        with pytest.raises(DataError, match="there is a key named 'ci'; choose another name"):
+            await add_key(shared, name="ci\u200d")  # it looks alike in every table
+        assert (await find_key(shared, "c\u200di")).name == "ci"
         revoked = await revoke_key(shared, "ci")
         with pytest.raises(DataError, match=r"the key 'ci' .* is revoked; make another one"):
             await rotate_key(shared, revoked.id, 0.0)

@@ -14,7 +14,7 @@ from aamc_gateway.access.settings import Limits
 from aamc_gateway.access.shared import NO_LIMIT, Claim, SharedState
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import ConfigError, DataError
-from aamc_sdk.types import tenant_user
+from aamc_sdk.types import tenant_user, visible_text
 
 _SCHEMA = 1
 _EVERY_BUDGET = Limits(usd_per_day=NO_LIMIT, usd_per_month=NO_LIMIT, usd_total=NO_LIMIT)
@@ -72,8 +72,8 @@ async def import_keys(shared: SharedState, exported: ExportedKeys, where: str) -
     async def imported() -> Sequence[Key]:
         known = {key.id: key for key in await read_keys(shared)}
         new = [key for key in exported.keys if key.id not in known]
-        names = {key.name for key in known.values() if key.state(now) == "active"}
-        if taken := next((key.name for key in new if key.name in names and key.state(now) == "active"), None):
+        names = {visible_text(key.name) for key in known.values() if key.state(now) == "active"}
+        if taken := next((key.name for key in new if visible_text(key.name) in names and key.state(now) == "active"), None):
             raise DataError(f"{where}: there is another key named {taken!r}; revoke one of both before")
         return new
 

@@ -23,6 +23,7 @@ from aamc_gateway.access.shared import SharedState
 from aamc_sdk.config import configure, unstructure
 from aamc_sdk.errors import DataError, StoreAwayError
 from aamc_sdk.messages import unknown_name
+from aamc_sdk.types import visible_text
 
 logger = logging.getLogger(__name__)
 PREFIX = "sk-aamc-"
@@ -122,10 +123,14 @@ class Key:
 
 
 async def read_keys(shared: SharedState, which: str | None = None) -> list[Key]:
-    """Return all keys, or those of an id or name, in the order of their making; revoked and expired ones too."""
+    """Return all keys, or those of an id or name, in the order of their making; revoked and expired ones too.
+
+    Names that differ only by invisible characters are the same: people cannot tell them apart.
+    """
     found = list((await shared.scan(GROUP)).values())
     if which is not None:  # to interpret a key takes 0.2 ms
-        found = [value for value in found if which in ((fields := json.loads(value))["id"], fields["name"])]
+        seen = visible_text(which)
+        found = [value for value in found if seen in ((fields := json.loads(value))["id"], visible_text(fields["name"]))]
     return sorted(map(Key.from_bytes, found), key=lambda key: (key.created, key.id))
 
 
@@ -159,8 +164,9 @@ async def add_key(shared: SharedState, **fields: Any) -> tuple[Key, str]:
     secret = new_key(key_id)
 
     async def added() -> Sequence[Key]:
-        if any(key.name == name and key.state(now) == "active" for key in await read_keys(shared, name)):
-            raise DataError(f"there is a key named {name!r}; choose another name, or use: aamc keys rotate {name}")
+        for key in await read_keys(shared, name):
+            if key.id != name and key.state(now) == "active":
+                raise DataError(f"there is a key named {key.name!r}; choose another name, or use: aamc keys rotate {key.name}")
         return [Key(id=key_id, digest=digest_of(secret).hex(), created=now, **fields)]
 
     (key,) = await write_keys(shared, added)
