@@ -148,5 +148,15 @@ def test_rows_of_one_question_are_one_unit_under_several_seeds() -> None:
     assert test["p"] == pytest.approx(2 / 2**5, abs=0.01)  # five coins, however often each question was asked
 
 
+def test_a_duel_tells_how_far_its_difference_carries_over_seeds() -> None:
+    gains = [0.1, 0.2, 0.6]
+    samples = [sample(np.zeros((2, 2)), [[gain] * 4, [0.0] * 4], [f"{gain}/{n}" for n in range(4)]) for gain in gains]
+    (test,) = pairwise_tests(samples, 100)
+    assert test["p"] < 0.01  # as if the trainings were exact
+    half = 4.3027 * np.std(gains, ddof=1) / 3**0.5  # Student's quantile for three
+    assert test["over_seeds"] == {"value": pytest.approx(0.3), "ci95": pytest.approx([0.3 - half, 0.3 + half], abs=1e-4)}
+    assert pairwise_tests(samples[:1], 100)[0]["over_seeds"]["ci95"] is None
+
+
 def test_a_router_alone_has_no_duel() -> None:
     assert pairwise_tests([sample(np.zeros((1, 2)))], 100) == []

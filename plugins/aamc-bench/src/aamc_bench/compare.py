@@ -26,7 +26,7 @@ from aamc_bench.datasets import SEVERAL_RUNS, DatasetsBenchmark, finished, label
 from aamc_bench.experiment_runs import chosen_routers, complete_tolerantly, settings_of
 from aamc_bench.figures import draw_intervals, panels
 from aamc_bench.grid import JOBS
-from aamc_bench.samples import SHARES, Sample, clear_best, figure, independent, of_shared_routers, over_seeds, questions, resampling_seed
+from aamc_bench.samples import SHARES, Sample, clear_best, figure, independent, of_shared_routers, over_seeds, questions, resampling_seed, student
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.plugins import get_plugin_manager
@@ -79,6 +79,7 @@ FILES_ONLY = ("success_rate", "mean_cost_usd", "mean_latency_ms")
 COUNTS = (Column("wins", key="wins", write=fixed(0)), Column("ties", key="ties", write=fixed(0)), Column("losses", key="losses", write=fixed(0)))
 TEST_COLUMNS = (
     Column("reward, a minus b", key="difference", write=fixed(4)),
+    Column("over seeds", key="over_seeds", write=fixed(4)),
     Column("p", key="p", write=fixed(4)),
     Column("p, Holm", key="p_holm", write=fixed(4)),
 )
@@ -89,6 +90,10 @@ NOTE = (
     "Bold: better than every other router except reference routers, each paired interval excludes zero. "
     "wins, ties, losses: against each other router by mean reward on the same rows, randomisation test, Holm's correction, 5%. "
     "Bold, wins and losses hold for these trained routers; for their methods only if trainings differ by less than the test rows' noise."
+)
+TESTS_NOTE = (
+    "reward, a minus b: over the rows of all seeds, for these trained routers. over seeds: mean of the seeds' differences with Student's interval, "
+    "which holds for methods however much their trainings differ. Bold: significant at 5% by p, Holm."
 )
 
 GAINS_NOTE = (
@@ -159,13 +164,16 @@ class DatasetComparison:
 def pairwise_tests(samples: Sequence[Sample], resamples: int) -> list[dict[str, Any]]:
     """Test each pair of routers on the rows of all seeds, with Holm's correction; see :func:`aamc_experiments.evaluation.paired_comparisons`.
 
-    The rewards of one question, or of one stream, change sign together, even if it is a test row with several seeds.
+    The rewards of one question, or of one stream, change sign together, even if it is a test row with several seeds. ``over_seeds`` is the mean of
+    the seeds' differences with Student's interval, which also covers the variation of trainings.
     """
     rewards = np.concatenate([sample.rewards for sample in samples], axis=1)
     unit = np.unique(np.concatenate([sample.unit for sample in samples]), return_inverse=True)[1].ravel()
     names = samples[0].routers.tolist()
     resampling = Resampling.bootstrap(unit, resamples, TEST_SEED)
-    return paired_comparisons(dict(zip(names, rewards, strict=True)), [resampling], TEST_SEED, list(combinations(names, 2)))
+    tests = paired_comparisons(dict(zip(names, rewards, strict=True)), [resampling], TEST_SEED, list(combinations(names, 2)))
+    means = np.stack([sample.rewards.mean(axis=1) for sample in samples], axis=1)  # [R, S]
+    return [test | {"over_seeds": student(first - second)} for test, (first, second) in zip(tests, combinations(means, 2), strict=True)]
 
 
 def win_counts(tests: Sequence[Mapping[str, Any]], routers: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -193,6 +201,7 @@ def tables_of(document: Mapping[str, Any]) -> dict[str, Table]:
             ("dataset", "a", "b"),
             TEST_COLUMNS,
             [{**test, **_test_figures(test)} for test in document["tests"]],
+            TESTS_NOTE,
         ),
     }
 
