@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from aamc_sdk.cli import main
 from aamc_sdk.config import Choice
 from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import NoProgress
-from aamc_sdk.storage import plain, read_arrays, read_json
+from aamc_sdk.storage import plain, read_arrays, read_json, write_yaml
 from aamc_sdk.types import Dataset, Labels, Query
 
 pytestmark = [pytest.mark.one_python, pytest.mark.usefixtures("in_process")]
@@ -125,6 +126,21 @@ def test_training_rows_lack_what_is_held_out_and_test_rows_are_nothing_else(trai
     assert set(narrow.splits["test"].labels.category) == {"code"}
     assert len(narrow.splits["test"]) == counts["test"]["code"]
     assert len(narrow.env.dataset("test")) == counts["test"]["code"]
+
+
+def test_what_no_candidate_in_question_lacks_is_measured(outcomes: str, tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in Path(outcomes.removeprefix("outcomes:")).read_text().splitlines()]
+    for line in lines[::2]:
+        line["needs"] = ["vision"]
+        del line["outcomes"]["small"]  # which cannot see
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    able = [{"name": name, "abilities": ["vision"]} for name in ("middle", "large")]
+    write_yaml(tmp_path / "pool.yaml", {"candidates": [{"name": "small"}, *able]})
+    settings = settings_of(["best-single", "random"], ["evaluation.resamples=50"], dataset=f"outcomes:{tmp_path}/rows.jsonl")
+    complete_run(tmp_path / "run", NoProgress(), plain(settings.to_dict()))
+    assert run(str(tmp_path / "run"), "--kinds", "typos", "--noise-levels", "0.5", "--n-episodes", "2", "--out", str(tmp_path / "out")) == 0
+    choices = [read_arrays(path)["chosen"] for path in tmp_path.glob("out/jobs/*/choices.npz")]
+    assert [chosen.shape[-1] for chosen in choices] == [2 * len(Comparison.load(tmp_path / "run" / "decisions.npz").queries)] * 2
 
 
 def test_a_run_of_the_simulator_is_played_in_as_many_streams(tmp_path: Path) -> None:

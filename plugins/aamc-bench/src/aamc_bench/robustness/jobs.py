@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from aamc_environments.environment import add_noise
 from aamc_experiments.data import TrainingFingerprint
-from aamc_experiments.evaluation import HEADLINE, Comparison, question_units
+from aamc_experiments.evaluation import HEADLINE, Comparison, complete_rows, question_units
 from aamc_experiments.measurement import Measurement
 from aamc_experiments.run_folder import RunFolder
 from aamc_experiments.settings import Settings
@@ -79,7 +79,7 @@ def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], 
     trained = TrainedRun.open(folder.parent / run, routers)
     settings, setup = trained.run.settings, trained.setup
     how, seed, test = settings.evaluation, settings.seed, setup.splits["test"]
-    rows = _rows(test, episodes, how.steps, seed) if setup.env.stationary else np.arange(len(test))
+    rows = _rows(test, trained.request(), episodes, how.steps, seed) if setup.env.stationary else np.arange(len(test))
     questions, test = question_units(test.queries)[rows], test.take(rows)
     trained = attrs.evolve(trained, setup=attrs.evolve(setup, splits={"test": test}))
     queries = test.queries if kind not in KINDS else [attrs.evolve(query, text=disturb(query.text, kind, level, seed)) for query in test.queries]
@@ -94,9 +94,14 @@ def measure(folder: Path, progress: Progress, run: str, routers: Sequence[str], 
     write_arrays(folder / CHOICES, {"chosen": comparison.chosen[:, HEADLINE], "unit": comparison.stream})
 
 
-def _rows(test: Dataset, episodes: int, steps: int, seed: int) -> NDArray[np.intp]:
-    """Return the rows of the episodes, one after the other; an episode has each row at most once."""
-    known = np.flatnonzero(test.complete)
+def _rows(test: Dataset, request: RoutingRequest, episodes: int, steps: int, seed: int) -> NDArray[np.intp]:
+    """Return the rows of the episodes, one after the other; an episode has each row at most once.
+
+    Raises:
+        DataError: No row has an outcome of every allowed candidate.
+    """
+    assert test.outcomes is not None  # of a table
+    known = complete_rows(test.outcomes, request.mask, request.pool.names)
     rng = np.random.default_rng(seed)
     return np.concatenate([rng.choice(known, size=min(steps, len(known)), replace=False) for _ in range(episodes)])
 
