@@ -57,7 +57,7 @@ class _KeyLog:
         url = self.url or (STORE if self.run is None else Run.open(self.run).store_url)
         with closing(open_store(url, plugins_of(self.ctx), existing=existing)) as store:
             if not is_lasting(store):
-                raise StoreError(f"keys cannot be kept with {store.name}; give {LASTING}")
+                raise StoreError(f"keys cannot be kept with {store.name}; give {LASTING}, the URL that the gateway has as gateway.shared_state")
 
             async def whole() -> T:
                 shared = open_shared(store, durable=True)
@@ -85,7 +85,11 @@ def _of_a_log(command: Callable[..., None]) -> Callable[..., None]:
 
     return add_options(
         click.option("--run", type=click.Path(path_type=Path), help="Folder of the run that the gateway serves."),
-        click.option("--store", metavar="URL", help="URL of the gateway's log (default: the run's own, else sqlite:aamc-gateway.db)."),
+        click.option(
+            "--store",
+            metavar="URL",
+            help="URL of the gateway's log, or its gateway.shared_state (default: the run's log, else sqlite:aamc-gateway.db).",
+        ),
         JSON,
     )(click.pass_context(with_log))
 

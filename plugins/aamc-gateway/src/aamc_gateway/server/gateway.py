@@ -14,7 +14,7 @@ import attrs
 from aamc_gateway.access.access import Access
 from aamc_gateway.access.erasable_values import ErasableValues
 from aamc_gateway.access.settings import AccessSettings, Limits
-from aamc_gateway.access.shared import LASTING, is_lasting, open_shared
+from aamc_gateway.access.shared import LASTING, is_lasting, open_shared, state_store
 from aamc_gateway.arena.ballots import Ballots
 from aamc_gateway.dashboard.overview import Overview
 from aamc_gateway.feedback.implicit_signals import ImplicitSignals
@@ -77,31 +77,33 @@ class Gateway:
     def __init__(
         self, components: ServedComponents, settings: GatewaySettings, *, metrics: Metrics | None = None, source: str | Path | None = None
     ) -> None:
-        is_local = components.store.url.partition(":")[0] in ("sqlite", "memory")  # only processes of this machine can open the log
-        shares = settings.workers > 1 or not is_local
-        if shares:
-            settings = attrs.evolve(settings, access=with_endpoint_limits(settings.access, components.pool))
         self.controller = MetaController(components)
         self.commits = CommitQueue(self.controller)
         self.decider = GatewayDecider(self.controller, self.commits)
-        self.components, self.settings, self._source = components, settings, source
+        self.components, self._source = components, source
         self.models = components.models
         self.metrics = metrics or Metrics()
         self.upstreams = Upstreams(components.pool, self.models, settings.limits.output_tokens)
+        self._plugins = components.plugins or get_plugin_manager()
         try:
             self.upstreams.check()
             self.observer = Observer(settings.observe, self.metrics)
-            self.shared = open_shared(components.store)
+            self._state_store = state_store(components.store, settings.shared_state, self._plugins)
+            self.shared = open_shared(self._state_store)
         except AamcError:
             self.controller.close()
             raise
+        is_local = self._state_store.url.partition(":")[0] in ("sqlite", "memory")  # only processes of this machine can open it
+        shares = settings.workers > 1 or not is_local
+        if shares:
+            settings = attrs.evolve(settings, access=with_endpoint_limits(settings.access, components.pool))
+        self.settings = settings
         self.access = Access(settings.access, self.shared)
         self.erasable = ErasableValues(self.shared, components.store)
         self.cache = AnswerCache(settings.cache, self.shared, self.erasable, [each.candidate for each in self.upstreams.values()])
         self.overview = Overview(self.controller)
         self.signals = ImplicitSignals(settings.implicit)
         self.ballots = Ballots(settings.arena, self.shared, self.erasable, self.controller)
-        self._plugins = components.plugins or get_plugin_manager()
         self.orchestrators = {name: ServedOrchestrator(name, given, self._plugins, components.pool) for name, given in settings.orchestrators.items()}
         self.reader = RequestReader(settings, [each.candidate for each in self.upstreams.values()], components.preferences, self.orchestrators)
         self.sessions = Sessions(settings.sessions, self.shared if shares else None)
@@ -173,7 +175,7 @@ class Gateway:
     async def _warn_if_open(self) -> None:
         """Warn if the log was used before and there are no keys: those of a moved log stay where it was."""
         store = self.components.store
-        if is_lasting(store) and await asyncio.to_thread(store.position) > 0 and await self.access.is_open():
+        if is_lasting(self._state_store) and await asyncio.to_thread(store.position) > 0 and await self.access.is_open():
             what = f"{store.name} has decisions and no keys, so every request of this machine is answered, as an admin's"
             logger.warning("%s: make a key with aamc keys add, or, if the log was moved here, move its keys with aamc keys export and import", what)
 
@@ -190,15 +192,18 @@ class Gateway:
             raise ConfigError(f"router {self.controller.router_name!r} can score no request: {error}") from error
 
     def _check_store(self) -> None:
-        """Refuse several workers and budgets with a store whose shared state ends with its process; a log that ends with it too keeps no budget."""
+        """Refuse several workers and budgets where the shared state ends with its process; a log that ends with it too keeps no budget."""
         store, access = self.components.store, self.settings.access
-        if is_lasting(store):
+        if self.settings.workers > 1 and not store.persistent:
+            raise ConfigError(f"several workers cannot share {store.name}, which ends with its process; give {LASTING}")
+        if is_lasting(self._state_store):
             return
+        advice = f"give {LASTING}, or set gateway.shared_state to one of these URLs"
         if self.settings.workers > 1:
-            raise ConfigError(f"several workers cannot share {store.name} and its keys, budgets and sessions; give {LASTING}")
+            raise ConfigError(f"several workers cannot share {store.name} and its keys, budgets and sessions; {advice}")
         given = (access.limits, *access.tenants.values(), *access.users.values(), *access.models.values())
         if store.persistent and any(limits.has_budget for limits in given):
-            raise ConfigError(f"gateway.access has a budget, and {store.name} keeps none over a restart; give {LASTING}")
+            raise ConfigError(f"gateway.access has a budget, and {store.name} keeps none over a restart; {advice}")
 
     def _check_limits(self) -> None:
         access, known = self.settings.access, self.components.pool.names

@@ -174,6 +174,10 @@ class GatewaySettings:
     host: str = option("127.0.0.1", "The address to listen on.")
     port: int = option(8000, "The port to listen on; 0 for a free one.", at_least=0, at_most=65535)
     workers: int = option(1, "Number of worker processes.", at_least=1, at_most=256)
+    shared_state: str = option(
+        "",
+        "Where keys, budgets and sessions are kept, as the URL of a store: sqlite:PATH, redis://... or postgres://...; '' for the log's own.",
+    )
     shutdown_s: float = option(
         600.0,
         "Maximum time for which a shutdown waits for answers in progress, in seconds. 10 s later the process ends, even if a plugin hangs.",

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,10 @@ from aamc_gateway.access.shared.operations import (
     Settle,
 )
 from aamc_gateway.futures import resolve
-from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.interfaces import Store
+from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
+from aamc_sdk.interfaces import Store, public_url
+from aamc_sdk.log import open_store
+from aamc_sdk.plugins import Plugins
 
 logger = logging.getLogger(__name__)
 SUFFIX = ".gateway"
@@ -45,6 +47,7 @@ _RETRY_S = 1.0
 _PATIENCE_S = 0.02
 """Time that an operation nobody waits for is kept back, in seconds, so that the next one's transaction takes it along."""
 _MAX_OWED = 10_000
+_LASTING_SCHEMES = ("sqlite", "redis", "rediss", "postgres", "postgresql")
 NO_LIMIT = 1e18
 """A limit that nothing reaches; JSON has no infinity."""
 _Task = tuple[Operation, "asyncio.Future[Any] | None"]
@@ -271,15 +274,30 @@ class SharedState:
 
 
 def is_lasting(store: Store) -> bool:
-    """Return whether the shared state of a log outlives its process."""
-    return _scheme(store) in ("sqlite", "redis", "rediss", "postgres", "postgresql")
+    """Return whether the shared state of a store outlives its process."""
+    return _scheme(store.url) in _LASTING_SCHEMES
+
+
+def state_store(log: Store, url: str, plugins: Plugins) -> Store:
+    """Return the store that has the shared state: the log, or the one that a URL names, closed, as only its URL and options matter.
+
+    Raises:
+        ConfigError: The shared state cannot be kept there.
+        StoreError: The store cannot be reached.
+    """
+    if not url:
+        return log
+    if _scheme(url) not in _LASTING_SCHEMES:
+        raise ConfigError(f"gateway.shared_state must be '', sqlite:PATH, redis://... or postgres://..., not {public_url(url)!r}")
+    with closing(open_store(url, plugins)) as store:
+        return store
 
 
 def open_shared(store: Store, *, durable: bool = False, lease_s: float = LEASE_S) -> SharedState:
-    """Open the shared state of a log: next to the file of ``sqlite:``, on the same server for ``redis:`` and ``postgres:``, else in memory.
+    """Open the shared state of a store: next to the file of ``sqlite:``, on the same server for ``redis:`` and ``postgres:``, else in memory.
 
     Args:
-        store: The log.
+        store: The store, open or closed.
         durable: Whether each write is synced to the disk, as keys need; budgets may lose their last moments with the machine.
         lease_s: Time after which the reservations of a process that no longer renews its lease are given back, in seconds.
 
@@ -290,8 +308,8 @@ def open_shared(store: Store, *, durable: bool = False, lease_s: float = LEASE_S
 
 
 def backend_of(store: Store, *, durable: bool, lease_s: float) -> Backend:
-    """Return the backend of a log; the client library of a server is imported only for its logs."""
-    scheme = _scheme(store)
+    """Return the backend of a store; the client library of a server is imported only for its stores."""
+    scheme = _scheme(store.url)
     if scheme == "sqlite" or not is_lasting(store):
         from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 
@@ -311,5 +329,5 @@ def backend_of(store: Store, *, durable: bool, lease_s: float) -> Backend:
         raise StoreError(f"the shared state {store.name} needs a client library: {error}; pip install 'aamc-gateway[servers]'") from error
 
 
-def _scheme(store: Store) -> str:
-    return store.url.partition(":")[0]
+def _scheme(url: str) -> str:
+    return url.partition(":")[0]
