@@ -205,9 +205,9 @@ class RouterSnapshots:
         self._taken, self._full_next = point, False
 
     def close(self, router: OnlineRouter, point: LogPoint) -> None:
-        """Save the last state, in full if that is cheap."""
-        self._put(router, point)
-        if self._delta_bytes and self._full_bytes <= CHEAP_BYTES and not self._shared:
+        """Save the last state, in full if that is cheap, or if the log takes no delta, such as that of a store that keeps none."""
+        saved = self._put(router, point)
+        if not self._shared and (not saved or (self._delta_bytes and self._full_bytes <= CHEAP_BYTES)):
             self._save_full(router, point)
 
     def _send(self) -> bool:

@@ -584,6 +584,17 @@ def test_a_cheap_whole_state_is_kept_at_the_end(store: Store) -> None:
     assert full_position(store, Changing()) == 4
 
 
+def test_a_log_that_keeps_no_deltas_has_a_whole_state_at_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the stores of plugins may; else short-lived processes learn the whole log again and again."""
+    monkeypatch.setattr(store, "put_delta", lambda *_: False)
+    monkeypatch.setattr(store, "deltas", lambda *_: None)
+    monkeypatch.setattr(keeping, "CHEAP_BYTES", 0)
+    for name in ("ann1", "ann2"):
+        judge(store, name)
+        learned(store, Changing())
+    assert full_position(store, Changing()) == 4
+
+
 def test_an_idle_router_renews_its_snapshot(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
     put = store.put_snapshot
