@@ -84,6 +84,14 @@ class MostExpensive(Router):
         return Scores(np.tile(np.nan_to_num(level), (len(request), 1)))
 
 
+class Asking(Uniform):
+    """Any candidate; asking somebody costs as much as the request has words."""
+
+    def score(self, request) -> Scores:
+        words = np.array([len(query.text.split()) for query in request.queries], dtype=float)
+        return attrs.evolve(super().score(request), spent_usd=0.005 * words, spent_ms=100.0)
+
+
 class Broken(Router):
     """Fails."""
 
@@ -101,6 +109,7 @@ class Routers:
             "reader": Reader,
             "frugal": Frugal,
             "most-expensive": MostExpensive,
+            "asking": Asking,
             "broken": Broken,
         }
         return [Component(name, f"{__name__}:{kind.__name__}", name) for name, kind in names.items()]
@@ -165,6 +174,21 @@ def test_the_logged_policy_is_the_baseline_and_its_own_double_differs_in_nothing
 
 OWN = ("SLM-Tiny", "LLM-XLarge", "mine")
 """Candidates, two of them with names of the default pool, the most expensive one first."""
+
+
+@pytest.mark.parametrize("logged", ["uniform", "asking"])
+def test_deciding_costs_what_the_logged_or_the_evaluated_router_spends(logged, plugins, tmp_path) -> None:
+    url = make_log(plugins, f"sqlite:{tmp_path / 'asked.db'}?store_text=true", logged, decisions=100)
+    found = evaluate_log(url, plugins, names=["uniform", "asking"])
+    alone, asking = ({figure: found["routers"][name][figure]["snips"] for figure in FIGURES} for name in ("uniform", "asking"))
+    extra = {name: asking[name]["value"] - alone[name]["value"] for name in FIGURES[:3]}
+    assert extra == pytest.approx({"cost_usd": 0.01, "latency_ms": 100.0, "quality": 0.0}, abs=1e-9)
+    same, other, added = (asking, alone, -0.01) if logged == "asking" else (alone, asking, 0.01)
+    for name in FIGURES:
+        assert same[name]["difference"] == pytest.approx(0.0, abs=1e-9)
+        assert found["logged"][name]["value"] == pytest.approx(same[name]["value"])
+    assert [other["cost_usd"]["difference"], *other["cost_usd"]["difference_ci95"]] == pytest.approx([added] * 3), "which is certain"
+    assert other["utility"]["difference"] * added < 0
 
 
 @pytest.fixture

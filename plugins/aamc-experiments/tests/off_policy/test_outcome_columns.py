@@ -72,7 +72,8 @@ def other(name: str) -> Record:
 
 
 def test_each_column_is_that_of_the_decisions_records(store: Store) -> None:
-    store.add_decisions([record("d"), other("e"), record("u", propensity=math.nan)])
+    notes = {"spent_usd": 0.5, "spent_ms": "a router's own note"}
+    store.add_decisions([record("d", notes=notes), other("e"), record("u", propensity=math.nan)])
     found = read_outcome_columns(store, OUTCOME_COLUMNS)
     assert (found.names, found.category_names, found.pools) == (("a", "b", "c", "d"), ("code", "chat", "maths"), (("a", "b", "c"), ("d", "b")))
     assert found.pool.tolist() == [0, 1, 0]
@@ -81,6 +82,8 @@ def test_each_column_is_that_of_the_decisions_records(store: Store) -> None:
         "time": [12.5, 20.0, 12.5],
         "preference": [[0.5, 0.25, 0.25]] * 3,
         "preference_given": [True, False, True],
+        "spent_usd": [0.5, 0.0, 0.0],
+        "spent_ms": [0.0, 0.0, 0.0],
         "probabilities": [[0.75, 0.25, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [nan] * 4],
         "expected_quality": [[nan] * 4, [nan, 0.75, nan, 0.5], [nan] * 4],
         "expected_cost_usd": [[0.1, 0.2, nan, nan], [nan, 0.2, nan, 0.1], [0.1, 0.2, nan, nan]],

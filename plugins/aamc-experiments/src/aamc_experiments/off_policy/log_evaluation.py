@@ -7,7 +7,7 @@ service comes from the same log. The logged policy is the baseline; its means ne
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,7 +32,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import fit_reward
 from aamc_sdk.serving import estimates_fingerprint, services_with_reward
 from aamc_sdk.storage import load_component, plain
-from aamc_sdk.types import Aggregate, Candidate, ModelSpec, Outcomes, Pool, Preference, Prices, normalized_text
+from aamc_sdk.types import Aggregate, Candidate, Floats, ModelSpec, Outcomes, Pool, Preference, Prices, normalized_text
 
 if TYPE_CHECKING:
     from aamc_experiments.run_folder import RunFolder
@@ -100,8 +100,15 @@ def evaluate_log(
     trained = _trained(log, checkpoints, strict)
     policies = LoggedPolicies(log, services.pool, trained, preference, again, **_of_run(run, plugins, services, routers))
     preferences = log.columns["preference"] if preference is None else np.broadcast_to(preference.array, (len(log), 3))
-    observed = Outcomes(log.quality[:, None], log.cost_usd[:, None], log.latency_ms[:, None])
-    outcomes = bounded_outcomes(observed, log.expected, log.probabilities > 0, services.reward, preferences)
+
+    def outcomes(spent: Floats) -> dict[str, BoundedOutcome]:
+        """Return the outcomes if the decisions themselves took USD and milliseconds ``[n, 2]``."""
+        usd, ms = spent.T[:, :, None]
+        observed = Outcomes(log.quality[:, None], log.cost_usd[:, None] + usd, log.latency_ms[:, None] + ms)
+        expected = attrs.evolve(log.expected, cost_usd=log.expected.cost_usd + usd, latency_ms=log.expected.latency_ms + ms)
+        return bounded_outcomes(observed, expected, log.probabilities > 0, services.reward, preferences)
+
+    logged = outcomes(log.spent)
     document = {
         "schema": 1,
         "log": log_name,
@@ -109,9 +116,9 @@ def evaluate_log(
         "preference": None if preference is None else preference.array,
         "decisions": {"total": log.total, "counted": len(log), "left_out": log.left_out, "measured": log.measured},
         "range": {"since": _iso(since), "until": _iso(until), "next_since": _iso(log.end if until is None else until)},
-        "logged": {"n": len(log), **{name: _mean(outcome) for name, outcome in outcomes.items()}},
+        "logged": {"n": len(log), **{name: _mean(outcome) for name, outcome in logged.items()}},
         "routers": {
-            name: _estimated(name, router, policies, outcomes, of_run=run is not None and name in run.router_names)
+            name: _estimated(name, router, policies, outcomes, logged, of_run=run is not None and name in run.router_names)
             for name, router in routers.items()
         },
         "notes": [*_notes(log, described=run is not None or pool is not None), *_router_notes(routers, run, trained), *dropped],
@@ -251,26 +258,36 @@ def _of_run(run: RunFolder | None, plugins: Plugins, services: Services, routers
     return {"own": own, "fingerprint": estimates_fingerprint(own), "means": means}
 
 
-def _estimated(name: str, router: Router, policies: LoggedPolicies, outcomes: Mapping[str, BoundedOutcome], *, of_run: bool) -> dict[str, Any]:
+def _estimated(
+    name: str,
+    router: Router,
+    policies: LoggedPolicies,
+    outcomes: Callable[[Floats], Mapping[str, BoundedOutcome]],
+    logged: Mapping[str, BoundedOutcome],
+    *,
+    of_run: bool,
+) -> dict[str, Any]:
     """Return the entry of one router; its figures are null if the log cannot evaluate it, or it cannot decide the requests."""
-    log, nothing, readable = policies.log, dict[str, Any].fromkeys(outcomes), policies.readable(router, of_run=of_run)
+    log, nothing, readable = policies.log, dict[str, Any].fromkeys(logged), policies.readable(router, of_run=of_run)
     try:
-        choices = Choices(log.chosen, log.probabilities, policies.probabilities(name, router, of_run=of_run)).take(readable)
+        probabilities, spent = policies.scored(name, router, of_run=of_run)
+        choices = Choices(log.chosen, log.probabilities, probabilities).take(readable)
     except AamcError as error:  # the other routers are still evaluated
         return {"refused": str(error), "warning": None, **dict.fromkeys(SUPPORT), **nothing}
     figures = (choices.effective, choices.expected_effective, choices.weights.mean(), choices.max_weight, choices.unsupported)
     support = dict(zip(SUPPORT, figures, strict=True))
     refused = refusal(choices)
-    found = nothing if refused else {name: _estimates(outcome.take(readable), choices) for name, outcome in outcomes.items()}
+    own = {} if refused else outcomes(spent)
+    found = nothing if refused else {name: _estimates(each.take(readable), logged[name].values[readable], choices) for name, each in own.items()}
     return {"refused": refused, "warning": None if refused else _warning(choices), **support, **found}
 
 
-def _estimates(outcome: BoundedOutcome, choices: Choices) -> dict[str, Any] | None:
+def _estimates(outcome: BoundedOutcome, logged: Floats, choices: Choices) -> dict[str, Any] | None:
     known = outcome.known
     counted = choices if known.all() else choices.take(known)
     if not known.any() or refusal(counted):
         return None
-    found = estimate(outcome.values[known], counted, outcome.prior[known], outcome.low, outcome.high)
+    found = estimate(outcome.values[known], counted, outcome.prior[known], outcome.low, outcome.high, logged[known])
     return {"n": int(known.sum()), **{name: attrs.asdict(each) for name, each in found.items()}}
 
 

@@ -29,6 +29,7 @@ _EXPECTED = ("expected_quality", "expected_cost_usd", "expected_latency_ms", "ex
 _PER_CANDIDATE = ("probabilities", *_EXPECTED, "wait_ms", "in_flight", "pressure", "mask")
 COLUMNS = (
     *_PER_CANDIDATE,
+    *("spent_usd", "spent_ms"),
     *("time", "preference", "preference_given", "masked_why", "query", "text", "complexity", "tool_use", "categories", "embedding", "estimator"),
 )
 """The columns of the log that requests are rebuilt from."""
@@ -82,6 +83,11 @@ class LoggedDecisions:
         """The probability of each candidate, ``[n, K]``."""
         found: Floats = self.columns["probabilities"]
         return found
+
+    @property
+    def spent(self) -> Floats:
+        """The cost in USD and the time in milliseconds of each decision itself, ``[n, 2]``."""
+        return np.stack([self.columns["spent_usd"], self.columns["spent_ms"]], axis=1)
 
     @property
     def with_text(self) -> NDArray[np.bool_]:

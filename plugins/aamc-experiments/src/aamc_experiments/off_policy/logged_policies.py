@@ -59,8 +59,10 @@ class LoggedPolicies:
             return fresh & self.log.with_text
         return fresh & self.log.with_embedding if router.uses_estimates else fresh
 
-    def probabilities(self, name: str, router: Router, *, of_run: bool) -> Floats:
+    def scored(self, name: str, router: Router, *, of_run: bool) -> tuple[Floats, Floats]:
         """Return the probability of each candidate under a router in each readable request, ``[n, K]``; 0 in the others.
+
+        Also return the cost in USD and the time in milliseconds of each of these decisions itself, ``[n, 2]``.
 
         Raises:
             ConfigError: The router lacks training, reads texts that the log lacks, or does not know its probabilities.
@@ -75,7 +77,7 @@ class LoggedPolicies:
         readable = self.readable(router, of_run=of_run)
         if self.trained.any() and not readable.any():
             raise ConfigError("it was trained on the decisions that it could be evaluated on; serve more, or name another log")
-        probabilities = np.zeros((len(log), len(log.candidates)))
+        probabilities, spent = np.zeros((len(log), len(log.candidates))), np.zeros((len(log), 2))
         for rows in log.batches(BATCH, readable):
             request = self._request(rows)
             if of_run and router.uses_estimates and request.estimates.fingerprint != self.fingerprint:
@@ -84,12 +86,12 @@ class LoggedPolicies:
             if of_run and np.isnan([request.expected.cost_usd, request.expected.latency_ms]).any():
                 request = self._with_means(request)
             try:
-                probabilities[np.ix_(rows, log.places(request.pool.names))] = _choices(name, router, request)
+                probabilities[np.ix_(rows, log.places(request.pool.names))], spent[rows] = _choices(name, router, request)
             except EstimatesError as error:
                 if not router.uses_estimates:
                     raise
                 raise EstimatesError(f"{str(error).partition(';')[0]}; {self._advice}") from error
-        return probabilities
+        return probabilities, spent
 
     @property
     def _advice(self) -> str:
@@ -126,11 +128,14 @@ class LoggedPolicies:
         return attrs.evolve(request, expected=attrs.evolve(known, cost_usd=filled(known.cost_usd, served.cost_usd), latency_ms=latency_ms))
 
 
-def _choices(name: str, router: Router, request: RoutingRequest) -> Floats:
-    """Return the probabilities of a router's choices, ``[B, M]``; 1 for the maximum utility if it does not draw."""
+def _choices(name: str, router: Router, request: RoutingRequest) -> tuple[Floats, Floats]:
+    """Return the probabilities of a router's choices, ``[B, M]``, and the costs and times of its decisions themselves, ``[B, 2]``.
+
+    The probability is 1 for the maximum utility if the router does not draw.
+    """
     with router_errors(name):
         scores = router.score(request)
         found = choice_probabilities(scores, request, router.samples)
     if router.samples and not scores.propensity_known:
         raise ConfigError("it does not know the probabilities of its choices")
-    return found
+    return found, np.stack([np.broadcast_to(each, len(request)) for each in (scores.spent_usd, scores.spent_ms)], axis=1)

@@ -20,7 +20,7 @@ from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import DecisionContent, OutcomeJoin, RowStore, decode_entry, outcome_fields, read_batches
 from aamc_sdk.messages import check_known
-from aamc_sdk.types import Floats, LoggedOutcomes, Preference
+from aamc_sdk.types import Floats, LoggedOutcomes, Preference, is_figure
 
 OUTCOME_COLUMNS: Mapping[str, str] = {
     "time": "Time of the decision, in seconds since the epoch, [N].",
@@ -31,6 +31,8 @@ OUTCOME_COLUMNS: Mapping[str, str] = {
     "preference": "Weights of quality, cost and latency, [N, 3].",
     "preference_given": "Whether the caller chose the preference, [N].",
     "probabilities": "Probability of each candidate, [N, K]; 0 for candidates that the decision did not have, NaN where it is not known.",
+    "spent_usd": "Cost of the decision itself in USD, [N].",
+    "spent_ms": "Time of the decision itself in milliseconds, beyond computing, [N].",
     "expected_quality": "Expected quality of each candidate, [N, K].",
     "expected_cost_usd": "Expected cost in USD, [N, K].",
     "expected_latency_ms": "Expected latency in milliseconds, [N, K].",
@@ -77,12 +79,21 @@ _PLACES = {
     "preference": "decision.preference",
     "preference_given": "preference_given",
     "probabilities": "decision.probabilities",
+    "spent_usd": "decision.notes.spent_usd",
+    "spent_ms": "decision.notes.spent_ms",
     "mask": "masked_why",
     "complexity": "estimates.complexity",
     "tool_use": "estimates.tool_use",
     "categories": "estimates.categories",
 }
 """The place of a column's values in the content; those of ``time`` and ``embedding`` are kept beside it."""
+
+
+class _SpentFields(msgspec.Struct, gc=False):
+    """The notes of a decision that columns are made of; a router's own note of that name may be of any type."""
+
+    spent_usd: Any = 0.0
+    spent_ms: Any = 0.0
 
 
 class _DrawFields(msgspec.Struct, gc=False):
@@ -93,6 +104,7 @@ class _DrawFields(msgspec.Struct, gc=False):
     preference: tuple[float, float, float]
     probabilities: dict[str, float] = {}
     router: str = ""
+    notes: _SpentFields = msgspec.field(default_factory=_SpentFields)
 
 
 @cache
@@ -230,6 +242,8 @@ class OutcomeColumns:
             return self._categories([each.category_names for each in read["estimates"]], values)
         if name == "embedding":
             return _embeddings([None if each is None else np.frombuffer(each, "<f4") for each in values])
+        if name in ("spent_usd", "spent_ms"):
+            values = [value if is_figure(value) else 0.0 for value in values]
         return np.array(values, dtype=bool if name == "preference_given" else np.float64)
 
     def _by_candidate(self, values: Sequence[Any], pool: NDArray[np.intp]) -> Floats:

@@ -45,18 +45,20 @@ class Estimate:
     difference: float
     difference_ci95: list[float]
 
-    def within(self, low: float, high: float) -> Estimate:
+    def within(self, low: float, high: float, further: float) -> Estimate:
         """Return the estimate with its intervals cut to the values and differences that outcomes in a range can have.
+
+        Differences may be larger than the range by ``further``.
 
         An estimate outside the range, because of large weights, keeps its intervals: cut to a point, it would look certain.
         """
         if not low <= self.value <= high:
             return self
-        width = high - low
+        width = high - low + further
         return attrs.evolve(self, ci95=np.clip(self.ci95, low, high).tolist(), difference_ci95=np.clip(self.difference_ci95, -width, width).tolist())
 
 
-def estimate(values: Floats, choices: Choices, prior: Floats, low: float, high: float) -> dict[str, Estimate]:
+def estimate(values: Floats, choices: Choices, prior: Floats, low: float, high: float, logged: Floats | None = None) -> dict[str, Estimate]:
     """Return the estimates of a policy's mean outcome: ``ips``, ``snips`` and ``doubly_robust``.
 
     Args:
@@ -65,7 +67,9 @@ def estimate(values: Floats, choices: Choices, prior: Floats, low: float, high: 
         prior: The expected outcome of each candidate, ``[n, K]``; NaN where unknown.
         low: The minimum possible outcome.
         high: The maximum possible outcome.
+        logged: The outcomes with the logged policy, ``[n]``, where the decision itself took another cost or time; None for ``values``.
     """
+    added = np.zeros(len(values)) if logged is None else values - logged
     model = outcome_model(values, choices.chosen, prior, low, high)
     weights, mean_weight = choices.weights, float(choices.weights.mean())
     normalised = float((weights * values).mean()) / mean_weight
@@ -79,22 +83,22 @@ def estimate(values: Floats, choices: Choices, prior: Floats, low: float, high: 
     def doubly_robust(weight: Floats, value: Floats | float, expected: Floats, policy: Floats) -> Floats:
         return np.asarray(policy + weight * (value - expected))
 
-    found = {term.__name__: _estimate(term, values, choices, model, low, high) for term in (ips, snips, doubly_robust)}
+    found = {term.__name__: _estimate(term, values, added, choices, model, low, high) for term in (ips, snips, doubly_robust)}
     sizes = weights / choices.max_weight  # the interval of a weighted mean, in which decisions of weight 0 do not count
     weighted = mean_interval(values, low, high, sizes=sizes, effective=choices.expected_effective)
     found["snips"] = attrs.evolve(found["snips"], ci95=weighted)
-    return {name: figure.within(low, high) for name, figure in found.items()}
+    return {name: figure.within(low, high, float(np.abs(added).max())) for name, figure in found.items()}
 
 
-def _estimate(term: Term, values: Floats, choices: Choices, model: Floats, low: float, high: float) -> Estimate:
+def _estimate(term: Term, values: Floats, added: Floats, choices: Choices, model: Floats, low: float, high: float) -> Estimate:
     policy = (choices.target * model).sum(axis=1)
     terms = term(choices.weights, values, model[np.arange(len(values)), choices.chosen], policy)
     corners = [(value, term(choices.ratios, value, model, policy[:, None])) for value in (low, high)]  # terms are linear in the value
     return Estimate(
         value=float(terms.mean()),
         ci95=_interval(terms, [corner for _, corner in corners], choices),
-        difference=float((terms - values).mean()),
-        difference_ci95=_interval(terms - values, [corner - value for value, corner in corners], choices),
+        difference=float((terms - values + added).mean()),
+        difference_ci95=_interval(terms - values + added, [corner - value + added[:, None] for value, corner in corners], choices),
     )
 
 
