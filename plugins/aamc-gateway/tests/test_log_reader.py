@@ -86,6 +86,28 @@ def test_answers_of_unknown_cost_are_left_out_of_both_sides_of_the_saving(contro
     assert (cost["unknown"], cost["compared"], cost["saved_usd"]) == (1, 0, None)
 
 
+def test_a_model_whose_calls_all_fail_has_no_answers_and_no_share_of_them(controller, pool):
+    for n in range(4):
+        decision = controller.route(f"hello {n}", unavailable=["large"])
+        call(controller, decision, status="error", error="broken", cost_usd=None)
+        call(controller, decision, "large")
+    reader = reader_of(controller)
+    reader.read()
+    document = overview(reader, "day")
+    assert {name: each["share"] for name, each in candidates(document).items()} == {"small": 0.0, "large": 1.0}
+    assert [part["answers"] for part in document["parts"] if part["answers"]] == [{"large": 4}]
+
+
+def test_a_log_without_calls_shows_the_decisions(controller, pool):
+    for n in range(4):
+        controller.route(f"hello {n}", unavailable=["small"] if n else ["large"])
+    reader = reader_of(controller)
+    reader.read()
+    document = overview(reader, "day")
+    assert {name: each["share"] for name, each in candidates(document).items()} == {"small": 0.25, "large": 0.75}
+    assert [part["answers"] for part in document["parts"] if part["answers"]] == [{"small": 1, "large": 3}]
+
+
 def test_a_later_answer_takes_the_place_of_the_one_before(controller, pool):
     decision = controller.route("hello", unavailable=["large"])
     call(controller, decision)

@@ -163,6 +163,11 @@ class CandidateSums(_Sums):
     implicit: QualitySums = attrs.field(factory=QualitySums)
 
     @property
+    def calls(self) -> int:
+        """The number of its answers, failed calls and cancelled calls."""
+        return self.answers + self.failed + self.cancelled
+
+    @property
     def compared(self) -> int:
         """The number of answers whose cost by another model can be computed."""
         return sum(tokens.answers for tokens in self.tokens.values())

@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -58,6 +59,8 @@ def overview(reader: LogReader, period: str, baseline: str | None = None, now: f
     if baseline is not None:
         check_known([baseline], names, "no model with prices is named", DataError, "there are")
     best, explicit = baseline_of(reader, whole, baseline), QualitySums()
+    counted = attrgetter("answers" if any(each.calls for each in whole.candidates.values()) else "chosen")  # some callers log no calls
+    total = sum(map(counted, whole.candidates.values()))
     for each in whole.candidates.values():
         explicit.plus(each.explicit)
     return {
@@ -72,12 +75,14 @@ def overview(reader: LogReader, period: str, baseline: str | None = None, now: f
         "cost": cost_of(whole, best),
         "quality": _quality(explicit),
         "baselines": names,
-        "candidates": [_candidate(name, sums) for name, sums in sorted(whole.candidates.items())],
+        "candidates": [
+            {**_candidate(name, sums), "share": counted(sums) / total if total else None} for name, sums in sorted(whole.candidates.items())
+        ],
         "parts": [
             {
                 "begin": begin,
                 "decisions": sums.decisions,
-                "answers": {name: each.answers or each.chosen for name, each in sums.candidates.items() if each.answers or each.chosen},
+                "answers": {name: counted(each) for name, each in sums.candidates.items() if counted(each)},
                 **{key: value for key, value in cost_of(sums, best).items() if key in ("total_usd", "baseline_usd", "saved_usd")},
             }
             for begin, sums in parts
@@ -154,14 +159,13 @@ def best_candidate(total: PeriodSums, expected: Mapping[str, float], prices: Map
 
 
 def _candidate(name: str, sums: CandidateSums) -> dict[str, Any]:
-    calls = sums.answers + sums.failed + sums.cancelled
     return {
         "name": name,
         "chosen": sums.chosen,
         "answers": sums.answers,
         "failed": sums.failed,
         "cancelled": sums.cancelled,
-        "failure_rate": sums.failed / calls if calls else None,
+        "failure_rate": sums.failed / sums.calls if sums.calls else None,
         "cost_usd": sums.cost_usd,
         "extra_usd": sums.extra_usd,
         "unknown_costs": sums.unknown_costs,

@@ -33,11 +33,10 @@ function qualityCell(quality) {
 }
 
 function models(found) {
-  const answers = found.candidates.reduce((sum, each) => sum + (each.answers || each.chosen), 0);
   return card("Models", table("Answers and cost by model", [
     ["model", (each) => each.name],
     ["answers", (each) => whole(each.answers)],
-    ["share", (each) => percent(answers ? (each.answers || each.chosen) / answers : null)],
+    ["share", (each) => percent(each.share)],
     ["failed calls", (each) => `${whole(each.failed)} (${percent(each.failure_rate)})`],
     ["cost", (each) => usd(each.cost_usd + each.extra_usd)],
     ["an answer", (each) => usd(each.mean_cost_usd)],
