@@ -318,7 +318,9 @@ def test_long_names_of_models_hide_no_figures(serve: Serve, stub: StubServer, ca
     stub.scripts[name] = Script(text="Hello")
     candidates.append(stub_candidate(name, f"{stub.url}/v1", input_price=20.0))
     gateway = serve()
-    http(f"{gateway.url}/v1/chat/completions", chat(name))
+    for rating in ({"quality": 1.0}, {"thumbs": "up"}):
+        answer = http(f"{gateway.url}/v1/chat/completions", chat(name))
+        http(f"{gateway.url}/v1/feedback", {"decision_id": answer.headers["x-aamc-decision-id"], **rating})
     shares = """[...document.querySelectorAll('.scroll')].filter((each) => each.clientWidth)
         .map((each) => each.querySelector('tbody th').getBoundingClientRect().width / each.clientWidth)"""
 
@@ -335,6 +337,21 @@ def test_long_names_of_models_hide_no_figures(serve: Serve, stub: StubServer, ca
                     overflowing = f"[{text}].filter((each) => each.scrollWidth > each.clientWidth).length"
                     assert await page.run(overflowing) == 0, (name, width)
                 assert max(await page.run(shares)) < 0.6, (name, width)
+                if width == 1280:
+                    hidden = "[...document.querySelectorAll('.scroll')].filter((each) => each.scrollWidth > each.clientWidth).length"
+                    assert await page.run(hidden) == 0, name
+
+    browser.browse(look)
+
+
+def test_a_printed_page_shows_its_period_and_the_colours_of_its_legend(gateway: GatewayProcess, browser: Browser):
+    async def look(page: Page) -> None:
+        await page.open(f"{gateway.url}/dashboard#overview")
+        await page.until("document.querySelector('.swatch')")
+        await page.send("Emulation.setEmulatedMedia", media="print")
+        assert await page.run("['#period', '#status'].map((each) => document.querySelector(each).checkVisibility())") == [True, True]
+        assert await page.run("getComputedStyle(document.querySelector('.swatch')).printColorAdjust") == "exact"
+        assert not await page.run("document.querySelector('nav').checkVisibility()")
 
     browser.browse(look)
 

@@ -58,9 +58,9 @@ export async function show(period, again, say) {
   if (open) await toggle(decisions.find((decision) => decision.id === open.id) ?? open);  // its calls and feedback are those of the last list with it
   const list = card("Recent decisions", decisions.length ? table("The newest first; choose one for its explanation.", [
     ["time", (each) => h("button", { type: "button", class: "link", "data-id": each.id, onclick: () => select(each), "aria-label": `Explain the decision of ${moment(each.time)} for ${each.candidate}` }, moment(each.time))],
-    ["chosen", (each) => each.candidate, "left"], ["served", (each) => served(each)?.candidate ?? "–", "left"], ["router", (each) => each.router, "left"],
+    ["chosen", (each) => each.candidate, "wrap"], ["served", (each) => served(each)?.candidate ?? "–", "wrap"], ["router", (each) => each.router, "left"],
     ["propensity", (each) => number(each.propensity)], ["cost", (each) => usd(served(each)?.cost_usd)], ["latency", (each) => duration(served(each)?.latency_ms)],
-    ["feedback", (each) => each.feedback.map(describedFeedback).join("; ") || "–", "left"], ["prompt", (each) => (each.text ? h("div", { dir: "auto" }, each.text.slice(0, 120)) : "–"), "wrap"],
+    ["feedback", (each) => each.feedback.map(describedFeedback).join("; ") || "–", "wrap"], ["prompt", (each) => (each.text ? h("div", { dir: "auto" }, each.text.slice(0, 120)) : "–"), "wrap"],
   ], decisions) : note("No decisions yet. Send a request to /v1/chat/completions with model aamc/auto."));
   return [unread(left), place, list];
 }
