@@ -15,7 +15,7 @@ from tiny import Tiny, TinyEstimator
 
 from aamc_sdk import Component, Estimates, builtin, hookimpl
 from aamc_sdk.plugins import Plugins
-from aamc_sdk.testing import run_command
+from aamc_sdk.testing import make_dataset, run_command
 
 TRAIN = ["train", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200"]
 
@@ -62,6 +62,20 @@ def test_a_trained_router_is_the_latest_run_and_evaluated_beside_others(aamc) ->
     assert aamc("evaluate", "--router", "kept/run", "--routers", "seer", "--out", "kept/evaluation")[0] == 0
     assert json.loads(Path("kept/evaluation/metrics.json").read_text())["routers"].keys() == {"favourite", "seer"}
     assert Path("runs/latest").resolve() == Path("kept/run").resolve()
+
+
+def test_the_table_says_whose_missing_latency_takes_its_weight_from_the_preference(aamc, monkeypatch) -> None:
+    def read(self, path):
+        made = make_dataset(200)
+        made.outcomes.latency_ms[:, 1] = np.nan
+        return made
+
+    monkeypatch.setattr("tiny.TinyFormat.read", read)
+    assert aamc(*TRAIN)[0] == 0
+    name = make_dataset(1).pool.names[1]
+    _, out, _ = aamc("evaluate")
+    assert f"The latency of {name} is unknown, so the preference weighs quality and cost alone, by 0.918 and 0.0816." in " ".join(out.split())
+    assert json.loads(aamc("evaluate", "--json")[1])["data"]["without_latency"] == [name]
 
 
 def test_settings_of_an_evaluation_with_baselines_can_be_changed(aamc) -> None:

@@ -118,6 +118,8 @@ class Measurement:
             assert rows.outcomes is not None
             if (worst := most_missing(rows.outcomes, self.request.mask, self.request.pool.names)) is not None:
                 result["data"]["most_missing"] = worst
+            if untimed := np.flatnonzero(~np.isfinite(rows.outcomes.latency_ms).any(axis=0)).tolist():
+                result["data"]["without_latency"] = [self.request.pool.names[n] for n in untimed]
         else:
             result["data"] |= {"warm_up": options.warm_up, "steps": options.steps, "growing_waits": comparison.growing_waits()}
         for name, router in self.routers.items():

@@ -38,3 +38,13 @@ def test_a_wide_interval_of_cost_or_latency_is_noted_with_the_routers() -> None:
     assert not list(router_notes({"old": {"mean_cost_usd": 1.0}}, {"queries": 200}))
     many = next(router_notes(dict.fromkeys("abcd", row(0.5, None)), {"queries": 200}))
     assert "mean cost of 4 routers, a, b, c among them: the" in many
+
+
+def test_a_candidate_without_latency_is_named_since_the_preference_then_weighs_none() -> None:
+    timed, data = {"a": {"mean_latency_ms": 3.0}}, {"preference": [0.9, 0.1, 0.0], "models": list("vwxyz"), "queries": 200}
+    rest = "is unknown, so the preference weighs quality and cost alone, by 0.9 and 0.1."
+    assert list(router_notes(timed, data)) == []
+    assert list(router_notes(timed, {**data, "without_latency": ["x", "y"]})) == [f"The latency of x, y {rest}"]
+    assert list(router_notes(timed, {**data, "without_latency": list("wxyz")})) == [f"The latency of 4 candidates, w, x, y among them {rest}"]
+    for unknown in ({}, {"without_latency": data["models"]}):
+        assert list(router_notes({"a": {"mean_latency_ms": None}}, {**data, **unknown})) == [f"Latency {rest}"]

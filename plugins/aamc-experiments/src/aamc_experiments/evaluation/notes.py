@@ -31,9 +31,11 @@ def data_notes(data: Mapping[str, Any]) -> Iterator[str]:
 
 def router_notes(routers: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any]) -> Iterator[str]:
     """Yield the remarks on the routers of a comparison, its entry ``routers`` in ``metrics.json``, given its entry ``data``."""
-    if "preference" in data and all(row.get("mean_latency_ms") is None for row in routers.values()):
+    untimed = data.get("without_latency", [])
+    if "preference" in data and (untimed or all(row.get("mean_latency_ms") is None for row in routers.values())):
         quality, cost, _ = data["preference"]
-        yield f"Latency is unknown, so the preference weighs quality and cost alone, by {quality:.3g} and {cost:.3g}."
+        subject = f"The latency of {_some(untimed, 'candidate')}" if 0 < len(untimed) < len(data["models"]) else "Latency"
+        yield f"{subject} is unknown, so the preference weighs quality and cost alone, by {quality:.3g} and {cost:.3g}."
     if missing := max(row.get("missing") or 0 for row in routers.values()):
         yield f"Left out for every router: {quantity(missing, 'query', 'queries')} with a missing outcome."
     for name, row in routers.items():
@@ -53,9 +55,9 @@ def _is_wide(row: Mapping[str, Any], figure: str) -> bool:
     return bool(high - low > WIDE * (row.get(figure) or 0.0))
 
 
-def _some(routers: Sequence[str]) -> str:
-    """Return the names of routers, of many the first three."""
-    return ", ".join(routers) if len(routers) < 4 else f"{quantity(len(routers), 'router')}, {', '.join(routers[:3])} among them"
+def _some(names: Sequence[str], noun: str = "router") -> str:
+    """Return names of routers or the like, of many the first three."""
+    return ", ".join(names) if len(names) < 4 else f"{quantity(len(names), noun)}, {', '.join(names[:3])} among them"
 
 
 def trust_note(name: str, trust: Mapping[str, Any]) -> str:
