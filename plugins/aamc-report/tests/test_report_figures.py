@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from aamc_report.labels import Label, place_labels
 from aamc_report.result_files import read_results
-from aamc_report.sections import DRAWINGS
+from aamc_report.results import Results
+from aamc_report.sections import DRAWINGS, latency
 from aamc_report.sections.cost_quality import Series, _mixtures, draw_plane
 from aamc_report.sections.reliability import notes, reliabilities
 from aamc_report.style import HEADLINE, looks, new_figure, on_colour, short, short_names, spans_magnitudes, styled
@@ -172,6 +173,18 @@ def test_a_row_of_forecasts_names_all_its_routers_and_a_note_the_routers_without
     simulation, others = notes(results)
     assert "chosen for quality alone" in simulation
     assert others.startswith("The figure shows 3 of 4 sets of forecasts, without those of best-single.")
+
+
+def test_a_router_of_a_model_without_latency_has_no_box_as_it_has_no_mean(make_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = read_results(make_run())
+    latencies = {router: results.latencies(router) for router in results.routers}
+    latencies["greedy"][0] = np.nan
+    monkeypatch.setattr(Results, "latencies", lambda self, router: latencies[router])
+    with styled():
+        figure = latency.draw(results)
+    assert figure is not None
+    drawn = {int(line.get_ydata()[0]) for line in figure.axes[0].lines}
+    assert drawn == set(range(len(latencies))) - {list(latencies).index("greedy")}
 
 
 def test_costs_that_differ_much_call_for_a_logarithmic_axis() -> None:

@@ -174,9 +174,8 @@ class Results:
         return decisions.candidate_means[:, [1, 0]]
 
     def latencies(self, router: str) -> Floats:
-        """Return the latency in ms of each query at the headline's preference, unknown ones left out."""
-        latency = self.decisions.realised(self.position_of(router)).latency_ms[HEADLINE]
-        return np.asarray(latency[np.isfinite(latency)])
+        """Return the latency in ms of each query at the headline's preference, NaN where unknown."""
+        return np.asarray(self.decisions.realised(self.position_of(router)).latency_ms[HEADLINE])
 
 
 def number(value: object) -> float:

@@ -18,9 +18,9 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def draw(results: Results) -> Figure | None:
-    """Draw each router's quantiles; None if latency is unknown."""
+    """Draw each router's quantiles, none if some latency is unknown, which quantiles of the others would hide; None without any."""
     latencies = {router: results.latencies(router) for router in results.routers}
-    known = {router: np.quantile(values, QUANTILES) for router, values in latencies.items() if len(values)}
+    known = {router: np.quantile(values, QUANTILES) for router, values in latencies.items() if np.isfinite(values).all()}
     if not known:
         return None
     figure = new_figure(0.8 + 0.26 * len(results.routers))
