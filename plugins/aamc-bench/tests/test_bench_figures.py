@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from aamc_bench.figures import draw_lines, panels
+from aamc_bench.figures import draw_lines, panels, save_figure
 from aamc_report.style import looks_of, styled
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 
 @pytest.fixture
@@ -41,3 +44,16 @@ def test_what_was_not_measured_leaves_a_gap_and_what_has_no_interval_no_bar(axes
     _, second = axes.lines
     np.testing.assert_allclose(np.asarray(second.get_ydata(), dtype=np.float64), [0.9, 0.89, np.nan])
     assert [len(bars.get_paths()) for bars in axes.collections] == [3, 1]
+
+
+def test_letters_that_no_font_has_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def draw(title: str) -> Figure:
+        page, (panel,) = panels(1, 1)
+        panel.set_title(title)
+        return page
+
+    save_figure(tmp_path, "plain", lambda: draw("déjà vu"))
+    assert not caplog.messages
+    save_figure(tmp_path, "rare", lambda: draw("held out: \U00012000"))
+    assert caplog.messages == ["figure rare shows boxes for \U00012000: no installed font that it uses has these letters"]
+    assert len(list((tmp_path / "figures").iterdir())) == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,13 +10,15 @@ from typing import Any, Literal
 import numpy as np
 from aamc_report.render import to_png
 from aamc_report.results import bounds, number
-from aamc_report.style import Look, name_rows, new_figure, short, styled
+from aamc_report.style import Look, name_rows, new_figure, short, styled, without_font
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.transforms import offset_copy
 
 from aamc_sdk.storage import replacing, write_bytes
 
+logger = logging.getLogger(__name__)
 Draw = Callable[[], Figure]
 Interval = Mapping[str, Any]
 """``{"value", "ci95"}``, either of which may be null or missing."""
@@ -72,6 +75,9 @@ def save_figure(folder: Path, name: str, draw: Draw) -> None:
     """Draw a figure in the report's style and write it as ``figures/NAME.png`` and ``NAME.svg``, each whole or not at all."""
     with styled():
         figure = draw()
+        shown = "".join(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
+        if letters := without_font(shown):
+            logger.warning("figure %s shows boxes for %.40s: no installed font that it uses has these letters", name, letters)
         write_bytes(folder / "figures" / f"{name}.png", to_png(figure))
         with replacing(folder / "figures" / f"{name}.svg") as file:
             figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
