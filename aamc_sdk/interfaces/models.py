@@ -76,7 +76,7 @@ class Completion:
         cost_usd: Cost in USD, NaN if unknown.
         latency_ms: Time until the whole answer.
         candidate: The candidate that answered.
-        decision_id: The decision that chose it; None for a call without one.
+        decision_id: The decision that chose it; ``""`` for a call without one.
 
     Raises:
         TypeError: A value is of another type.
@@ -89,7 +89,7 @@ class Completion:
     cost_usd: float = attrs.field(default=math.nan, eq=known)
     latency_ms: float = attrs.field(default=math.nan, eq=known)
     candidate: str = ""
-    decision_id: str | None = None
+    decision_id: str = ""
 
     def __attrs_post_init__(self) -> None:
         check_type(self.message, Mapping, 'a completion\'s message must be a mapping such as {"role": "assistant", "content": TEXT}')

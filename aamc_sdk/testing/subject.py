@@ -47,7 +47,7 @@ class EchoModels:
         """Return the last message's text."""
         self.called.append(candidate.name)
         message = {"role": "assistant", "content": str(messages[-1]["content"]) if messages else ""}
-        return Completion(message=message, cost_usd=CALL_USD, candidate=candidate.name, decision_id=decision_id)
+        return Completion(message=message, cost_usd=CALL_USD, candidate=candidate.name, decision_id=decision_id or "")
 
 
 def splits() -> tuple[Dataset, Dataset, Dataset]:

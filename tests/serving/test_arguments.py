@@ -1,12 +1,13 @@
 """Arguments of callers: read in any accepted form, or refused with a message that says how to give them."""
 
 from decimal import Decimal
+from typing import get_type_hints
 
 import attrs
 import numpy as np
 import pytest
 
-from aamc_sdk import Attempt, Feedback, MetaController, Preference, Query
+from aamc_sdk import Attempt, Completion, Feedback, MetaController, Preference, Query
 from aamc_sdk.errors import AamcError, DataError, PreferenceError
 from aamc_sdk.serving import AttemptKeywords, FeedbackKeywords
 from aamc_sdk.serving.arguments import names_of, queries_of, weights_of
@@ -103,3 +104,8 @@ def test_the_declared_keywords_are_the_fields_of_attempts_and_feedback():
     figures = {"cost_usd", "latency_ms", "output_tokens"}
     for keywords, cls, added in ((AttemptKeywords, Attempt, set()), (FeedbackKeywords, Feedback, figures)):
         assert keywords.__annotations__.keys() == {field.name for field in attrs.fields(cls)} - {"decision_id"} | added
+
+
+def test_the_id_of_a_completion_can_be_passed_on_to_feedback_and_explanations_by_typed_programs():
+    for method in (MetaController.feedback, MetaController.attempt, MetaController.explain):
+        assert get_type_hints(method)["decision_id"] == get_type_hints(Completion)["decision_id"]

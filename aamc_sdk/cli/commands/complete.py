@@ -132,7 +132,7 @@ def _write_document(answer: Completion, attempts: Sequence[Attempt]) -> None:
     )
 
 
-def _show_figures(decision_id: str | None, attempts: Sequence[Attempt], log: str | None) -> None:
+def _show_figures(decision_id: str, attempts: Sequence[Attempt], log: str | None) -> None:
     """Print the figures of every call to standard error, and the command for feedback if its log is there for a later command."""
     for attempt in attempts:
         if attempt.status != "ok":

@@ -87,7 +87,7 @@ class ModelClient:
             given = await self.provider(candidate).complete(candidate, messages, **_parameters(candidate, options))
             answer = check_type(given, Completion, "complete must return aamc_sdk.Completion")
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
-        return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id)
+        return attrs.evolve(answer, cost_usd=call.cost_usd, latency_ms=call.latency_ms, candidate=candidate.name, decision_id=decision_id or "")
 
     def stream(
         self, candidate: Candidate, messages: Sequence[Message], *, decision_id: str | None = None, **options: Any
