@@ -202,6 +202,22 @@ def test_headers_that_are_too_large_are_refused_however_they_arrive(serve: Any, 
         assert client.recv(2**16).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize("trailers", [b"x-own: " + b"a" * 10_000, b"x-own: a\r\n" * 1000], ids=["one", "many"])
+def test_trailers_that_are_too_large_are_refused_before_they_end(serve: Any, trailers: bytes) -> None:
+    gateway = serve({"good": {}}, settings={"limits": {"header_kb": 4}})
+    body = json.dumps(chat(text="x" * 20_000)).encode()
+    start = head(body).replace(b"content-length: %d" % len(body), b"transfer-encoding: chunked")
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:1], body[1:]))
+    with connect(gateway.url) as client:
+        client.sendall(start + chunks + b"0\r\n")
+        time.sleep(0.2)
+        client.sendall(trailers)
+        assert client.recv(2**16).startswith(b"HTTP/1.1 431 ")
+    with connect(gateway.url) as client:
+        client.sendall(start + chunks + b"0\r\nx-own: " + b"a" * 2000 + b"\r\n\r\n")
+        assert client.recv(2**16).startswith(b"HTTP/1.1 200")
+
+
 def test_headers_that_are_too_large_are_refused_behind_another_request(serve: Any) -> None:
     gateway = serve({"good": {}})
     request = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n"

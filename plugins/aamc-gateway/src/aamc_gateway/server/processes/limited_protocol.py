@@ -18,7 +18,7 @@ _CHECKS = 8
 
 
 class _LimitedProtocol(HttpToolsProtocol):
-    """Ends a connection whose request has headers that are too large or too slow, or whose client takes nothing of its answer."""
+    """Ends a connection whose request has headers or trailers that are too large, or slow headers, or whose client takes nothing of its answer."""
 
     limits: ClassVar[RequestLimits]
     max_header_bytes: ClassVar[int]
@@ -37,8 +37,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_last:
             return
-        if self._awaits_headers():
-            self._size += len(data)
+        self._size += len(data)
         self._unset_keepalive_if_required()
         try:
             self._parse(data)
@@ -51,7 +50,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             self.cycle.send = self._last_if_early(self.cycle)  # type: ignore[assignment, method-assign]
         if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
             self._start_headers_timer()
-        if self._reading and self._size > self.max_header_bytes and not self.transport.is_closing():
+        if self._size > self.max_header_bytes and not self.transport.is_closing():
             self._stop_headers_timer()
             self._refuse_headers()
 
@@ -92,6 +91,10 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._begins_body = True
         if self.scope["http_version"] == "1.0" and self.scope["method"] != "HEAD":
             self.cycle.send = _unchunked(self.cycle)  # type: ignore[assignment, method-assign]  # uvicorn sends chunks, which came with HTTP/1.1
+
+    def on_body(self, body: bytes) -> None:
+        self._size = 0  # what follows without a body may be trailers: the parser copies an unfinished one again for each piece that comes
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
