@@ -9,7 +9,7 @@ from typing import NamedTuple
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.requests.body_checks import check_spelling
 
-_BOUNDARY = re.compile(r'boundary="?([^";,\s]+)', re.IGNORECASE)
+_BOUNDARY = re.compile(r"""boundary="?([\w'()+./:=?-]+)""", re.ASCII | re.IGNORECASE)
 _HEADER = re.compile(rb"[\w-]+:[^\r\n]*")
 _DISPOSITION = re.compile(
     rb'content-disposition: *form-data; *name="([\w\[\].-]+)"(; *filename="[^"\r\n]*")?(; *filename\*=[\w\'%.-]+)?', re.IGNORECASE
@@ -33,12 +33,14 @@ class Form(NamedTuple):
         user: The position of the value of its field ``user``; None without one.
         n: The position of the value of its field ``n``; None without one.
         files: The sizes of its files in bytes.
+        content_type: Its content type in the only spelling that every server reads alike; ``""`` without a form.
     """
 
     model: slice | None = None
     user: slice | None = None
     n: slice | None = None
     files: tuple[int, ...] = ()
+    content_type: str = ""
 
 
 def read_form(raw: bytes, content_type: str) -> Form:
@@ -49,7 +51,10 @@ def read_form(raw: bytes, content_type: str) -> Form:
     """
     found: dict[str, slice] = {}
     files = []
-    for head, value in _parts(raw, content_type):
+    boundaries = _BOUNDARY.findall(content_type)
+    if len(boundaries) != 1:
+        raise _unusual()
+    for head, value in _parts(raw, boundaries[0]):
         matches = [match for line in head if (match := _DISPOSITION.fullmatch(line))]
         if len(matches) != 1 or sum(line.lower().startswith(b"content-disposition") for line in head) != 1:
             raise _unusual()
@@ -61,15 +66,12 @@ def read_form(raw: bytes, content_type: str) -> Form:
             found[name] = value
         elif is_file:
             files.append(value.stop - value.start)
-    return Form(**found, files=tuple(files))
+    return Form(**found, files=tuple(files), content_type=f'multipart/form-data; boundary="{boundaries[0]}"')
 
 
-def _parts(raw: bytes, content_type: str) -> Iterator[tuple[list[bytes], slice]]:
+def _parts(raw: bytes, boundary: str) -> Iterator[tuple[list[bytes], slice]]:
     """Yield the header lines of each part, and the position of its value."""
-    boundaries = _BOUNDARY.findall(content_type)
-    if len(boundaries) != 1:
-        raise _unusual()
-    mark = b"--" + boundaries[0].encode()
+    mark = b"--" + boundary.encode()
     if not raw.startswith(mark):
         raise _unusual()
     begin = len(mark)

@@ -93,6 +93,8 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         if "model" not in body:  # else the provider writes the body, with the model's own name
             raw = orjson.dumps(body)
         headers.pop("content-type", None)  # that of JSON in UTF-8 is the default
+    elif form.content_type:  # the client's may have two boundaries, or name a form that is not multipart
+        headers["content-type"] = form.content_type
     request = ClientRequest(
         dialect="messages" if scope["path"].startswith("/v1/messages") else "chat",
         api=api,
