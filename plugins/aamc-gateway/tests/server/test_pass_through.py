@@ -141,7 +141,11 @@ def test_a_body_that_a_server_may_read_otherwise_is_refused(serve: Any, stub: St
 
 @pytest.mark.parametrize(
     "content_type",
-    ["multipart/form-data; boundary=x; boundary*=utf-8''y", "multipart/form-data; boundary =y; boundary=x", "application/x-www-form-urlencoded; boundary=x"],
+    [
+        "multipart/form-data; boundary=x; boundary*=utf-8''y",
+        "multipart/form-data; boundary =y; boundary=x",
+        "application/x-www-form-urlencoded; boundary=x",
+    ],
 )
 def test_a_server_gets_the_content_type_by_which_a_form_was_checked(serve: Any, stub: StubServer, content_type: str) -> None:
     running = serve(cheap=Script(), dear=Script())
