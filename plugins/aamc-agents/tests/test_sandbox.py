@@ -316,6 +316,12 @@ def test_a_program_is_found_between_fences(text: str, code: str) -> None:
     assert code_in(text) == code
 
 
+def test_no_text_keeps_the_search_for_a_program_at_work_for_long() -> None:
+    text, began = "`" * 50_000, time.process_time()
+    assert code_in(text) == text
+    assert time.process_time() - began < 0.5
+
+
 def test_the_agent_gives_what_is_printed_and_sees_the_tasks_files(say) -> None:
     task = Task(id="t", text="?", files={"n.csv": "1,2,3"})
     assert say("python", task, "print(sum(map(int, open('n.csv').read().split(','))))") == "6"

@@ -27,7 +27,7 @@ from aamc_sdk.errors import ConfigError, DataError
 MAX_FILES = 5_000
 """Maximum number of files and folders."""
 _CHILD = Path(__file__).with_name("confinement.py")
-_FENCED = re.compile(r"```(?:python|py)?[^\n]*\n(.*?)```", re.DOTALL)
+_FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
 _CHUNK = 65_536
 REFUSAL = "the kernel here does not confine programs, so none is run (it needs Linux with Landlock, and libseccomp)"
 """The error where the kernel's fences are missing and required."""
