@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import operator
 import threading
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -74,6 +75,12 @@ def test_exact_compares_formulas_and_signs(reference: str, answer: str, quality:
 )
 def test_exact_knows_the_punctuation_of_other_languages(reference: str, answer: str, quality: float) -> None:
     assert asyncio.run(ExactJudge().quality(Prompt(text="?", answers=(reference,)), answer)) == quality
+
+
+def test_no_answer_keeps_the_judge_at_work_for_long() -> None:
+    began = time.process_time()
+    assert asyncio.run(ExactJudge().quality(Prompt(text="?", answers=("Paris",)), "_" * 20_000)) == 0.0
+    assert time.process_time() - began < 0.5
 
 
 def test_numeric_knows_a_decimal_comma() -> None:

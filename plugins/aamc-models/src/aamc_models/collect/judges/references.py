@@ -12,7 +12,7 @@ from aamc_sdk.messages import one_of
 from aamc_sdk.types import last_box, last_number, normalized_answer, same_number
 
 _MARKERS = (
-    re.compile(r"answer(?: is)?\**\s*[:\uff1a]\**\s*|^[#*_ ]*(?:\w+ )?answer[*_ ]*$", re.IGNORECASE | re.MULTILINE),  # with a colon, or a heading
+    re.compile(r"answer(?: is)?\**\s*[:\uff1a]\**\s*|^[#*_ ]*(?:[^\W_]\w* )?answer[*_ ]*$", re.IGNORECASE | re.MULTILINE),  # or a heading
     re.compile(r"answer is\b", re.IGNORECASE),
 )
 """What stands before a final answer: the first that occurs counts, as other words may follow the answer ("I hope that this answer is useful")."""
