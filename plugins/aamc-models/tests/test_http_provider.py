@@ -228,6 +228,12 @@ def test_events_come_as_they_were_sent(upstream, provider) -> None:
     assert server.asked[0]["stream"] is True
 
 
+def test_comments_before_the_first_event_are_not_collected(upstream, provider) -> None:
+    pieces, number = [event("a"), END, DONE], 200_000
+    came = streamed(provider(base_url=upstream(events(b": wait\n\n" * number, *pieces)).url))
+    assert (came[-3:], len(came) < number) == (pieces, True)
+
+
 def test_a_stream_without_its_last_empty_line_ends(upstream, provider) -> None:
     async def collect(calling) -> list[bytes]:
         came: list[bytes] = []

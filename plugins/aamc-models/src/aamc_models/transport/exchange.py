@@ -112,7 +112,7 @@ class EventStream:
             events = await self.more()
             if not events:
                 raise Failure("ended its answer before the first event", "protocol")
-            self.first += events
+            self.first = self.first[-1:] + events  # a server may send millions of comments
         self.first[0] = self.first[0].removeprefix(BOM_UTF8)
         first = data_of(next(event for event in self.first if not _is_comment(event)))
         error = error_in(json_object(first)) if b'"error"' in first else None
