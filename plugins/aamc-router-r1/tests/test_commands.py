@@ -143,6 +143,9 @@ def test_serve_router_answers_in_a_process_of_its_own(pool, server):
             url = next(line for line in process.stderr if "Uvicorn running" in line).split("running on ")[1].split()[0]
             answer = httpx.post(f"{url}/route", json={"query": "Who wrote Emma?"}, timeout=30)
             assert (answer.status_code, answer.json()["selected_model"]) == (200, "small")
+            with socket.create_connection(("127.0.0.1", httpx.URL(url).port), timeout=30) as client:
+                client.sendall(b"GET /health HTTP/1.1\r\nx-own: " + b"a" * 20_000)
+                assert client.recv(100).startswith(b"HTTP/1.1 400")  # headers are limited
         finally:
             process.terminate()
 

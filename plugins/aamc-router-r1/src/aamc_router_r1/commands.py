@@ -50,7 +50,7 @@ def serve_router(ctx: click.Context, /, run: Path | None, pool: str | None, assi
     if isinstance(client, ModelClient):
         client.provider(policy)  # a wrong option of its endpoint ends this before a request does
     server = DecisionServer(router_r1.config, policy, router_r1.services.pool, client, router_r1.quality, key=key)
-    uvicorn.run(server.app(), host=host, port=port, log_level="info")
+    uvicorn.run(server.app(), host=host, port=port, http="h11", log_level="info")  # httptools limits no headers
 
 
 @click.command()
