@@ -197,6 +197,11 @@ def test_the_same_headers_of_a_request_reach_the_provider_on_every_path(serve: A
     assert {name: received.headers.get(name) for name in (*sent, "cookie")} == {**sent, "cookie": None}
 
 
+def test_a_page_that_passes_through_has_no_rights_in_a_browser(serve: Any) -> None:
+    answer = serve(cheap=Script()).ask("/v1/images/generations", {"model": "cheap", "prompt": "x"})
+    assert (answer.headers["content-security-policy"], answer.headers["x-content-type-options"]) == ("sandbox", "nosniff")
+
+
 @pytest.mark.parametrize("path", ["/v1/batches", "/v1/messages/batches"])
 def test_a_batch_needs_a_key_of_all_models(serve: Any, stub: StubServer, path: str) -> None:
     running = serve(cheap=Script(), dear=Script())

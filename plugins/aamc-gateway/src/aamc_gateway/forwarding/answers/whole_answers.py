@@ -39,6 +39,8 @@ _READ_BYTES = 2**20
 """Maximum size of an answer that is read although it only passes through: an image in JSON is larger."""
 _KEPT = ("request-id", "x-request-id", "retry-after")
 """Headers of an upstream's answer that are passed on."""
+_INERT = ((b"content-security-policy", b"sandbox"), (b"x-content-type-options", b"nosniff"))
+"""Headers for browsers: a page in a stored file must not run with the rights of the dashboard, which has the same origin."""
 
 
 async def answer_whole(exchange: Exchange, send: Send) -> None:
@@ -63,7 +65,7 @@ async def send_reply(send: Send, reply: WireReply, headers: Iterable[tuple[bytes
     """Send an answer, with further headers."""
     kind = JSON if reply.answer is not None else printable(reply.headers.get("content-type", "application/json"))  # official clients require it
     kept = [(name.encode(), printable(reply.headers[name])) for name in _KEPT if name in reply.headers]
-    await send_body(send, reply.body, kind, reply.status, [*headers, *kept])
+    await send_body(send, reply.body, kind, reply.status, [*headers, *kept, *(_INERT if reply.answer is None else ())])
 
 
 async def note_objects(gateway: Gateway, request: ClientRequest, reply: WireReply) -> None:
