@@ -69,7 +69,7 @@ MESSAGES: dict[str, Any] = {
     "tools": [{"name": "look", "description": "Look.", "input_schema": {"type": "object"}}, {"type": "web_search_20250305", "name": "web_search"}],
     "tool_choice": {"type": "auto", "disable_parallel_tool_use": True},
     "thinking": {"type": "enabled", "budget_tokens": 2000},
-    "output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}},
+    "output_config": {"format": {"type": "json_schema", "schema": {"type": "object", "additionalProperties": False}}},
     "metadata": {"user_id": "anna"},
     "stop_sequences": ["END"],
     "top_k": 5,

@@ -115,7 +115,7 @@ def test_what_the_newest_models_refuse_is_left_out_and_named(source: str, fields
 
 def test_the_request_s_schema_and_the_effort_go_together() -> None:
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
-    shape = {"format": {"type": "json_schema", "schema": {"type": "object"}}}
+    shape = {"format": {"type": "json_schema", "schema": {"type": "object", "additionalProperties": False}}}
     asked = {"messages": ASK, "response_format": form}
     assert for_newest("chat", "messages", {**asked, "reasoning_effort": "high"}).body["output_config"] == {"effort": "high", **shape}
     for parameters in ({"reasoning_effort": "high"}, {"output_config": {"effort": "high"}}):

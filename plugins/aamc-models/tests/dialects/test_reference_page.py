@@ -11,7 +11,7 @@ from aamc_models.dialects import convert_request
 PAGE = Path(__file__).resolve().parents[4] / "docs" / "reference" / "dialects.md"
 ASK = [{"role": "user", "content": "Hi"}]
 FUNCTION = {"name": "f", "parameters": {"type": "object"}}
-SCHEMA = {"type": "object"}
+SCHEMA = {"type": "object", "additionalProperties": False}
 CHAT: dict[str, Any] = {
     "max_tokens": 3000,
     "max_completion_tokens": 3000,

@@ -250,9 +250,10 @@ def test_a_limit_is_the_requests_else_the_candidates_else_the_default() -> None:
 
 
 def test_a_schema_crosses_between_all_three() -> None:
-    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True}}
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
     body = to_messages(response_format=form)
-    assert body["output_config"] == {"format": {"type": "json_schema", "schema": {"type": "object"}}}
+    assert body["output_config"] == {"format": {"type": "json_schema", "schema": schema}}
     assert form == to_chat("messages", body).body["response_format"]
     assert form == to_chat("responses", from_chat("responses", {"messages": ASK, "response_format": form}).body).body["response_format"]
 

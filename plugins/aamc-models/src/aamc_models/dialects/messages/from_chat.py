@@ -28,6 +28,7 @@ from aamc_models.dialects.content import (
 )
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, objects_or_empty, optional_text, text, whole_number, wrong
 from aamc_models.dialects.messages.claude_rules import ClaudeRules, claude_rules
+from aamc_models.dialects.messages.schemas import strict_schema, tool_schema
 from aamc_models.dialects.messages.thinking import add_thinking, sampling_names, settle_sampling, thinking_budget
 from aamc_sdk.errors import DataError
 
@@ -105,7 +106,7 @@ def _answer_form(body: JSON, system: list[dict[str, Any]], dropped: set[str]) ->
         named = mapping(form.get("json_schema"), "response_format.json_schema")
         schema = mapping(named.get("schema"), "response_format.json_schema.schema")
         ignore(named, "name", "strict")  # a schema has no name there, and is always strict
-        return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+        return {"output_config": {"format": {"type": "json_schema", "schema": strict_schema(schema, "response_format", dropped)}}}
     if kind == "json_object":
         system.append({"type": "text", "text": _JSON_MODE})
         dropped.add("response_format.json_object")
@@ -238,7 +239,7 @@ def _document_source(media_type: str, data: str) -> dict[str, Any] | None:
 
 
 def _tools(body: JSON, messages: list[dict[str, Any]], dropped: set[str], rules: ClaudeRules) -> dict[str, Any]:
-    tools = [{**_tool(function, field), **chosen(tool, "cache_control")} for field, function, tool in functions_of(body, dropped)]
+    tools = [{**_tool(function, field, dropped), **chosen(tool, "cache_control")} for field, function, tool in functions_of(body, dropped)]
     if not tools:
         return _tools_of_history(messages)
     choice = _tool_choice(body, dropped)
@@ -250,12 +251,12 @@ def _tools(body: JSON, messages: list[dict[str, Any]], dropped: set[str], rules:
     return {"tools": tools, "tool_choice": choice} if choice else {"tools": tools}
 
 
-def _tool(function: JSON, field: str) -> dict[str, Any]:
+def _tool(function: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
     schema = function.get("parameters")
-    schema = {"properties": {}} if schema is None else mapping(schema, f"{field}.parameters")
-    strict = {"strict": True} if function.get("strict") is True else {}
+    schema = tool_schema({"properties": {}} if schema is None else mapping(schema, f"{field}.parameters"), dropped)
     name = text(function.get("name"), f"{field}.name")
-    return {"name": name, **chosen(function, "description"), "input_schema": {"type": "object", **schema}, **strict}
+    tool = {"name": name, **chosen(function, "description"), "input_schema": schema}
+    return {**tool, "input_schema": strict_schema(schema, "tools", dropped), "strict": True} if function.get("strict") is True else tool
 
 
 def _tools_of_history(messages: Iterable[JSON]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from aamc_models.dialects.content import (
     text_of,
 )
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_mapping, optional_text, text, whole_number, wrong
+from aamc_models.dialects.messages.schemas import is_strict
 from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, effort_of
 
 MAX_USER_ID = 64
@@ -204,8 +205,11 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
         if tool.get("type") not in (None, "custom"):
             dropped.add(of_type("tools", tool["type"], field))
             continue
-        schema = mapping(tool.get("input_schema", {}), f"{field}.input_schema")
+        schema = {"properties": {}, **mapping(tool.get("input_schema", {}), f"{field}.input_schema")}  # OpenAI refuses an object without them
         function = {"name": text(tool.get("name"), f"{field}.name"), **chosen(tool, "description", "strict"), "parameters": schema}
+        if function.get("strict") is True and not is_strict(schema):
+            function["strict"] = False
+            dropped.add("tools.strict")
         tools.append({"type": "function", "function": function, **chosen(tool, "cache_control")})
     chat: dict[str, Any] = {"tools": tools} if tools else {}
     if body.get("tool_choice") is not None:
@@ -240,5 +244,8 @@ def _effort_and_format(body: JSON, dropped: set[str]) -> dict[str, Any]:
     if output.get("format") is not None:
         shape = mapping(output["format"], "output_config.format")
         schema = mapping(shape.get("schema"), "output_config.format.schema")
-        chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+        strict = is_strict(schema)
+        if not strict:
+            dropped.add("output_config.format")  # the format is not guaranteed
+        chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": strict}}
     return chat
