@@ -137,6 +137,16 @@ def test_a_call_and_its_result_have_the_same_short_id(provider: Any) -> None:
     assert sent(provider("openai", base_url=LOCAL), {"messages": messages})["messages"] == messages
 
 
+@pytest.mark.parametrize("options", [{}, {"base_url": AZURE}, {"base_url": LOCAL, "model": "openai/gpt-5"}])
+def test_openais_models_get_no_id_of_a_call_that_is_longer_than_they_accept(provider: Any, options: Any) -> None:
+    messages = tool_loop(f"chatcmpl-tool-{'0' * 32}", f"chatcmpl-tool-{'1' * 32}", "a" * 40)
+    received = sent(provider("openai", **options), {"messages": messages})["messages"]
+    called = [call["id"] for call in received[1]["tool_calls"]]
+    assert called == [message["tool_call_id"] for message in received[2:]]
+    assert [len(each) <= 40 for each in called] == [True] * 3
+    assert (len(set(called)), called[2]) == (3, "a" * 40)
+
+
 def test_mistrals_servers_get_no_reasoning_that_they_refuse(provider: Any) -> None:
     messages = [*ASK, {"role": "assistant", "content": "a", "reasoning_content": "b"}, *ASK]
     received = sent(provider("openai", base_url="https://api.mistral.ai/v1"), {"messages": messages})["messages"]
@@ -145,7 +155,7 @@ def test_mistrals_servers_get_no_reasoning_that_they_refuse(provider: Any) -> No
 
 @pytest.mark.parametrize("messages", ["Hi", None, [5], [{"role": "assistant", "tool_calls": 5}], [{"tool_calls": [5, {"id": 5}]}]])
 def test_messages_in_a_wrong_form_are_for_the_server_to_refuse(messages: Any) -> None:
-    for address, model in (("https://api.mistral.ai/v1", "m"), (LOCAL, "gemini-3")):
+    for address, model in (("https://api.mistral.ai/v1", "m"), (LOCAL, "gemini-3"), ("https://api.openai.com/v1", "m")):
         assert quirks_of((address,), (model,)).adapted(messages) == messages
 
 

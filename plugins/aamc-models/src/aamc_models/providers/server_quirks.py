@@ -32,6 +32,8 @@ _THINKING_HOSTS = r"(?:.+\.)?(?:deepseek\.com|moonshot\.(?:ai|cn))"
 _NO_REASONING = {"reasoning_content": " "}
 """Stands for reasoning that a client has lost; the servers refuse an empty text."""
 _SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
+_OPENAI_ID = re.compile(r".{0,40}", re.DOTALL)
+"""Ids of tool calls that OpenAI's models accept; those of vLLM are longer."""
 
 
 @attrs.frozen
@@ -57,7 +59,7 @@ class ServerQuirks:
 
     def adapted(self, messages: object) -> Any:
         """Return messages in the words that the servers know; those in a wrong form as they are."""
-        if not isinstance(messages, list) or (self.is_openai and not self.needs_short_ids):
+        if not isinstance(messages, list):
             return messages
         reasons = self.needs_reasoning and any(isinstance(each, dict) and each.get("tool_calls") for each in messages)
         return [self._message(each, reasons) if isinstance(each, dict) else each for each in messages]
@@ -69,9 +71,10 @@ class ServerQuirks:
             changed["role"] = "system"
         if self.needs_short_ids:
             message = {name: value for name, value in message.items() if name != "reasoning_content"}  # Mistral's servers refuse it
-            changed.update(_with_short_id(message, "tool_call_id"))
+        if form := _SHORT_ID if self.needs_short_ids else _OPENAI_ID if self.is_openai else None:
+            changed.update(_with_short_id(message, "tool_call_id", form))
             if isinstance(calls := message.get("tool_calls"), list):
-                changed["tool_calls"] = [{**call, **_with_short_id(call, "id")} if isinstance(call, dict) else call for call in calls]
+                changed["tool_calls"] = [{**call, **_with_short_id(call, "id", form)} if isinstance(call, dict) else call for call in calls]
         if reasons and message.get("role") == "assistant" and not message.get("reasoning_content"):
             changed.update(_NO_REASONING)
         calls = {**message, **changed}.get("tool_calls")
@@ -101,9 +104,9 @@ def _lacks_signature(calls: Sequence[Any]) -> bool:
     return bool(calls) and isinstance(calls[0], dict) and not any(map(calls[0].get, CALL_STATE))
 
 
-def _with_short_id(value: Mapping[str, Any], field: str) -> dict[str, str]:
-    """Return a field with a short id; nothing where it holds a short one, or none."""
+def _with_short_id(value: Mapping[str, Any], field: str, form: re.Pattern[str]) -> dict[str, str]:
+    """Return a field with a short id; nothing where it holds one of the accepted form, or none."""
     call_id = value.get(field)
-    if not isinstance(call_id, str) or _SHORT_ID.fullmatch(call_id):
+    if not isinstance(call_id, str) or form.fullmatch(call_id):
         return {}
     return {field: blake2b(call_id.encode(errors="surrogatepass"), digest_size=5).hexdigest()[:9]}
