@@ -73,6 +73,18 @@ def test_only_openais_models_get_the_role_of_developers(provider: Any) -> None:
     assert sent(provider("openai", base_url=LOCAL), body) == {"messages": [{"role": "system", "content": "Be brief."}, *ASK]}
 
 
+def test_instructions_and_messages_of_developers_are_one_system_prompt_for_open_models(provider: Any) -> None:
+    developer = {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]}
+    asked = [developer, *ASK, {**developer, "content": "Now."}, *ASK]
+    body = convert_request("responses", "chat", {"instructions": "You code.", "input": asked}).body
+    later = [*ASK, {"role": "system", "content": "Now."}, *ASK]
+    assert sent(provider("openai", base_url=LOCAL), body)["messages"] == [{"role": "system", "content": "You code.\n\nBe brief."}, *later]
+    assert sent(provider("openai"), body) == body
+    parts = {"role": "system", "content": [{"type": "text", "text": "a"}]}
+    for kept in ([parts, parts, *ASK], [{"role": "system", "content": "a", "name": "b"}, {"role": "system", "content": "c"}, *ASK]):
+        assert sent(provider("openai", base_url=LOCAL), {"messages": kept})["messages"] == kept
+
+
 @pytest.mark.parametrize(
     ("options", "keeps"),
     [({}, True), ({"base_url": AZURE}, True), ({"base_url": LOCAL, "model": "openai/gpt-5"}, True), ({"base_url": LOCAL}, False)],

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import takewhile
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -62,7 +63,8 @@ class ServerQuirks:
         if not isinstance(messages, list):
             return messages
         reasons = self.needs_reasoning and any(isinstance(each, dict) and each.get("tool_calls") for each in messages)
-        return [self._message(each, reasons) if isinstance(each, dict) else each for each in messages]
+        adapted = [self._message(each, reasons) if isinstance(each, dict) else each for each in messages]
+        return adapted if self.is_openai else _with_one_system_prompt(adapted)
 
     def _message(self, message: dict[str, Any], reasons: bool) -> dict[str, Any]:
         """Return a message; in place of state that its client has lost, as most clients of chat do, it has what the server accepts."""
@@ -98,6 +100,15 @@ def quirks_of(addresses: tuple[str, ...], models: tuple[str, ...], requires_reas
 def are_at(addresses: Collection[str], hosts: str) -> bool:
     """Return whether the hosts of all addresses match a pattern."""
     return all(re.fullmatch(hosts, urlsplit(address).hostname or "") for address in addresses)
+
+
+def _with_one_system_prompt(messages: list[Any]) -> list[Any]:
+    """Return messages with those of the system at their begin as one: many templates of open models refuse a second one, which Codex sends."""
+    first = list(takewhile(lambda each: isinstance(each, dict) and each.keys() == {"role", "content"} and each["role"] == "system", messages))
+    texts = [each["content"] for each in first if isinstance(each["content"], str)]
+    if len(first) < 2 or len(texts) < len(first):
+        return messages
+    return [{"role": "system", "content": "\n\n".join(texts)}, *messages[len(first) :]]
 
 
 def _lacks_signature(calls: Sequence[Any]) -> bool:
