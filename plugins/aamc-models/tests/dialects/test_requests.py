@@ -443,6 +443,18 @@ def test_a_tool_result_without_its_call_and_a_call_without_its_result_are_refuse
         from_chat(target, {"messages": messages})
 
 
+def test_an_id_that_calls_have_in_common_is_numbered_for_anthropic() -> None:
+    function = {"name": "f", "arguments": "{}"}
+    results = [{"role": "tool", "tool_call_id": "call_1", "content": content} for content in "ab"]
+    twice = {**LOOP[1], "tool_calls": LOOP[1]["tool_calls"] * 2}
+    older = [{"role": "assistant", "function_call": function}, {"role": "function", "name": "f", "content": "c"}]
+    messages = to_messages(messages=[*LOOP, twice, *results, *older, *older])["messages"]
+    blocks = [block for message in messages if isinstance(message["content"], list) for block in message["content"]]
+    assert [block["id"] for block in blocks if block["type"] == "tool_use"] == ["call_1", "call_1_2", "call_1_3", "call_0", "call_0_2"]
+    answered = [(block["tool_use_id"], block["content"]) for block in blocks if block["type"] == "tool_result"]
+    assert answered == [("call_1", "42"), ("call_1_2", "a"), ("call_1_3", "b"), ("call_0", "c"), ("call_0_2", "c")]
+
+
 def test_a_message_between_a_call_and_its_result_in_responses_comes_after_the_result_in_the_other_dialects() -> None:
     items = [
         {"role": "user", "content": "Hi"},

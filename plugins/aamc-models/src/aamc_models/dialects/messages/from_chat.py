@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -145,9 +146,24 @@ def _messages(body: JSON, dropped: set[str], rules: ClaudeRules) -> tuple[list[d
         if is_prefilled and not rules.prefill:
             dropped.add("prefill")
         _complete(messages, continued=is_prefilled and rules.prefill)
+    _make_ids_unique(messages)
     for message in messages:  # Anthropic wants the results of tools at the begin
         message["content"] = plain_content(sorted(message["content"], key=lambda block: block["type"] != "tool_result"))
     return system, messages
+
+
+def _make_ids_unique(messages: list[dict[str, Any]]) -> None:
+    """Give each repeated id of a tool call, and its result, a number: some servers count the calls of each answer, and Anthropic refuses that."""
+    taken: set[str] = set()
+    open_calls: defaultdict[str, deque[str]] = defaultdict(deque)
+    for block in (block for message in messages for block in message["content"]):
+        if block["type"] == "tool_use":
+            given = block["id"]
+            block["id"] = next(each for each in (given, *(f"{given}_{n}" for n in range(2, len(taken) + 3))) if each not in taken)
+            taken.add(block["id"])
+            open_calls[given].append(block["id"])
+        elif block["type"] == "tool_result":
+            block["tool_use_id"] = open_calls[block["tool_use_id"]].popleft()
 
 
 def _complete(messages: list[dict[str, Any]], *, continued: bool) -> None:
