@@ -277,6 +277,16 @@ def test_plain_chat_has_no_extensions(requests: dict[str, Any]) -> None:
     assert {"type": "file", "file": {"filename": "d", "file_data": "data:application/pdf;base64,aGk="}} in body["messages"][1]["content"]
 
 
+@pytest.mark.parametrize("target", ["chat", "responses"])
+def test_the_bill_before_claude_codes_system_prompt_differs_in_each_request_and_is_for_anthropic_alone(target: str) -> None:
+    bill = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.100.7b4; cc_entrypoint=cli; cch=eb6c6;"}
+    prompt = {"type": "text", "text": "You code."}
+    body = {"max_tokens": 99, "messages": [{"role": "user", "content": [bill]}]}
+    converted = convert_request("messages", target, {**body, "system": [bill, prompt]})
+    assert converted == convert_request("messages", target, {**body, "system": [prompt]})
+    assert bill["text"] in str(converted.body)  # a person's words
+
+
 def test_an_image_in_a_tools_result_moves_to_a_users_message() -> None:
     image = {"type": "image", "source": {"type": "url", "url": "https://example.com/a.png"}}
     result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "see"}, image]}
