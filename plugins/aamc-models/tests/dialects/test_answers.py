@@ -436,3 +436,22 @@ def test_a_stream_in_a_servers_own_form_is_noticed(delta: dict[str, Any], expect
     for each in (delta, {"content": "a"}):
         monitor.feed(event_of({"choices": [{"index": 0, "delta": each}]}))
     assert monitor.deviates is expected
+
+
+@pytest.mark.parametrize("target", ["messages", "responses", "completions"])
+@pytest.mark.parametrize("missing", [{"id": ""}, {}])
+def test_an_answer_without_an_id_gets_one_of_its_own(target: str, missing: dict[str, str]) -> None:
+    """Azure's first chunk, with its filters' results, has an empty id. Clients tell messages apart by their ids."""
+    whole = {"model": "m", "choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}], **missing}
+    chunks: list[dict[str, Any]] = [
+        {**missing, "choices": []},
+        *({"choices": [{"index": 0, "delta": {"content": each}, "finish_reason": None}]} for each in "ab"),
+    ]
+
+    def ids() -> list[str]:
+        converter = StreamConverter("chat", target)
+        events = [json.loads(data_of(event)) for chunk in chunks for event in converter.feed(event_of(chunk))]
+        found = [each.get("message", each.get("response", each)).get("id") for each in events]
+        return [convert_answer("chat", target, whole)["id"], *dict.fromkeys(filter(None, found))]
+
+    assert len({*ids(), *ids()}) == 4

@@ -103,7 +103,8 @@ class CompletionsReader(ChatReader):
         if (error := error_in(event)) is not None:
             yield {"error": error}
             return
-        self._begin(event)
+        if not self._begun:
+            self._begin(event)
         for field, choice in objects(event.get("choices"), "choices"):
             index = choice_number(choice)
             words = optional_text(choice.get("text"), f"{field}.text")
@@ -121,7 +122,12 @@ class CompletionsWriter(ChatWriter):
 
     dialect = "completions"
 
+    def __init__(self, model: str) -> None:
+        super().__init__(model)
+        self._id = ""
+
     def _events(self, chunk: JSON) -> list[bytes]:
+        self._id = self._id or identity(chunk.get("id"), "cmpl-")
         choices = []
         for field, choice in objects(chunk.get("choices"), "choices"):
             delta = mapping(choice.get("delta") or {}, f"{field}.delta")
@@ -130,4 +136,4 @@ class CompletionsWriter(ChatWriter):
             self._finish = choice if reason else self._finish
             if words or reason:
                 choices.append({"text": words, "index": choice.get("index", 0), "logprobs": None, "finish_reason": reason})
-        return [event_of(_completion(chunk, self._model, choices))] if choices or is_set(chunk.get("usage")) else []
+        return [event_of(_completion({**chunk, "id": self._id}, self._model, choices))] if choices or is_set(chunk.get("usage")) else []

@@ -188,8 +188,8 @@ def safe_id(identity: str) -> str:
 
 
 def identity(answer_id: object, prefix: str) -> str:
-    """Return an answer's id with another prefix."""
-    base = answer_id if isinstance(answer_id, str) and answer_id else "0"
+    """Return an answer's id with another prefix: a new one where the server gave none, as Azure's in the first chunk of a stream."""
+    base = answer_id if isinstance(answer_id, str) and answer_id else new_ids(1)[0]
     return prefix + re.sub(r"^(chatcmpl|cmpl|msg|resp|gen)[-_]", "", base)
 
 
