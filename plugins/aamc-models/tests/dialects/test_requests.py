@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from aamc_models.dialects import convert_request, from_chat, to_chat
+from aamc_models.dialects import conversation_of, convert_request, from_chat, to_chat
 from aamc_models.transport.request_body import RequestBody
 
 from aamc_sdk import ModelSpec
@@ -103,6 +103,12 @@ def test_parallel_tool_calls_are_switched_off_in_both_dialects() -> None:
     body = to_messages(tools=[TOOL], parallel_tool_calls=False)
     assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
     assert False is to_chat("messages", body).body["parallel_tool_calls"]
+
+
+def test_parallel_tool_calls_do_not_go_without_tools() -> None:
+    asked = {"input": "Hi", "parallel_tool_calls": True, "tools": [{"type": "web_search"}]}
+    converted = convert_request("responses", "chat", asked)
+    assert (converted.body, converted.dropped) == ({"messages": ASK}, ["tools.web_search"])
 
 
 def test_calls_in_the_history_bring_their_tools_along() -> None:
@@ -256,6 +262,13 @@ def test_a_schema_crosses_between_all_three() -> None:
     assert body["output_config"] == {"format": {"type": "json_schema", "schema": schema}}
     assert form == to_chat("messages", body).body["response_format"]
     assert form == to_chat("responses", from_chat("responses", {"messages": ASK, "response_format": form}).body).body["response_format"]
+
+
+def test_the_older_name_of_the_format_of_an_answer_is_known() -> None:
+    form = {"type": "json_schema", "schema": {"type": "object", "additionalProperties": False}}
+    older, newer = ({"max_tokens": 9, "messages": ASK, **fields} for fields in ({"output_format": form}, {"output_config": {"format": form}}))
+    assert convert_request("messages", "chat", older) == convert_request("messages", "chat", newer)
+    assert conversation_of("messages", older).json
 
 
 def test_json_without_a_schema_is_asked_for_in_words() -> None:

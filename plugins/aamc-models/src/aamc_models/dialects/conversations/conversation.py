@@ -166,5 +166,5 @@ def _spoken(texts: list[str]) -> str:
 def _wants_json(body: JSON) -> bool:
     """Return whether a request wants its answer as JSON, in any dialect."""
     holders = ({"format": body.get("response_format")}, body.get("text"), body.get("output_config"))
-    formats = [holder.get("format") for holder in holders if isinstance(holder, dict)]
+    formats = [body.get("output_format"), *(holder.get("format") for holder in holders if isinstance(holder, dict))]
     return any(isinstance(form, dict) and form.get("type") in ("json_object", "json_schema") for form in formats)

@@ -246,8 +246,9 @@ def _effort_and_format(body: JSON, dropped: set[str]) -> dict[str, Any]:
     output = optional_mapping(body.get("output_config"), "output_config")
     if output.get("effort") is not None:
         chat["reasoning_effort"] = text(output["effort"], "output_config.effort")
-    if output.get("format") is not None:
-        shape = mapping(output["format"], "output_config.format")
+    shape = output["format"] if output.get("format") is not None else body.get("output_format")  # as older clients name it
+    if shape is not None:
+        shape = mapping(shape, "output_config.format")
         schema = mapping(shape.get("schema"), "output_config.format.schema")
         strict = is_strict(schema)
         if not strict:

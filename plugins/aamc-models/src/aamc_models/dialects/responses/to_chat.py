@@ -49,6 +49,8 @@ def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
         chat["reasoning_effort"] = reasoning["effort"]
     chat.update(_answer_form(body))
     chat.update(_tools(body, dropped))
+    if "tools" not in chat:
+        chat.pop("parallel_tool_calls", None)  # OpenAI refuses it without tools
     if body.get("truncation") not in (None, "disabled"):
         dropped.add("truncation")
     return chat
