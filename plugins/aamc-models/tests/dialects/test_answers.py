@@ -382,6 +382,23 @@ def test_a_call_without_arguments_has_an_empty_object_in_responses_whole_and_str
     assert [done["arguments"], *(each["output"][0]["arguments"] for each in (whole, events[-1]["response"]))] == ["{}"] * 3
 
 
+@pytest.mark.parametrize("arguments", ["", '{"a'])
+def test_a_call_that_is_cut_at_the_limit_is_incomplete_in_responses_whole_and_streamed(arguments: str) -> None:
+    calls = [call("a", "{}"), call("b", arguments, 1)]
+    whole = convert_answer("chat", "responses", chat({"content": "I call.", "tool_calls": calls}, "length"))
+    *events, end = streamed("responses", {"content": "I call."}, {"tool_calls": calls}, reason="length")
+    done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
+    for output in (whole["output"], done, end["response"]["output"]):
+        found = [(item["status"], item.get("arguments")) for item in output]
+        assert found == [("completed", None), ("completed", "{}"), ("incomplete", arguments)]
+
+
+def test_a_text_that_is_cut_at_the_limit_is_incomplete_in_responses_whole_and_streamed() -> None:
+    whole = convert_answer("chat", "responses", chat({"content": "Once"}, "length"))
+    end = streamed("responses", {"content": "Once"}, reason="length")[-1]
+    assert [each["output"][0]["status"] for each in (whole, end["response"])] == ["incomplete"] * 2
+
+
 @pytest.mark.parametrize("target", ["chat", "messages"])
 @pytest.mark.parametrize("status", ["cancelled", "in_progress", "queued", "failed"])
 def test_a_response_that_has_not_ended_well_is_no_answer(status: str, target: str) -> None:

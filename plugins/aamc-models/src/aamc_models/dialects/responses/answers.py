@@ -142,9 +142,13 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
         parts.append({"type": "refusal", "refusal": refusal})
     if parts:
         output.append(message_item(f"msg_{base}_{len(output)}", parts))
+    arguments = None
     for call in calls_of(message, "choices[0].message"):
-        output.append(call_item(call.id, call.name, arguments_text(call.arguments, call.field), f"fc_{base}_{len(output)}"))
+        arguments = arguments_text(call.arguments, call.field)
+        output.append(call_item(call.id, call.name, arguments, f"fc_{base}_{len(output)}"))
     status, details = status_of(choice.get("finish_reason"))
+    if status == "incomplete" and output:  # its last item is cut: clients must not run such a call
+        output[-1] |= {"status": status} if arguments is None else {"status": status, "arguments": arguments}
     name = model or optional_text(answer.get("model"), "model")
     response = response_object(f"resp_{base}", name, creation_time(answer), output, status)
     counted = {**usage_object("responses", usage_of("chat", answer)), **chosen(reported_usage(answer), "cost")}

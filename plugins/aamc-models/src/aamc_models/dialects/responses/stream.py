@@ -122,16 +122,19 @@ class ResponsesWriter(SingleAnswerWriter):
         self._number = 0
         self._items: list[dict[str, Any]] = []
         self._open: dict[str, Any] = {}
+        self._cut: dict[str, Any] | None = None
         self._calls: dict[object, dict[str, Any]] = {}
 
     def _error(self, chunk: JSON) -> bytes:
         return error_event("responses", *error_of(chunk), sequence_number=self._number)
 
     def _closing(self, finish: JSON) -> list[bytes]:
+        status, details = status_of(finish["finish_reason"])
+        if status == "incomplete" and self._items:
+            self._cut = self._items[-1]
         events = self._close()
         for item in self._calls.values():
             events += self._call_done(item)
-        status, details = status_of(finish["finish_reason"])
         response = {**self._response(status), "incomplete_details": details, "usage": self._usage.to("responses")}
         return [*events, self._event(f"response.{status}", response=response)]
 
@@ -233,7 +236,8 @@ class ResponsesWriter(SingleAnswerWriter):
         return events
 
     def _call_done(self, item: dict[str, Any]) -> list[bytes]:
-        item.update(status="completed", arguments=item["arguments"] or "{}")
+        is_cut = item is self._cut  # clients must not run such a call
+        item.update(status="incomplete" if is_cut else "completed", arguments=item["arguments"] or ("" if is_cut else "{}"))
         done = self._event("response.function_call_arguments.done", **self._place_of(item), name=item["name"], arguments=item["arguments"])
         return [done, self._done(item)]
 
@@ -256,7 +260,7 @@ class ResponsesWriter(SingleAnswerWriter):
         events: list[bytes] = []
         if item["type"] == "message":
             events += self._part_done()
-            item["status"] = "completed"
+            item["status"] = "incomplete" if item is self._cut else "completed"
         elif item["summary"]:
             place = {**self._place_of(item), "summary_index": 0}
             part = dict(item["summary"][0])
