@@ -355,6 +355,24 @@ def test_a_response_that_comes_only_with_its_end_is_read_from_it(status: str, fi
     assert (monitor.text_bytes, monitor.last_call, monitor.finish_reason) == (10, "a", finish)
 
 
+@pytest.mark.parametrize("ends", [("arguments",), ("item",), ("arguments", "item")])
+def test_arguments_that_a_response_does_not_stream_come_with_the_end_of_their_call(ends: tuple[str, ...]) -> None:
+    item = {"type": "function_call", "call_id": "a", "name": "f", "arguments": '{"at": 1}'}
+    done: dict[str, dict[str, Any]] = {
+        "arguments": {"type": "response.function_call_arguments.done", "output_index": 0, "arguments": item["arguments"]},
+        "item": {"type": "response.output_item.done", "output_index": 0, "item": item},
+    }
+    begin: dict[str, Any] = {"type": "response.output_item.added", "output_index": 0, "item": {**item, "arguments": ""}}
+    converter = StreamConverter("responses", "messages")
+    events = [
+        event
+        for each in (begin, *map(done.__getitem__, ends), {"type": "response.completed", "response": {}})
+        for event in converter.feed(event_of(each))
+    ]
+    pieces = [json.loads(data_of(event)).get("delta", {}).get("partial_json") for event in events]
+    assert "".join(filter(None, pieces)) == item["arguments"]
+
+
 def test_the_end_of_a_response_repeats_nothing_that_was_streamed() -> None:
     contents = [choice["delta"].get("content", "") for event in end_of_response("Par", "is") for choice in event["choices"]]
     assert contents == ["Par", "is", ""]

@@ -61,6 +61,8 @@ class ResponsesReader(ChatReader):
             yield from self._item(event, mapping(event.get("item"), "item"))
         elif kind == "response.function_call_arguments.delta":
             yield from self._arguments(event, text(event.get("delta"), "delta"))
+        elif kind == "response.function_call_arguments.done" and self._lacks_arguments(event):
+            yield from self._arguments(event, optional_text(event.get("arguments"), "arguments"))
         elif kind == "response.output_item.done":
             yield from self._item_done(event, mapping(event.get("item"), "item"))
         elif status := lookup(_ENDS, kind):
@@ -83,10 +85,12 @@ class ResponsesReader(ChatReader):
             state["streamed"] = True
             yield self._delta({"tool_calls": [{"index": state["index"], "function": {"arguments": piece}}]})
 
+    def _lacks_arguments(self, event: JSON) -> bool:
+        return not self._calls.get(_place(event), {"streamed": True})["streamed"]
+
     def _item_done(self, event: JSON, item: JSON) -> Iterator[dict[str, Any]]:
         """Yield the fields that come with the end of an item: encrypted reasoning, or the arguments of a call that were not streamed."""
-        state = self._calls.get(_place(event))
-        if item.get("type") in CALL_ITEMS and state is not None and not state["streamed"]:
+        if item.get("type") in CALL_ITEMS and self._lacks_arguments(event):
             yield from self._arguments(event, tool_call(item, "item")["function"]["arguments"])
         elif item.get("type") == "reasoning" and item.get("encrypted_content") is not None:
             yield self._thinking(thinking_block(item, "item"))
