@@ -202,7 +202,10 @@ def test_an_image_that_a_model_drew_earlier_is_no_text_of_a_context_window(serve
 def test_the_text_of_a_request_with_an_image_counts_for_the_context_window_and_the_budget(serve: Callable[..., Any]) -> None:
     running = serve(None, {"small": {"context_window": 10_000}}, small=Script())
     messages = [{"role": "system", "content": "word " * 10_000}, {"role": "user", "content": IMAGE}]
-    assert "longer than its context window" in running.chat(model="small", messages=messages).json["error"]["message"]
+    refused = running.chat(model="small", messages=messages).json["error"]
+    assert ("longer than its context window" in refused["message"], refused["code"]) == (True, "context_length_exceeded")
+    refused = running.ask("/v1/messages", {"model": "small", "max_tokens": 9, "messages": [{"role": "user", "content": "word " * 10_000}]})
+    assert refused.json["error"]["message"].startswith("prompt is too long: ")  # Claude Code then shortens the conversation
     running = serve(None, {"large": {"input_price": 1.0}}, large=Script())
     assert "above budget_usd" in running.chat(messages=messages, aamc={"budget_usd": 0.012}).json["error"]["message"]
     assert running.chat(messages=messages, aamc={"budget_usd": 0.017}).status == 200

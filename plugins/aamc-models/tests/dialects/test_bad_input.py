@@ -199,3 +199,21 @@ def test_a_blank_refusal_is_left_out() -> None:
     sent = convert_request("chat", "messages", {"model": "m", "messages": messages}).body["messages"]
     assert [message["role"] for message in sent] == ["user"]
     assert " " not in [block["text"] for block in sent[0]["content"]]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        "This model's maximum context length is 8192 tokens.",
+        "it is longer than its context window",
+    ],
+)
+def test_a_prompt_that_is_too_long_is_named_as_clients_know_it(message: str) -> None:
+    told = error_body("messages", message, "request", 400)["error"]["message"]
+    assert (told.startswith("prompt is too long: "), message in told, told.count("prompt is too long")) == (True, True, 1)
+    for dialect in ("chat", "responses", "completions"):
+        error = error_body(dialect, message, "request", 400)["error"]
+        assert (error["code"], error["message"]) == ("context_length_exceeded", message)
+    assert error_body("chat", message, "server", 502)["error"]["code"] == "server_error"
+    assert error_body("messages", "max_tokens is too long", "request", 400)["error"]["message"] == "max_tokens is too long"

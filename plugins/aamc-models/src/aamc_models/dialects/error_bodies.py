@@ -17,6 +17,9 @@ _MESSAGES_TYPES = {**_SHARED_TYPES, 402: "billing_error", 413: "request_too_larg
 _OPENAI_TYPES = {**_SHARED_TYPES, 402: "insufficient_quota"}
 _OPENAI_CODES = {401: "invalid_api_key", 402: "insufficient_quota", 404: "not_found", 413: "request_too_large", 429: "rate_limit_exceeded"}
 
+_TOO_LONG = re.compile("prompt is too long|maximum context length|context.?length.?exceeded|context window", re.IGNORECASE)
+"""Errors of prompts that are longer than a context window. Agents shorten their conversation after the first of these messages, or OpenAI's code."""
+
 BROKEN_OFF_REASONS = ("error", "abort", "insufficient_system_resource")
 """Finish reasons of answers that a server broke off: in general, in vLLM and SGLang, and at DeepSeek."""
 _KINDS = {
@@ -54,11 +57,13 @@ def error_body(dialect: str, message: str, kind: str, status: int | None) -> dic
     status = _STATUSES.get(kind, 500) if status is None else status
     message = message.encode(errors="replace").decode()  # half a surrogate pair cannot be sent
     refused = 400 <= status < 500
+    is_too_long = status == 400 and _TOO_LONG.search(message) is not None
     if dialect == "messages":
         name = _MESSAGES_TYPES.get(status) or ("invalid_request_error" if refused else "api_error")
+        message = f"prompt is too long: {message}" if is_too_long and "prompt is too long" not in message else message
         return {"type": "error", "error": {"type": name, "message": message}}
     name = _OPENAI_TYPES.get(status) or ("invalid_request_error" if refused else "server_error")
-    code = _OPENAI_CODES.get(status) or (None if refused else "server_error")
+    code = "context_length_exceeded" if is_too_long else _OPENAI_CODES.get(status) or (None if refused else "server_error")
     return {"error": {"message": message, "type": name, "param": None, "code": code}}
 
 
