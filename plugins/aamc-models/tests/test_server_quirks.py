@@ -20,10 +20,10 @@ LOCAL = "http://127.0.0.1:9/v1"
 AZURE = "https://mine.openai.azure.com/openai/v1"
 
 
-def sent(endpoint: Any, body: dict[str, Any], parameters: Any = (), api: str = "chat") -> Any:
+def sent(endpoint: Any, body: dict[str, Any], parameters: Any = (), api: str = "chat", *, is_converted: bool = False, name: str = "m") -> Any:
     """Return the body that a server gets, without the name of its model."""
-    candidate = ModelSpec("m", parameters=dict(parameters))
-    adapted = endpoint._adapted(candidate, WireRequest(api=api, body=body))
+    candidate = ModelSpec(name, parameters=dict(parameters))
+    adapted = endpoint._adapted(candidate, WireRequest(api=api, body=body, is_converted=is_converted))
     return {name: value for name, value in json.loads(RequestBody(candidate, adapted, endpoint._omitted).data("m")).items() if name != "model"}
 
 
@@ -83,6 +83,37 @@ def test_instructions_and_messages_of_developers_are_one_system_prompt_for_open_
     parts = {"role": "system", "content": [{"type": "text", "text": "a"}]}
     for kept in ([parts, parts, *ASK], [{"role": "system", "content": "a", "name": "b"}, {"role": "system", "content": "c"}, *ASK]):
         assert sent(provider("openai", base_url=LOCAL), {"messages": kept})["messages"] == kept
+
+
+REMINDER = "<system-reminder>\nNow.\n</system-reminder>"
+SYSTEM = {"role": "system", "content": "Now."}
+ANSWER = {"role": "assistant", "content": "a"}
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([*ASK, SYSTEM], [{"role": "user", "content": f"Hi\n\n{REMINDER}"}]),
+        ([*ASK, ANSWER, SYSTEM, *ASK], [*ASK, ANSWER, {"role": "user", "content": f"{REMINDER}\n\nHi"}]),
+        ([*ASK, SYSTEM, SYSTEM, ANSWER], [{"role": "user", "content": f"Hi\n\n{REMINDER}\n\n{REMINDER}"}, ANSWER]),
+        ([*ASK, *ASK, {"role": "system", "content": []}], [*ASK, *ASK]),
+        (
+            [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}, {"role": "system", "content": [{"type": "text", "text": "Now."}]}],
+            [{"role": "user", "content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": REMINDER}]}],
+        ),
+        ([*ASK, 5, {"role": "system", "content": 5}, {"role": "user"}], [*ASK, 5, {"role": "user", "content": []}, {"role": "user"}]),
+    ],
+)
+def test_a_later_message_of_the_system_is_a_reminder_for_models_that_refuse_it(provider: Any, messages: list[Any], expected: list[Any]) -> None:
+    """Claude Code writes one into each conversation, for whatever model."""
+    prompt = {"role": "system", "content": "Be brief."}
+    body = {"messages": [prompt, *messages]}
+    assert sent(provider("openai", base_url=LOCAL), body, is_converted=True)["messages"] == [prompt, *expected]
+    assert sent(provider("openai"), body, is_converted=True) == sent(provider("openai", base_url=LOCAL), body) == body
+    for model, refuses in (("claude-haiku-4-5", True), ("deepseek", True), ("claude-opus-4-8", False), ("claude-opus-5-5", False)):
+        for api in ("messages", "count_tokens"):
+            adapted = sent(provider("anthropic"), {"messages": messages}, api=api, name=model)
+            assert adapted["messages"] == (expected if refuses else messages)
 
 
 @pytest.mark.parametrize(

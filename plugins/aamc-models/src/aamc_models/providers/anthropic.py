@@ -9,6 +9,7 @@ import attrs
 
 from aamc_models.dialects import DEFAULT_MAX_TOKENS, claude_model, convert_request, from_chat
 from aamc_models.dialects.content import has_block
+from aamc_models.dialects.conversations.reminders import with_reminders
 from aamc_models.dialects.messages.claude_rules import claude_rules, has_version
 from aamc_models.dialects.messages.thinking import sampling_names, thinking_budget
 from aamc_models.providers.chat import ChatProvider
@@ -16,7 +17,7 @@ from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk import Candidate, ModelSpec, option
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import Message
+from aamc_sdk.interfaces import Message, WireRequest
 
 _VERSION = "2023-06-01"
 """The version of the API, see https://docs.anthropic.com/en/api/versioning; that of the client's library would refuse parameters of the candidate."""
@@ -66,6 +67,13 @@ class Anthropic(ChatProvider, HttpProvider):
     def address(self, base_url: str, api: str) -> str:
         """Return the address of an API; Anthropic's own clients leave ``/v1`` out of the server's address."""
         return super().address(base_url if base_url.endswith("/v1") else f"{base_url}/v1", api)
+
+    def _adapted(self, candidate: Candidate, request: WireRequest) -> WireRequest:
+        """Return a request whose messages of the system are reminders of the user, for a model that refuses them."""
+        body = request.body
+        if isinstance(body, bytes) or not isinstance(body.get("messages"), list) or claude_rules(claude_model(candidate)).system_messages:
+            return request
+        return attrs.evolve(request, body={**body, "messages": with_reminders(body["messages"])})
 
     def _body(self, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> Mapping[str, Any]:
         thinking = candidate.parameters.get("thinking") if isinstance(candidate, ModelSpec) else None

@@ -79,7 +79,7 @@ class OpenAI(ChatProvider, HttpProvider):
             own = LIMITS[0] if quirks.is_openai or LIMITS[0] in parameters else LIMITS[1]
             adapted[own if self.config.limit_field == "auto" else self.config.limit_field] = limits[0]
         if "messages" in body:
-            adapted["messages"] = quirks.adapted(body["messages"])
+            adapted["messages"] = quirks.adapted(body["messages"], is_converted=request.is_converted)
         return attrs.evolve(request, body=adapted)
 
     def _quirks(self, candidate: Candidate) -> ServerQuirks:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from aamc_models.dialects.carried_state import CALL_STATE
+from aamc_models.dialects.conversations.reminders import with_reminders
 
 LIMITS = ("max_completion_tokens", "max_tokens")
 """Names of the limit of an answer's tokens: OpenAI's newer models refuse the second, and most other servers refuse or ignore the first."""
@@ -58,13 +59,13 @@ class ServerQuirks:
         """Fields that the servers may refuse."""
         return () if self.is_openai else _OPENAI_FIELDS
 
-    def adapted(self, messages: object) -> Any:
-        """Return messages in the words that the servers know; those in a wrong form as they are."""
+    def adapted(self, messages: object, *, is_converted: bool = False) -> Any:
+        """Return messages, which may be converted from another dialect, in the words that the servers know; those in a wrong form as they are."""
         if not isinstance(messages, list):
             return messages
         reasons = self.needs_reasoning and any(isinstance(each, dict) and each.get("tool_calls") for each in messages)
         adapted = [self._message(each, reasons) if isinstance(each, dict) else each for each in messages]
-        return adapted if self.is_openai else _with_one_system_prompt(adapted)
+        return adapted if self.is_openai else _with_one_system_prompt(adapted, is_converted)
 
     def _message(self, message: dict[str, Any], reasons: bool) -> dict[str, Any]:
         """Return a message; in place of state that its client has lost, as most clients of chat do, it has what the server accepts."""
@@ -102,13 +103,17 @@ def are_at(addresses: Collection[str], hosts: str) -> bool:
     return all(re.fullmatch(hosts, urlsplit(address).hostname or "") for address in addresses)
 
 
-def _with_one_system_prompt(messages: list[Any]) -> list[Any]:
-    """Return messages with those of the system at their begin as one: many templates of open models refuse a second one, which Codex sends."""
+def _with_one_system_prompt(messages: list[Any], is_converted: bool) -> list[Any]:
+    """Return messages with those of the system at their begin as one: many templates of open models refuse a second one, which Codex sends.
+
+    Later ones, which Claude Code sends in each conversation, become reminders if the messages are converted.
+    """
     first = list(takewhile(lambda each: isinstance(each, dict) and each.keys() == {"role", "content"} and each["role"] == "system", messages))
+    rest = with_reminders(messages[len(first) :]) if is_converted else messages[len(first) :]
     texts = [each["content"] for each in first if isinstance(each["content"], str)]
-    if len(first) < 2 or len(texts) < len(first):
-        return messages
-    return [{"role": "system", "content": "\n\n".join(texts)}, *messages[len(first) :]]
+    if len(first) > 1 and len(texts) == len(first):
+        first = [{"role": "system", "content": "\n\n".join(texts)}]
+    return [*first, *rest]
 
 
 def _lacks_signature(calls: Sequence[Any]) -> bool:

@@ -26,12 +26,14 @@ class ClaudeRules:
         thinks_by_default: Whether it thinks in answers to requests without a field for it.
         prefill: Whether it continues an assistant's last message.
         forced_tools: Whether a request may force it to call a tool.
+        system_messages: Whether messages of the system may come in the middle of a conversation.
     """
 
     is_adaptive: bool
     thinks_by_default: bool
     prefill: bool
     forced_tools: bool
+    system_messages: bool
 
 
 @lru_cache(maxsize=256)
@@ -41,7 +43,11 @@ def claude_rules(name: str) -> ClaudeRules:
     version = (int(found[1]), int(found[2] or 0)) if found else _NEWEST if "claude" in name.lower() else _OTHER_VENDORS
     is_haiku = found is not None and "haiku" in name.lower()
     return ClaudeRules(
-        is_adaptive=version >= (4, 7), thinks_by_default=version >= (5, 0), prefill=version < (4, 6), forced_tools=version <= (5, 0) or is_haiku
+        is_adaptive=version >= (4, 7),
+        thinks_by_default=version >= (5, 0),
+        prefill=version < (4, 6),
+        forced_tools=version <= (5, 0) or is_haiku,
+        system_messages=version >= (4, 8),
     )
 
 
