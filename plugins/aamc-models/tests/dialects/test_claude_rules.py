@@ -88,6 +88,14 @@ def test_the_names_of_the_deployments_go_before_that_of_the_candidate(endpoint: 
     assert claude_model(ModelSpec("claude", endpoint={"provider": "anthropic", **endpoint})) == model
 
 
+def budget(tokens: int) -> dict[str, Any]:
+    return {"thinking": {"type": "enabled", "budget_tokens": tokens}}
+
+
+def gone(fields: dict[str, Any]) -> dict[str, Any]:
+    return dict.fromkeys(fields)
+
+
 @pytest.mark.parametrize("source", ["chat", "responses"])
 @pytest.mark.parametrize(
     ("fields", "sent", "dropped"),
@@ -111,6 +119,42 @@ def test_what_the_newest_models_refuse_is_left_out_and_named(source: str, fields
     assert claude_complaint(converted.body) == ""
     body = {name: value for name, value in converted.body.items() if name not in ("max_tokens", "messages", "model", "tools", "stream")}
     assert (body, converted.dropped) == (sent, dropped)
+
+
+CODE: dict[str, Any] = {"messages": ASK, "max_tokens": 32000, "thinking": ADAPTIVE, "output_config": {"effort": "medium"}}
+"""The fields by which Claude Code asks each model that it does not know for thinking."""
+BUDGET = {"thinking": {"type": "enabled", "budget_tokens": 4096}}
+FORM = {"format": {"type": "json_schema", "schema": {"type": "object", "additionalProperties": False}}}
+OPEN_LOOP: list[dict[str, Any]] = [
+    {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]},
+    {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "b"}]},
+]
+SAMPLING = {"temperature": 0.5, "top_k": 5}
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "changed", "dropped"),
+    [
+        *[(name, CODE, {}, []) for name in ("claude-sonnet-4-6", "claude-opus-4-7", NEWEST, "qwen")],
+        ("claude-haiku-4-5", CODE, {**BUDGET, "output_config": None}, []),
+        ("claude-haiku-4-5", {**CODE, "output_config": {"effort": "low", **FORM}}, {**budget(1024), "output_config": FORM}, []),
+        ("claude-haiku-4-5", {**CODE, "output_config": None, "max_tokens": 3000, **SAMPLING}, {**budget(1500), **gone(SAMPLING)}, [*SAMPLING]),
+        ("claude-haiku-4-5", {**CODE, "max_tokens": 500}, {"thinking": {"type": "disabled"}, "output_config": None}, []),
+        ("claude-haiku-4-5", {**CODE, "messages": [*ASK, *OPEN_LOOP]}, {"thinking": {"type": "disabled"}, "output_config": None}, []),
+        ("claude-haiku-4-5", {**CODE, "thinking": None}, {"output_config": None}, ["output_config.effort"]),
+        ("claude-haiku-4-5", {**CODE, **BUDGET, "output_config": None}, {}, []),
+        *[("claude-sonnet-4-6", {**CODE, **BUDGET, **fields}, {}, []) for fields in ({}, {"output_config": None})],
+        (NEWEST, {**CODE, **BUDGET, "output_config": None}, {"thinking": ADAPTIVE, "output_config": {"effort": "medium"}}, []),
+        (NEWEST, {**CODE, **SAMPLING}, gone(SAMPLING), [*SAMPLING]),
+    ],
+)
+def test_a_request_of_anthropics_own_dialect_gets_the_thinking_that_its_model_takes(
+    model: str, asked: dict[str, Any], changed: dict[str, Any], dropped: list[str]
+) -> None:
+    asked = {name: value for name, value in asked.items() if value is not None}
+    converted = convert_request("messages", "messages", asked, claude_model=model)
+    assert converted.body == {name: value for name, value in {**asked, **changed}.items() if value is not None}
+    assert converted.dropped == dropped
 
 
 def test_the_request_s_schema_and_the_effort_go_together() -> None:

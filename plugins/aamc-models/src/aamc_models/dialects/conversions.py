@@ -16,7 +16,7 @@ from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects, o
 from aamc_models.dialects.messages import answers as messages_answers
 from aamc_models.dialects.messages.claude_rules import claude_rules
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
-from aamc_models.dialects.messages.thinking import add_thinking, sampling_names, settle_sampling
+from aamc_models.dialects.messages.thinking import add_thinking, fit_thinking, sampling_names, settle_sampling
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
 from aamc_models.dialects.responses import answers as responses_answers
 from aamc_models.dialects.responses.from_chat import request_from_chat as responses_from_chat
@@ -197,6 +197,7 @@ def convert_request(
         same, dropped, own = dict(mapping(body, "the body")), set[str](), parameters or {}
         if target == "messages":
             rules = claude_rules(claude_model)
+            fit_thinking(same, dropped, rules)
             if rules.is_adaptive:
                 dropped.update(sampling_names(own) - same.keys())  # the provider leaves them out
             else:

@@ -22,13 +22,15 @@ class ClaudeRules:
     """Request rules of a Claude model.
 
     Attributes:
-        is_adaptive: Whether it takes an effort, and refuses budgets of thinking, and temperature, top_p and top_k other than the default.
+        takes_effort: Whether it takes an effort, and adaptive thinking.
+        is_adaptive: Whether it refuses budgets of thinking, and temperature, top_p and top_k other than the default.
         thinks_by_default: Whether it thinks in answers to requests without a field for it.
         prefill: Whether it continues an assistant's last message.
         forced_tools: Whether a request may force it to call a tool.
         system_messages: Whether messages of the system may come in the middle of a conversation.
     """
 
+    takes_effort: bool
     is_adaptive: bool
     thinks_by_default: bool
     prefill: bool
@@ -43,6 +45,7 @@ def claude_rules(name: str) -> ClaudeRules:
     version = (int(found[1]), int(found[2] or 0)) if found else _NEWEST if "claude" in name.lower() else _OTHER_VENDORS
     is_haiku = found is not None and "haiku" in name.lower()
     return ClaudeRules(
+        takes_effort=found is None or version >= (4, 6),
         is_adaptive=version >= (4, 7),
         thinks_by_default=version >= (5, 0),
         prefill=version < (4, 6),

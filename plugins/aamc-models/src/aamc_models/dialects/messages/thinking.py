@@ -59,6 +59,34 @@ def add_thinking(sent: dict[str, Any], effort: object, parameters: JSON, dropped
         dropped.add("reasoning_effort")
 
 
+def fit_thinking(sent: dict[str, Any], dropped: set[str], rules: ClaudeRules) -> None:
+    """Bring a request of Anthropic's own dialect into the form that its model takes: its client may have another model in mind.
+
+    Claude Code asks each model that it does not know for adaptive thinking with an effort.
+    """
+    kind, output = object_or_empty(sent.get("thinking")).get("type"), dict(object_or_empty(sent.get("output_config")))
+    if not rules.takes_effort:
+        effort, limit = output.pop("effort", None), sent.get("max_tokens")
+        if kind == "adaptive":
+            budget = budget_of(effort if isinstance(effort, str) and effort in BUDGETS else "high", limit if type(limit) is int else 0)
+            sent["thinking"] = {"type": "disabled"} if budget is None else {"type": "enabled", "budget_tokens": budget}
+            _settle_thinking(sent, {}, dropped)
+        elif effort is not None:
+            dropped.add("output_config.effort")
+    elif rules.is_adaptive:
+        if kind == "enabled":
+            if budget := thinking_budget(sent):
+                output.setdefault("effort", effort_of(budget))
+            sent["thinking"] = {**{name: value for name, value in sent["thinking"].items() if name != "budget_tokens"}, "type": "adaptive"}
+        for name in sampling_names(sent):
+            del sent[name]
+            dropped.add(name)
+    if output:
+        sent["output_config"] = output
+    elif isinstance(sent.get("output_config"), dict):
+        del sent["output_config"]
+
+
 def _own_thinking(parameters: JSON, rules: ClaudeRules, dropped: set[str]) -> JSON:
     """Return a candidate's parameters with thinking that its model accepts."""
     if rules.is_adaptive and thinks(parameters):
