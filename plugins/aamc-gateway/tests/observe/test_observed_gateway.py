@@ -196,6 +196,17 @@ def test_the_saving_is_against_the_model_for_which_the_tokens_cost_most(stub: St
         assert totals(gateway)["aamc_saved_usd"] == pytest.approx(0.0)
 
 
+def test_several_images_of_the_most_expensive_model_save_nothing(stub: StubServer, tmp_path: Path) -> None:
+    stub.scripts["good"] = Script()
+    pool = [stub_candidate("good", f"{stub.url}/v1", request_price=0.04), stub_candidate("bad", f"{stub.url}/v1", request_price=0.01)]
+    with ForkedGateway(tmp_path, pool) as gateway:
+        body = {"model": "good", "prompt": "a cat", "n": 3}
+        made = httpx.post(f"{gateway.url}/v1/images/generations", json=body, timeout=60)
+        assert (made.status_code, float(made.headers["x-aamc-cost-usd"])) == (200, pytest.approx(0.12, abs=0.001))
+        wait_for(lambda: totals(gateway).get("aamc_requests_total") == 1)
+        assert totals(gateway)["aamc_saved_usd"] == pytest.approx(0.0)
+
+
 def test_two_workers_add_up_what_they_served(stub: StubServer, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, candidates(stub), router="thompson", options=["--workers", "2"]) as gateway:
         for _ in range(20):  # each on a connection of its own, so that both workers get some

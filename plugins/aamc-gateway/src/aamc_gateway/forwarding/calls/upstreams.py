@@ -229,8 +229,8 @@ class UpstreamCall:
             assumed = not isinstance(error, ProviderError) or may_be_billed(error)
             if assumed if self._may_be_billed is None else self._may_be_billed:
                 self._bill_prompt()
-        if (further := self._asked.priced_requests - 1) and math.isnan(self.block.cost_usd):
-            self._price_images(further)
+        if self._asked.priced_requests > 1 and math.isnan(self.block.cost_usd):
+            self._price_images()
         await self.block.__aexit__(kind, error, traceback)
 
     @property
@@ -252,12 +252,12 @@ class UpstreamCall:
             self._set_usage(block.usage, lambda: (0, 0), finished=False)
             block.cost_source = "estimated"
 
-    def _price_images(self, further: int) -> None:
-        """Price a call of several images, each at the price of a request."""
-        block, prices = self.block, self.upstream.candidate.prices
-        cost_usd, source = price(self.upstream.candidate, block.usage)
-        if prices is not None and source:
-            block.cost_usd, block.cost_source = cost_usd + further * prices.request, block.cost_source or source
+    def _price_images(self) -> None:
+        """Price a call of several images."""
+        block = self.block
+        cost_usd, source = _price(self.upstream.candidate, block.usage, self._asked.priced_requests)
+        if source:
+            block.cost_usd, block.cost_source = cost_usd, block.cost_source or source
 
     @property
     def becomes_plain(self) -> bool:
@@ -334,9 +334,9 @@ class Upstreams(dict[str, Upstream]):
             errors.append(f"{name}: {problem}")
         raise PoolError(failures_text("no candidate of the pool can be called", errors))
 
-    def maximum_usd(self, usage: Usage) -> float:
-        """Return the cost of an answer's tokens with the candidate for which they cost most; NaN if none of the costs is known."""
-        costs = [price(upstream.candidate, usage)[0] for upstream in self.values()]
+    def maximum_usd(self, usage: Usage, requests: int) -> float:
+        """Return the cost of an answer with the candidate for which it costs most, NaN if none is known; ``requests``: its ``priced_requests``."""
+        costs = [_price(upstream.candidate, usage, requests)[0] for upstream in self.values()]
         return max((cost for cost in costs if not math.isnan(cost)), default=math.nan)
 
     def capable(self, api: str) -> Sequence[str]:
@@ -354,3 +354,9 @@ class Upstreams(dict[str, Upstream]):
             return
         whose = f"the provider of {request.model!r} has" if request.mode == "model" else "the models here have"
         raise Refused(f"{whose} no API {request.api!r:.100}; ask a model whose provider has it")
+
+
+def _price(candidate: ModelSpec, usage: Usage, requests: int) -> tuple[float, str]:
+    """Return the cost in USD and its source, as :func:`aamc_sdk.serving.price`; the price of a request is due for each image."""
+    cost_usd, source = price(candidate, usage)
+    return cost_usd + (requests - 1) * candidate.prices.request if candidate.prices and requests > 1 else cost_usd, source
