@@ -99,6 +99,13 @@ def test_a_tool_choice_crosses_and_comes_back(choice: Any, expected: dict[str, s
     assert choice == to_chat("messages", body).body["tool_choice"]
 
 
+def test_a_choice_of_a_tool_that_is_left_out_is_left_out_too() -> None:
+    search = {"type": "web_search_20250305", "name": "web_search"}
+    asked = {"max_tokens": 9, "messages": ASK, "tool_choice": {"type": "tool", "name": "web_search"}}
+    converted = convert_request("messages", "chat", {**asked, "tools": [search, {"name": "f", "input_schema": {"type": "object"}}]})
+    assert ("tool_choice" in converted.body, converted.dropped) == (False, ["tool_choice.tool", "tools.web_search_20250305"])
+
+
 def test_parallel_tool_calls_are_switched_off_in_both_dialects() -> None:
     body = to_messages(tools=[TOOL], parallel_tool_calls=False)
     assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}

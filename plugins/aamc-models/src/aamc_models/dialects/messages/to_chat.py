@@ -220,9 +220,13 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
     if body.get("tool_choice") is not None:
         choice = mapping(body["tool_choice"], "tool_choice")
         if choice.get("type") == "tool":
-            chat["tool_choice"] = {"type": "function", "function": {"name": text(choice.get("name"), "tool_choice.name")}}
-        elif name := lookup(_CHOICES, choice.get("type")):
-            chat["tool_choice"] = name
+            name = text(choice.get("name"), "tool_choice.name")
+            if any(tool["function"]["name"] == name for tool in tools):
+                chat["tool_choice"] = {"type": "function", "function": {"name": name}}
+            else:
+                dropped.add("tool_choice.tool")  # it was left out, as a tool that Anthropic's server runs
+        elif kind := lookup(_CHOICES, choice.get("type")):
+            chat["tool_choice"] = kind
         else:
             raise wrong("tool_choice.type", "auto, any, tool or none", choice.get("type"))
         if choice.get("disable_parallel_tool_use") is True:
