@@ -157,6 +157,16 @@ def test_a_request_of_anthropics_own_dialect_gets_the_thinking_that_its_model_ta
     assert converted.dropped == dropped
 
 
+def test_thinking_is_not_cleared_where_it_is_switched_off() -> None:
+    other = {"type": "clear_tool_uses_20250919"}
+    asked = {**CODE, "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}, other]}}
+    assert convert_request("messages", "messages", asked, claude_model="claude-haiku-4-5").body["context_management"] == asked["context_management"]
+    for switched_off in ({**asked, "messages": [*ASK, *OPEN_LOOP]}, {**asked, "thinking": {"type": "disabled"}}):
+        converted = convert_request("messages", "messages", switched_off, claude_model="claude-haiku-4-5")
+        assert converted.body["context_management"] == {"edits": [other]}
+        assert "context_management.edits" in converted.dropped
+
+
 def test_the_request_s_schema_and_the_effort_go_together() -> None:
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
     shape = {"format": {"type": "json_schema", "schema": {"type": "object", "additionalProperties": False}}}

@@ -16,7 +16,7 @@ from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects, o
 from aamc_models.dialects.messages import answers as messages_answers
 from aamc_models.dialects.messages.claude_rules import claude_rules
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
-from aamc_models.dialects.messages.thinking import add_thinking, fit_thinking, sampling_names, settle_sampling
+from aamc_models.dialects.messages.thinking import add_thinking, fit_thinking, leave_out_clearing, sampling_names, settle_sampling
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
 from aamc_models.dialects.responses import answers as responses_answers
 from aamc_models.dialects.responses.from_chat import request_from_chat as responses_from_chat
@@ -204,6 +204,7 @@ def convert_request(
                 settle_sampling(same, own, dropped)
             if "thinking" not in same:
                 add_thinking(same, own.get("reasoning_effort"), own, dropped, rules)
+            leave_out_clearing(same, dropped)
         return Converted(same, sorted(dropped))
     canonical = to_chat(source, body)
     converted = from_chat(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aamc_models.dialects.content import has_block
-from aamc_models.dialects.fields import JSON, mapping, object_or_empty, objects, wrong
+from aamc_models.dialects.fields import JSON, mapping, object_or_empty, objects, objects_or_empty, wrong
 from aamc_models.dialects.messages.claude_rules import ClaudeRules
 
 BUDGETS = {"minimal": 1024, "low": 1024, "medium": 4096, "high": 16384, "xhigh": 32768, "max": 65536}
@@ -85,6 +85,16 @@ def fit_thinking(sent: dict[str, Any], dropped: set[str], rules: ClaudeRules) ->
         sent["output_config"] = output
     elif isinstance(sent.get("output_config"), dict):
         del sent["output_config"]
+
+
+def leave_out_clearing(sent: dict[str, Any], dropped: set[str]) -> None:
+    """Leave the edits that clear thinking, as Claude Code asks for them, out of a request whose thinking is switched off: Anthropic refuses them."""
+    context = object_or_empty(sent.get("context_management"))
+    edits = objects_or_empty(context.get("edits"))
+    kept = [edit for edit in edits if not str(edit.get("type")).startswith("clear_thinking")]
+    if object_or_empty(sent.get("thinking")).get("type") == "disabled" and len(kept) < len(edits):
+        dropped.add("context_management.edits")
+        sent["context_management"] = {**context, "edits": kept}
 
 
 def _own_thinking(parameters: JSON, rules: ClaudeRules, dropped: set[str]) -> JSON:
