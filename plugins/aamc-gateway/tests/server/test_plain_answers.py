@@ -79,3 +79,18 @@ def test_openais_client_reads_a_routed_stream(running: Running) -> None:
     with client.chat.completions.stream(model="aamc/auto", messages=[{"role": "user", "content": "Hi"}]) as stream:
         message = stream.get_final_completion().choices[0].message
     assert (message.content, [call.id for call in message.tool_calls or ()]) == ("ParParis", ["call_1", "call_2"])
+
+
+@pytest.mark.parametrize("model", ["good", "aamc/arena"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_tool_of_anthropics_client_keeps_its_name_though_it_is_too_long_for_openai(serve: Any, stub: Any, model: str, stream: bool) -> None:
+    running = serve(good=Script(tool_arguments='{"at": 1}'), other=Script(tool_arguments="{}"))
+    name = f"mcp__{'x' * 90}"
+    tool = {"name": name, "input_schema": {"type": "object"}}
+    asked = {"model": model, "max_tokens": 99, "messages": [{"role": "user", "content": "Hi"}], "tools": [tool], "stream": stream}
+    answer = running.ask("/v1/messages", {**asked, "tool_choice": {"type": "tool", "name": name}})
+    blocks = [event.get("content_block", {}) for event in answer.events] if stream else answer.json["content"]
+    assert [block["name"] for block in blocks if block.get("type") == "tool_use"] == [name]
+    body = stub.requests[-1].body
+    (sent,) = [tool["function"]["name"] for tool in body["tools"]]
+    assert (len(sent), body["tool_choice"]["function"]["name"]) == (64, sent)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from aamc_models.dialects import conversation_of, convert_request, from_chat, to_chat
+from aamc_models.dialects import conversation_of, convert_request, from_chat, long_names, to_chat
 from aamc_models.transport.request_body import RequestBody
 
 from aamc_sdk import ModelSpec
@@ -104,6 +104,21 @@ def test_a_choice_of_a_tool_that_is_left_out_is_left_out_too() -> None:
     asked = {"max_tokens": 9, "messages": ASK, "tool_choice": {"type": "tool", "name": "web_search"}}
     converted = convert_request("messages", "chat", {**asked, "tools": [search, {"name": "f", "input_schema": {"type": "object"}}]})
     assert ("tool_choice" in converted.body, converted.dropped) == (False, ["tool_choice.tool", "tools.web_search_20250305"])
+
+
+@pytest.mark.parametrize("target", ["chat", "responses"])
+def test_names_of_tools_that_are_too_long_for_openai_are_shortened_and_told_apart(target: str) -> None:
+    names = ["x" * 64, "x" * 65, "x" * 66]
+    calls = [{"type": "tool_use", "id": name, "name": name, "input": {}} for name in names]
+    results = [{"type": "tool_result", "tool_use_id": name, "content": "a"} for name in names]
+    messages = [*ASK, {"role": "assistant", "content": calls}, {"role": "user", "content": results}]
+    asked = {"max_tokens": 99, "messages": messages, "tools": [{"name": name, "input_schema": {"type": "object"}} for name in names]}
+    body = convert_request("messages", target, asked).body
+    sent = [tool.get("function", tool)["name"] for tool in body["tools"]]
+    called = body["messages"][1]["tool_calls"] if target == "chat" else [item for item in body["input"] if item["type"] == "function_call"]
+    assert [call.get("function", call)["name"] for call in called] == sent
+    assert ([len(name) for name in sent], len(set(sent)), sent[0]) == ([64] * 3, 3, names[0])
+    assert long_names(asked) == dict(zip(sent[1:], names[1:], strict=True))
 
 
 def test_parallel_tool_calls_are_switched_off_in_both_dialects() -> None:

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import attrs
-from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer, plain_answer, text_of
+from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer, plain_answer, text_of, with_names
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.max_cost import DENSE_BYTES_PER_TOKEN
@@ -135,7 +135,8 @@ class MatchExchange(Exchange):
             async with call:
                 reply = await self._sent(call)
                 bill_reply(call, reply, self.request.priced)
-                answer = plain_answer(answer_to_chat(call.prepared.request.api, answer_of(reply)))
+                chat = answer_to_chat(call.prepared.request.api, answer_of(reply))
+                answer = plain_answer(with_names(chat, self.request.long_names))
                 convert_answer("chat", self.request.dialect, answer)  # one that the client's dialect cannot express has failed
                 check_text(json.dumps(answer, ensure_ascii=False), "the answer")  # as one that cannot be kept for the vote
             text = _text(answer)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
+from aamc_models.dialects import long_names
 
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.requests.media import Media
@@ -79,6 +80,11 @@ class ClientRequest:
     def is_background(self) -> bool:
         """Whether its server answers later, so that the answer's usage never comes to the gateway."""
         return self.dialect == "responses" and self.body.get("background") not in (None, False)
+
+    @property
+    def long_names(self) -> Mapping[str, str]:
+        """The names of its tools that servers of other dialects know by shorter ones, by these."""
+        return long_names(self.body) if self.dialect == "messages" else {}
 
     @property
     def priced_requests(self) -> int:

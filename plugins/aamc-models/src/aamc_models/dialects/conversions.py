@@ -18,6 +18,7 @@ from aamc_models.dialects.messages.claude_rules import claude_rules
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
 from aamc_models.dialects.messages.thinking import add_thinking, fit_thinking, leave_out_clearing, sampling_names, settle_sampling
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
+from aamc_models.dialects.messages.tool_names import with_names
 from aamc_models.dialects.responses import answers as responses_answers
 from aamc_models.dialects.responses.from_chat import request_from_chat as responses_from_chat
 from aamc_models.dialects.responses.stream import ResponsesReader, ResponsesWriter
@@ -229,12 +230,15 @@ def finish_reason(dialect: str, answer: Mapping[str, Any]) -> str:
     return reason if isinstance(reason, str) else ""
 
 
-def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "") -> dict[str, Any]:
-    """Return a whole answer in another dialect, or in the same one, with the model's name unless that is empty."""
+def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "", names: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Return a whole answer in another dialect, or in the same one, with the model's name unless that is empty.
+
+    ``names`` are those of :func:`aamc_models.dialects.long_names`, if the request had been converted.
+    """
     conversions = _dialect(target)
     if source == target:
         return {**mapping(answer, "the answer"), **({"model": model} if model else {})}
-    return conversions.answer_from_chat(answer_to_chat(source, answer), model)
+    return conversions.answer_from_chat(with_names(answer_to_chat(source, answer), names or {}), model)
 
 
 def reader_of(dialect: str) -> chat.ChatReader:
@@ -254,13 +258,14 @@ class StreamConverter:
         source: The dialect of the events that come in.
         target: The dialect of the events that go out.
         model: The model's name in the events that go out; that of the source when empty.
+        names: Names of tools, see :func:`convert_answer`.
 
     Raises:
         DataError: A dialect is unknown.
     """
 
-    def __init__(self, source: str, target: str, model: str = "") -> None:
-        self._reader, self._writer = reader_of(source), writer_of(target, model)
+    def __init__(self, source: str, target: str, model: str = "", names: Mapping[str, str] | None = None) -> None:
+        self._reader, self._writer, self._names = reader_of(source), writer_of(target, model), names or {}
 
     def feed(self, event: bytes) -> list[bytes]:
         """Return the events that one event becomes; each ends with an empty line.
@@ -271,7 +276,7 @@ class StreamConverter:
         data = object_of(event)
         if data is None:
             return self._writer.end() if data_of(event) == b"[DONE]" else []
-        events = [written for chunk in self._reader.read(data) for written in self._writer.write(chunk)]
+        events = [written for chunk in self._reader.read(data) for written in self._writer.write(with_names(chunk, self._names))]
         return [*events, *self._writer.end()] if self._reader.finished else events
 
     def end(self) -> list[bytes]:

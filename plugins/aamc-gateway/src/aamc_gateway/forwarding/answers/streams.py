@@ -113,8 +113,9 @@ class _Relay:
         request, upstream, wire_request = answer.exchange.request, call.upstream, call.prepared.request
         self._answer, self._exchange, self._call = answer, answer.exchange, call
         self.monitor = StreamMonitor(wire_request.api)
-        self._converter = None if wire_request.api == request.api else StreamConverter(wire_request.api, request.dialect, upstream.name)
-        self._dialect = request.dialect
+        self._dialect, self._converter = request.dialect, None
+        if wire_request.api != request.api:
+            self._converter = StreamConverter(wire_request.api, request.dialect, upstream.name, request.long_names)
         self._plain = PlainChat() if call.becomes_plain else None
         self._hides_usage = request.api in ("chat", "completions") and not wants_usage(request.body)  # which the server is asked for all the same
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, call.request)

@@ -161,11 +161,12 @@ def _in_dialect(request: ClientRequest, call: UpstreamCall, reply: WireReply) ->
     if api == request.api and (api != "messages" or reply.answer is None):
         return reply
     try:
-        converted = answer_of(reply) if api == request.api else convert_answer(api, request.dialect, answer_of(reply), name)
+        answer = answer_of(reply)
+        converted = answer if api == request.api else convert_answer(api, request.dialect, answer, name, request.long_names)
     except DataError as error:
         raise ProviderError(f"the answer of {name!r} cannot be read: {error}", kind="protocol", status=reply.status) from error
-    answer = with_requested_model(request, converted)
-    return attrs.evolve(reply, headers={**reply.headers, "content-type": "application/json"}, body=orjson.dumps(answer), answer=answer)
+    named = with_requested_model(request, converted)
+    return attrs.evolve(reply, headers={**reply.headers, "content-type": "application/json"}, body=orjson.dumps(named), answer=named)
 
 
 def _response_id(prepared: Prepared, reply: WireReply) -> str | None:

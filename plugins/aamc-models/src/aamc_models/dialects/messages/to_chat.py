@@ -21,6 +21,7 @@ from aamc_models.dialects.content import (
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_mapping, optional_text, text, whole_number, wrong
 from aamc_models.dialects.messages.schemas import is_strict
 from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, effort_of
+from aamc_models.dialects.messages.tool_names import short_name
 
 MAX_USER_ID = 64
 """OpenAI refuses a longer id of a user."""
@@ -117,6 +118,8 @@ def _assistant(message: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
         return {"role": "assistant", "content": content}
     chat, unknown = assistant_message(content, f"{field}.content")
     dropped.update(of_type("content", kind, place) for place, kind in unknown)
+    for call in chat.get("tool_calls", ()):
+        call["function"]["name"] = short_name(call["function"]["name"])
     return chat
 
 
@@ -211,7 +214,7 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
             dropped.add(of_type("tools", tool["type"], field))
             continue
         schema = {"properties": {}, **mapping(tool.get("input_schema", {}), f"{field}.input_schema")}  # OpenAI refuses an object without them
-        function = {"name": text(tool.get("name"), f"{field}.name"), **chosen(tool, "description", "strict"), "parameters": schema}
+        function = {"name": short_name(text(tool.get("name"), f"{field}.name")), **chosen(tool, "description", "strict"), "parameters": schema}
         if function.get("strict") is True and not is_strict(schema):
             function["strict"] = False
             dropped.add("tools.strict")
@@ -220,7 +223,7 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
     if body.get("tool_choice") is not None:
         choice = mapping(body["tool_choice"], "tool_choice")
         if choice.get("type") == "tool":
-            name = text(choice.get("name"), "tool_choice.name")
+            name = short_name(text(choice.get("name"), "tool_choice.name"))
             if any(tool["function"]["name"] == name for tool in tools):
                 chat["tool_choice"] = {"type": "function", "function": {"name": name}}
             else:
