@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aamc_models.dialects import (
+    KnownTools,
     StreamConverter,
     StreamMonitor,
     answer_events,
@@ -490,3 +491,23 @@ def test_an_answer_without_an_id_gets_one_of_its_own(target: str, missing: dict[
         return [convert_answer("chat", target, whole)["id"], *dict.fromkeys(filter(None, found))]
 
     assert len({*ids(), *ids()}) == 4
+
+
+def test_a_call_has_no_id_of_an_earlier_one_in_messages() -> None:
+    """Some servers count the calls of each answer; Claude Code, which knows calls by their ids alone, then asked for the same one for ever."""
+    used = [{"type": "tool_use", "id": each, "name": "f", "input": {}} for each in ("call_0", "call_0_2", "f_1")]
+    tools = KnownTools.of({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": used}]})
+    calls = [call(identity, "{}", index) for index, identity in enumerate(("call_0", "f:1", "call_1"))]
+    whole = convert_answer("chat", "messages", chat({"tool_calls": calls}, "tool_calls"), tools=tools)
+    converter = StreamConverter("chat", "messages", tools=tools)
+    deltas: list[dict[str, Any]] = [
+        {"tool_calls": [{**each, "function": {"name": "f", "arguments": piece}}]} for each in calls for piece in ("{", "}")
+    ]
+    chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas] + [
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}
+    ]
+    events = [json.loads(data_of(event)) for chunk in chunks for event in converter.feed(event_of(chunk))] + list(
+        map(json.loads, map(data_of, converter.end()))
+    )
+    blocks = [event["content_block"] for event in events if event["type"] == "content_block_start"]
+    assert [block["id"] for block in whole["content"]] == [block["id"] for block in blocks] == ["call_0_3", "f_1_2", "call_1"]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from aamc_models.dialects import conversation_of, convert_request, from_chat, long_names, to_chat
+from aamc_models.dialects import KnownTools, conversation_of, convert_request, from_chat, to_chat
 from aamc_models.transport.request_body import RequestBody
 
 from aamc_sdk import ModelSpec
@@ -118,7 +118,7 @@ def test_names_of_tools_that_are_too_long_for_openai_are_shortened_and_told_apar
     called = body["messages"][1]["tool_calls"] if target == "chat" else [item for item in body["input"] if item["type"] == "function_call"]
     assert [call.get("function", call)["name"] for call in called] == sent
     assert ([len(name) for name in sent], len(set(sent)), sent[0]) == ([64] * 3, 3, names[0])
-    assert long_names(asked) == dict(zip(sent[1:], names[1:], strict=True))
+    assert KnownTools.of(asked).names == dict(zip(sent[1:], names[1:], strict=True))
 
 
 def test_parallel_tool_calls_are_switched_off_in_both_dialects() -> None:

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from typing import Any
 
 import attrs
-from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer, plain_answer, text_of, with_names
+from aamc_models.dialects import answer_to_chat, conversation_of, convert_answer, plain_answer, text_of
 
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.max_cost import DENSE_BYTES_PER_TOKEN
@@ -136,7 +136,7 @@ class MatchExchange(Exchange):
                 reply = await self._sent(call)
                 bill_reply(call, reply, self.request.priced)
                 chat = answer_to_chat(call.prepared.request.api, answer_of(reply))
-                answer = plain_answer(with_names(chat, self.request.long_names))
+                answer = plain_answer(chat if (tools := self.request.known_tools) is None else tools.adapt(chat))
                 convert_answer("chat", self.request.dialect, answer)  # one that the client's dialect cannot express has failed
                 check_text(json.dumps(answer, ensure_ascii=False), "the answer")  # as one that cannot be kept for the vote
             text = _text(answer)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
-from aamc_models.dialects import long_names
+from aamc_models.dialects import KnownTools
 
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.requests.media import Media
@@ -82,9 +82,9 @@ class ClientRequest:
         return self.dialect == "responses" and self.body.get("background") not in (None, False)
 
     @property
-    def long_names(self) -> Mapping[str, str]:
-        """The names of its tools that servers of other dialects know by shorter ones, by these."""
-        return long_names(self.body) if self.dialect == "messages" else {}
+    def known_tools(self) -> KnownTools | None:
+        """What it says of tools, for an answer of another dialect; None if its client does not need it."""
+        return KnownTools.of(self.body) if self.dialect == "messages" else None
 
     @property
     def priced_requests(self) -> int:

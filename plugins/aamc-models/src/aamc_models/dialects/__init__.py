@@ -28,8 +28,8 @@ from aamc_models.dialects.error_bodies import broken_off, broken_off_error, erro
 from aamc_models.dialects.events import DONE, event_of, last_events, object_of
 from aamc_models.dialects.fields import DIALECTS, json_object
 from aamc_models.dialects.messages.claude_rules import claude_model
+from aamc_models.dialects.messages.known_tools import KnownTools
 from aamc_models.dialects.messages.thinking import thinking_budget
-from aamc_models.dialects.messages.tool_names import long_names, with_names
 from aamc_models.dialects.stream_monitor import Seen, StreamMonitor, answer_bytes, reasoning_bytes
 from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage
 
@@ -43,6 +43,7 @@ __all__ = [
     "ChatEvents",
     "Conversation",
     "Converted",
+    "KnownTools",
     "PlainChat",
     "Seen",
     "StreamConverter",
@@ -67,7 +68,6 @@ __all__ = [
     "json_object",
     "last_call",
     "last_events",
-    "long_names",
     "new_messages",
     "object_of",
     "plain_answer",
@@ -80,7 +80,6 @@ __all__ = [
     "usage_object",
     "usage_of",
     "wants_usage",
-    "with_names",
     "with_usage",
     "without_foreign_state",
     "without_usage",

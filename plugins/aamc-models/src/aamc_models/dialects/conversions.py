@@ -16,9 +16,9 @@ from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects, o
 from aamc_models.dialects.messages import answers as messages_answers
 from aamc_models.dialects.messages.claude_rules import claude_rules
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
+from aamc_models.dialects.messages.known_tools import KnownTools
 from aamc_models.dialects.messages.thinking import add_thinking, fit_thinking, leave_out_clearing, sampling_names, settle_sampling
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
-from aamc_models.dialects.messages.tool_names import with_names
 from aamc_models.dialects.responses import answers as responses_answers
 from aamc_models.dialects.responses.from_chat import request_from_chat as responses_from_chat
 from aamc_models.dialects.responses.stream import ResponsesReader, ResponsesWriter
@@ -230,15 +230,16 @@ def finish_reason(dialect: str, answer: Mapping[str, Any]) -> str:
     return reason if isinstance(reason, str) else ""
 
 
-def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "", names: Mapping[str, str] | None = None) -> dict[str, Any]:
+def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "", tools: KnownTools | None = None) -> dict[str, Any]:
     """Return a whole answer in another dialect, or in the same one, with the model's name unless that is empty.
 
-    ``names`` are those of :func:`aamc_models.dialects.long_names`, if the request had been converted.
+    ``tools`` are those of the request, if it was one of ``messages``.
     """
     conversions = _dialect(target)
     if source == target:
         return {**mapping(answer, "the answer"), **({"model": model} if model else {})}
-    return conversions.answer_from_chat(with_names(answer_to_chat(source, answer), names or {}), model)
+    chat = answer_to_chat(source, answer)
+    return conversions.answer_from_chat(chat if tools is None else tools.adapt(chat), model)
 
 
 def reader_of(dialect: str) -> chat.ChatReader:
@@ -258,14 +259,14 @@ class StreamConverter:
         source: The dialect of the events that come in.
         target: The dialect of the events that go out.
         model: The model's name in the events that go out; that of the source when empty.
-        names: Names of tools, see :func:`convert_answer`.
+        tools: The tools of the request, see :func:`convert_answer`.
 
     Raises:
         DataError: A dialect is unknown.
     """
 
-    def __init__(self, source: str, target: str, model: str = "", names: Mapping[str, str] | None = None) -> None:
-        self._reader, self._writer, self._names = reader_of(source), writer_of(target, model), names or {}
+    def __init__(self, source: str, target: str, model: str = "", tools: KnownTools | None = None) -> None:
+        self._reader, self._writer, self._tools = reader_of(source), writer_of(target, model), tools or KnownTools()
 
     def feed(self, event: bytes) -> list[bytes]:
         """Return the events that one event becomes; each ends with an empty line.
@@ -276,7 +277,7 @@ class StreamConverter:
         data = object_of(event)
         if data is None:
             return self._writer.end() if data_of(event) == b"[DONE]" else []
-        events = [written for chunk in self._reader.read(data) for written in self._writer.write(with_names(chunk, self._names))]
+        events = [written for chunk in self._reader.read(data) for written in self._writer.write(self._tools.adapt(chunk))]
         return [*events, *self._writer.end()] if self._reader.finished else events
 
     def end(self) -> list[bytes]:

@@ -115,7 +115,7 @@ class _Relay:
         self.monitor = StreamMonitor(wire_request.api)
         self._dialect, self._converter = request.dialect, None
         if wire_request.api != request.api:
-            self._converter = StreamConverter(wire_request.api, request.dialect, upstream.name, request.long_names)
+            self._converter = StreamConverter(wire_request.api, request.dialect, upstream.name, request.known_tools)
         self._plain = PlainChat() if call.becomes_plain else None
         self._hides_usage = request.api in ("chat", "completions") and not wants_usage(request.body)  # which the server is asked for all the same
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, call.request)

@@ -162,7 +162,7 @@ def _in_dialect(request: ClientRequest, call: UpstreamCall, reply: WireReply) ->
         return reply
     try:
         answer = answer_of(reply)
-        converted = answer if api == request.api else convert_answer(api, request.dialect, answer, name, request.long_names)
+        converted = answer if api == request.api else convert_answer(api, request.dialect, answer, name, request.known_tools)
     except DataError as error:
         raise ProviderError(f"the answer of {name!r} cannot be read: {error}", kind="protocol", status=reply.status) from error
     named = with_requested_model(request, converted)
