@@ -555,6 +555,14 @@ def test_a_tool_choice_of_null_leaves_an_older_function_call_its_effect(target: 
     assert from_chat(target, asked).body["tool_choice"]["name"] == "f"
 
 
+@pytest.mark.parametrize("given", ["image/jpeg", "image/png", "application/octet-stream"])
+@pytest.mark.parametrize(("data", "kind"), [("iVBORw0KGgoAAAA=", "png"), ("/9j/4AAQ", "jpeg"), ("R0lGODlh", "gif"), ("UklGRiQAAABXRUJQ", "webp")])
+def test_an_image_has_its_own_type_for_anthropic_whatever_its_client_says(given: str, data: str, kind: str) -> None:
+    part = {"type": "image_url", "image_url": {"url": f"data:{given};base64,{data}"}}
+    (block,) = to_messages(messages=[{"role": "user", "content": [part]}])["messages"][0]["content"]
+    assert block["source"] == {"type": "base64", "media_type": f"image/{kind}", "data": data}
+
+
 def test_images_and_texts_have_the_media_types_that_anthropic_accepts() -> None:
     parts = [
         {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,aGk="}},

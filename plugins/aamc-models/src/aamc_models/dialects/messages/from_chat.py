@@ -36,6 +36,8 @@ from aamc_sdk.errors import DataError
 _TIERS = {"auto": "auto", "default": "standard_only"}
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _JSON_MODE = "Answer with one JSON object and nothing else."
+_IMAGES = {"/9j/": "image/jpeg", "iVBORw0KGgo": "image/png", "R0lGOD": "image/gif", "UklGR": "image/webp"}
+"""Types of images by the begin of their data in base64."""
 _STAND_IN = {"type": "text", "text": "."}
 """The block of a user's message that Anthropic requires and the request does not have."""
 _REFUSED_USER = re.compile(r".*@.*|\+?[\d\s()-]{7,}|.{257,}", re.DOTALL)
@@ -225,7 +227,7 @@ def _block(part: JSON, field: str, dropped: set[str]) -> dict[str, Any] | None:
         if detail not in (None, "auto"):
             dropped.add("image_url.detail")
         data = base64_of(url)
-        source = _source(*data) if data else {"type": "url", "url": url}
+        source = _source(_image_type(*data), data[1]) if data else {"type": "url", "url": url}
         return {"type": "image", "source": source, **mark}
     if kind == "file":
         file = mapping(part.get("file"), f"{field}.file")
@@ -240,8 +242,14 @@ def _block(part: JSON, field: str, dropped: set[str]) -> dict[str, Any] | None:
     return None
 
 
+def _image_type(media_type: str, data: str) -> str:
+    """Return the type of an image by its first bytes: Anthropic refuses a wrong one, as some clients give. Else it is the given one."""
+    known = next((kind for begin, kind in _IMAGES.items() if data.startswith(begin)), media_type)
+    return "image/jpeg" if known == "image/jpg" else known
+
+
 def _source(media_type: str, data: str) -> dict[str, Any]:
-    return {"type": "base64", "media_type": "image/jpeg" if media_type == "image/jpg" else media_type, "data": data}
+    return {"type": "base64", "media_type": media_type, "data": data}
 
 
 def _document_source(media_type: str, data: str) -> dict[str, Any] | None:
