@@ -12,6 +12,9 @@ THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}
 UNSIGNED = {"type": "thinking", "thinking": "hm", "signature": ""}
 USE = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
 RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "42"}]}
+SYSTEM = {"role": "system", "content": "Agents: a, b"}
+"""As Claude Code writes it after a person's words or the results of tools."""
+DEVELOPER = {"type": "message", "role": "developer", "content": "Be brief."}
 CALL = {"id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 
@@ -40,6 +43,11 @@ def messages(*blocks: dict[str, Any]) -> dict[str, Any]:
         ("responses", {"input": [{"type": "item_reference", "id": "i"}, ASK]}, {"item_reference"}),
         ("responses", {"input": [{"type": "item_reference", "id": "rs_1"}, ASK]}, {"encrypted_reasoning"}),
         ("responses", {"input": [ASK, {"type": "function_call_output", "call_id": "t", "output": "42"}]}, {"open_tool_calls"}),
+        ("messages", {"messages": [ASK, {"role": "assistant", "content": [USE]}, RESULT, SYSTEM]}, {"open_tool_calls"}),
+        ("chat", {"messages": [ASK, {"role": "tool", "tool_call_id": "t", "content": "42"}, SYSTEM]}, {"open_tool_calls"}),
+        ("responses", {"input": [{"type": "function_call_output", "call_id": "t", "output": "42"}, DEVELOPER]}, {"open_tool_calls"}),
+        ("responses", {"input": [{"type": "reasoning", "encrypted_content": "x"}, DEVELOPER]}, {"encrypted_reasoning"}),
+        ("messages", {"messages": [ASK, SYSTEM]}, set()),
         ("completions", {"prompt": "a"}, set()),
     ],
 )
@@ -53,6 +61,7 @@ def test_thinking_is_switched_off_in_the_middle_of_a_loop_that_loses_it() -> Non
     loop = {"messages": [ASK, {"role": "assistant", "content": [THOUGHT, USE]}, RESULT]}
     asked = {**loop, "thinking": {"type": "enabled", "budget_tokens": 2000}}
     assert without_foreign_state("messages", asked)["thinking"] == {"type": "disabled"}
+    assert without_foreign_state("messages", {**asked, "messages": [*loop["messages"], SYSTEM]})["thinking"] == {"type": "disabled"}
     without = without_foreign_state("messages", loop)
     assert convert_request("messages", "messages", without, parameters={"thinking": asked["thinking"]}).body["thinking"] == {"type": "disabled"}
     assert "thinking" not in without

@@ -8,7 +8,7 @@ from typing import Any
 from aamc_models.dialects.carried_state import CALL_STATE, carried_state
 from aamc_models.dialects.content import CALL_ITEMS, has_block, is_set, lookup, safe_id
 from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects, objects_or_empty
-from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, lacks_thinking, thinks
+from aamc_models.dialects.messages.thinking import SYSTEM_ROLES, THINKING_BLOCKS, lacks_thinking, thinks
 
 FOREIGN_STATE = ("open_tool_calls", "previous_response_id", "item_reference", "container", "encrypted_reasoning", "thinking", "unsigned_thinking")
 """The kinds of state that :func:`foreign_state` finds."""
@@ -23,7 +23,7 @@ def foreign_state(dialect: str, body: Mapping[str, Any]) -> frozenset[str]:
 
     - ``"previous_response_id"``: the earlier conversation lies at the server.
     - ``"encrypted_reasoning"``, ``"thinking"`` (signed blocks), ``"item_reference"``, ``"container"``: another model or server refuses them.
-    - ``"open_tool_calls"``: the last message is a tool's result, or a call without one.
+    - ``"open_tool_calls"``: the last message, other than the system's, is a tool's result, or a call without one.
     - ``"unsigned_thinking"``: blocks that a conversion made. They tie to no model, but Anthropic refuses them. One that carries the state of a tool
       call or details of reasoning is of the kind ``"thinking"`` or ``"encrypted_reasoning"`` too.
     """
@@ -37,7 +37,8 @@ def foreign_state(dialect: str, body: Mapping[str, Any]) -> frozenset[str]:
     for message in messages:
         if message.get("role") == "assistant":
             found.update(_message_state(dialect, message))
-    if messages and _is_open(messages[-1]):
+    spoken = [message for message in messages if message.get("role") not in SYSTEM_ROLES]
+    if spoken and _is_open(spoken[-1]):
         found.add("open_tool_calls")
     return frozenset(found)
 
@@ -92,6 +93,8 @@ def _response_state(body: JSON) -> set[str]:
         return found
     last: object = ""
     for _, item in objects(body["input"], "input"):
+        if item.get("role") in SYSTEM_ROLES:
+            continue
         last = item.get("type")
         is_reasoning = last == "item_reference" and str(item.get("id")).startswith("rs_")  # another model can go on without it
         secret = lookup(_SECRET_ITEMS, "reasoning" if is_reasoning else last)

@@ -14,6 +14,8 @@ MINIMUM_BUDGET = 1024
 """Anthropic accepts no smaller one."""
 _MINIMUM_TOP_P = 0.95
 THINKING_BLOCKS = ("thinking", "redacted_thinking")
+SYSTEM_ROLES = ("system", "developer")
+"""Roles of messages that agents add anywhere, such as Claude Code after the results of tools."""
 _SAMPLING_DEFAULTS = {"temperature": 1, "top_p": 1, "top_k": None}
 _EITHER = (("temperature", "top_p"), ("top_p", "temperature"))
 """Parameters of sampling, each with the one that Anthropic's models refuse beside it."""
@@ -180,6 +182,7 @@ def thinking_budget(body: JSON) -> int:
 
 def lacks_thinking(messages: list[dict[str, Any]]) -> bool:
     """Return whether a conversation is in the middle of tool calls that do not begin with their thinking."""
+    messages = [message for message in messages if message.get("role") not in SYSTEM_ROLES]
     last = messages[-1] if messages else None
     if last is None or not has_block(last, "tool_result"):
         return last is not None and last.get("role") == "assistant"  # a prefilled answer
