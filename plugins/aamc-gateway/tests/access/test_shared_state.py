@@ -358,6 +358,24 @@ def test_the_file_is_for_its_owner_only(store: Store) -> None:
     run(store, test)
 
 
+@pytest.mark.parametrize("link_first", [True, False])
+def test_a_log_has_one_state_by_whichever_link_it_is_named(tmp_path: Path, link_first: bool) -> None:
+    """Else its keys would be missing by one of the names: everyone would be an admin, and budgets would count apart."""
+    (tmp_path / "disk").mkdir()
+    links = [tmp_path / "link.db", tmp_path / "disk" / "log.db"]
+    links[0].symlink_to(links[1])
+
+    async def put(shared: SharedState) -> None:
+        await shared.put("a", b"1")
+
+    async def get(shared: SharedState) -> None:
+        assert await shared.get("a") == b"1"
+
+    for path, test in zip(links if link_first else links[::-1], (put, get), strict=True):
+        with closing(open_store(f"sqlite:{path}", get_plugin_manager())) as store:
+            run(store, test)
+
+
 def test_a_file_that_was_removed_or_replaced_takes_no_more(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         await shared.put("key", b"1")

@@ -313,7 +313,7 @@ def backend_of(store: Store, *, durable: bool, lease_s: float) -> Backend:
     if scheme == "sqlite" or not is_lasting(store):
         from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 
-        path = Path(store.url.partition(":")[2] + SUFFIX) if scheme == "sqlite" else None
+        path = Path(os.path.realpath(store.url.partition(":")[2]) + SUFFIX) if scheme == "sqlite" else None  # one for all links to the log
         return SqliteBackend(path, durable=durable, lease_s=lease_s)
     config = store.config
     server: dict[str, Any] = {"url": store.url, "name": store.name, "prefix": config.prefix, "timeout_s": config.timeout_s, "lease_s": lease_s}
