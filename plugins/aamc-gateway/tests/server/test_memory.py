@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import socket
 import sys
 import time
+import weakref
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from aamc_gateway.forwarding.exchange import Exchange
 from aamc_gateway.forwarding.observed_request import WATCHED_AFTER_S
+from aamc_gateway.server.http.app import GatewayApp
 from aamc_gateway.server.processes import worker
+from aamc_gateway.server.processes.launch import Launch
 from aamc_models.testing import Script
 from server.conftest import Run
+
+from aamc_sdk.interfaces import Router
 
 OURS = ("aamc_gateway.", "aamc_models.dialects.", "aamc_models.transport.")
 
@@ -125,6 +133,30 @@ def test_tables_of_conversations_have_limits(serve: Run) -> None:
         assert running.chat(f"Question {number}").status == 200
     gateway = running.gateway
     assert (len(gateway.sessions._known), len(gateway.signals._last)) == (3, 2)
+
+
+def test_a_reload_frees_the_router_that_the_reload_before_it_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_collections: None) -> None:
+    """Its objects refer to one another, and requests make too little garbage for the collector to find a large router soon."""
+    made: list[GatewayApp] = []
+    monkeypatch.setattr(worker, "_limit_freed_memory", lambda: None)
+    monkeypatch.setattr(worker, "configure_logs", lambda settings: None)
+    monkeypatch.setattr(worker, "_serve", lambda app, *_: app)
+    monkeypatch.setattr(worker.uvloop, "run", made.append)
+    thresholds = gc.get_threshold()
+    with socket.socket() as listener:
+        worker.serve_worker(Launch(store=f"sqlite:{tmp_path / 'log.db'}"), listener, lambda: None)
+    gc.set_threshold(*thresholds)
+
+    async def reload_twice(app: GatewayApp) -> weakref.ref[Router]:
+        first = weakref.ref(app.gateway.controller.router)
+        await app.start()
+        await app.reload()
+        await asyncio.gather(*app._closing)
+        await app.reload()
+        await app.close()
+        return first
+
+    assert asyncio.run(reload_twice(made.pop()))() is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc")

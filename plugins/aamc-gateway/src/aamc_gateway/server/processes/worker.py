@@ -99,13 +99,13 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
     async def make() -> Gateway:
         if launch.in_memory:
             logger.warning("the log is in memory: the reload begins a new one, and new budgets; to keep them, give --store sqlite:FILE")
+        _collect_and_freeze()  # the gateway before this one, whose objects refer to one another: a large router would wait for many reloads
         return await asyncio.wrap_future(run_on_own_thread(lambda: launch.again().gateway(metrics), "aamc-reload"))  # the end waits for no reload
 
     with reloads_held():
         app = GatewayApp(launch.gateway(metrics), make)
         linecache.clearcache()  # attrs keeps the source of generated methods there, for tracebacks: more than a megabyte
-        gc.collect()
-        gc.freeze()  # what was made until here stays, and need not be searched for garbage
+        _collect_and_freeze()
         gc.set_threshold(_YOUNG_OBJECTS)
         uvloop.run(_serve(app, listener, started))
 
@@ -142,6 +142,13 @@ async def _serve(app: GatewayApp, listener: socket.socket, started: Callable[[],
         sharing.cancel()
     if not server.force_exit:
         await app.close()
+
+
+def _collect_and_freeze() -> None:
+    """Free garbage; what was made until here stays, and need not be searched for garbage."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 def _limit_freed_memory() -> None:
