@@ -1,15 +1,21 @@
-"""The worker processes of a gateway."""
+"""The processes of a gateway."""
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import sys
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.server.processes.supervisor import _Workers
+from aamc_gateway.testing import GatewayProcess
+from forked_gateway import ForkedGateway
+
+ECHO = {"name": "echo", "prices": {"input": 1.0, "output": 2.0}, "endpoint": {"provider": "echo"}}
 
 
 class Worker:
@@ -90,3 +96,34 @@ def test_a_worker_that_keeps_ending_leaves_the_others_time_to_start(monkeypatch:
     monkeypatch.setattr(workers._context, "Process", process)
     assert workers.watch() == 0
     assert len(made) == 12
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_start_that_is_asked_to_end_ends(tmp_path: Path, workers: int) -> None:
+    """It waits for its pool, a pipe. Without a handler the signal would end it too, but not the first process of a container."""
+    gateway = ForkedGateway(tmp_path, [ECHO], settings={"workers": workers})
+    (tmp_path / "pool.yaml").unlink()
+    os.mkfifo(tmp_path / "pool.yaml")
+    gateway.process = gateway._launched()
+    try:
+        with (tmp_path / "pool.yaml").open("w"):  # returns when the start reads
+            gateway.process.send_signal(signal.SIGTERM)
+            assert gateway.process.wait(60) == 0
+    finally:
+        gateway.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux shows the limits of other processes")
+@pytest.mark.one_python
+def test_a_worker_may_open_as_many_files_as_its_hard_limit_allows(tmp_path: Path) -> None:
+    """Beyond the soft limit, often 1,024, connections would be closed at once, without a line in the log."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard - 1, hard))
+    try:
+        with GatewayProcess(tmp_path, [ECHO]) as gateway:
+            assert resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

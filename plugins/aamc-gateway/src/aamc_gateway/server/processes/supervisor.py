@@ -70,6 +70,7 @@ def run(launch: Launch) -> None:
     Raises:
         AamcError: Something cannot be used, or the port is taken.
     """
+    signal.signal(signal.SIGTERM, _end_start)
     settings = launch.settings()
     configure_logs(settings.observe.logs)
     with listening_socket(settings.host, settings.port) as listener:
@@ -80,6 +81,11 @@ def run(launch: Launch) -> None:
             serve_worker(launch, listener, lambda: _announce(launch, address))
         else:
             _run_workers(launch, settings, listener, address)
+
+
+def _end_start(number: int, frame: object) -> None:
+    """End before anything is served, which may take minutes; without a handler of its own, a container's first process ignores the signal."""
+    os._exit(0)
 
 
 def _announce(launch: Launch, address: str) -> None:

@@ -93,6 +93,7 @@ def _let_reloads() -> None:
 def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], None]) -> None:
     """Serve in this process until it is asked to end."""
     _limit_freed_memory()
+    _allow_files()
     configure_logs(launch.settings().observe.logs)
     metrics = Metrics()
 
@@ -158,6 +159,16 @@ def _limit_freed_memory() -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(_M_ARENA_MAX, 1)
             mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+def _allow_files() -> None:
+    """Raise the limit of open files as far as this process may: beyond it, libuv closes new connections, and no log says so."""
+    if sys.platform != "win32":
+        import resource
+
+        with contextlib.suppress(ValueError, OSError):  # macOS has a lower limit than it says
+            _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _end(server: Server, shutdown_s: float, number: int, frame: object) -> None:
