@@ -104,6 +104,19 @@ def test_a_malformed_episode_gets_the_penalty_and_ends_within_its_rounds(task: R
     assert first.mask.count(1) == 3 * len(plain_ids(TOKENIZER, wrong))
 
 
+def test_equal_episodes_have_equal_rewards(task: RoutingTask) -> None:
+    played, normalizer = player(), CostNormalizer(9)
+    episodes = [played.begin(task, 0.6) for _ in range(6)]
+    played.play(Scripted(["<think> item3 answers it </think>\n<answer> item3 </answer>"] * 6), episodes)  # type: ignore[arg-type]  # all that it needs
+    for episode, cost_usd in zip(episodes, (0.04, 0.04, 0.01, 0.01, 0.02, 0.02), strict=True):
+        episode.cost_usd = cost_usd
+    score(RouterR1Config(), normalizer, episodes)
+    rewards = [episode.reward.total for episode in episodes if episode.reward is not None]
+    assert rewards[::2] == rewards[1::2]
+    assert rewards[0] < rewards[4] < rewards[2]
+    assert (len(normalizer.state()["roots"]), normalizer.frozen) == (6, False)
+
+
 def test_no_turn_begins_once_the_budget_is_spent(task: RoutingTask) -> None:
     played, asked = player(), iter([False, True])
     episode = played.begin(task, 0.3)

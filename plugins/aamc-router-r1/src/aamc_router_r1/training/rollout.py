@@ -154,7 +154,13 @@ def generation_options(tokenizer: PreTrainedTokenizerBase, tokens: int, temperat
 
 
 def score(config: RouterR1Config, normalizer: CostNormalizer, episodes: Sequence[PlayedEpisode]) -> None:
-    """Reward episodes in order; each enters the normalizer before it is scaled, unless that is frozen."""
+    """Reward episodes on one scale of costs: unless the normalizer is frozen, all of them enter it first.
+
+    If each were scaled after those before it, equal episodes of a question would have different advantages, which GRPO divides by their deviation.
+    """
+    for episode in episodes:
+        normalizer(episode.cost_usd)
+    was, normalizer.frozen = normalizer.frozen, True
     for episode in episodes:
         episode.reward = config.score(
             normalizer,
@@ -165,6 +171,7 @@ def score(config: RouterR1Config, normalizer: CostNormalizer, episodes: Sequence
             size_tokens=episode.size_tokens,
             alpha=episode.alpha,
         )
+    normalizer.frozen = was
 
 
 def figures(episodes: Sequence[PlayedEpisode]) -> dict[str, Any]:
