@@ -19,6 +19,8 @@ LATE_SHARE = 0.05
 """Share of the calls that may exceed the latency of ``p95_ms``."""
 MEMORY = 0.99
 """Factor on a candidate's earlier calls with each new one."""
+TABLE_CALLS = 100.0
+"""Maximum number of calls that the rows of a table count as, the number that calls in service can reach with this factor."""
 OTHERS_MEMORY = 0.999
 """Factor on a candidate's earlier calls with each call of another one, so that one that was priced out for a while is tried again."""
 MAX_RISE = 10.0
@@ -69,13 +71,19 @@ class LimitedResource(abc.ABC):
         """Return the reported use of a call; NaN if the call did not report it."""
 
     @abc.abstractmethod
+    def observed(self, figure: float, call: Attempt) -> list[float] | None:
+        """Return the numbers that a call adds to its candidate's, given the expected figure; None if it tells nothing."""
+
     def learn(self, name: str, figure: float, call: Attempt) -> None:
         """Learn from a call how a candidate's use differs from the expected one."""
+        if (added := self.observed(figure, call)) is not None:
+            self._add(name, added)
 
-    def _keep(self, name: str, numbers: list[float]) -> None:
-        """Keep what was learned of a candidate, and forget a little of the others'."""
+    def _add(self, name: str, added: list[float]) -> None:
+        """Add to the numbers of a candidate, and forget a little of its earlier calls and of the others'."""
+        earlier = self.learned.get(name, [0.0] * len(added))
         self.learned = {each: [OTHERS_MEMORY * number for number in kept] for each, kept in self.learned.items()}
-        self.learned[name] = numbers
+        self.learned[name] = [MEMORY * number + more for number, more in zip(earlier, added, strict=True)]
 
 
 class SummedResource(LimitedResource):
@@ -90,13 +98,15 @@ class SummedResource(LimitedResource):
         """Return the expected use."""
         return use if math.isfinite(use) else 0.0
 
-    def learn(self, name: str, figure: float, call: Attempt) -> None:
-        """Add to the candidate's sums."""
+    def observed(self, figure: float, call: Attempt) -> list[float] | None:
+        """Return the ratio of reported to expected use, and 1 call."""
         reported = self.reported(call)
-        if call.status == "ok" and math.isfinite(reported) and math.isfinite(figure) and figure > 0:
-            ratio = min(reported / figure, MAX_RISE * self._ratio(name))
-            ratios, calls = self.learned.get(name, (0.0, 0.0))
-            self._keep(name, [MEMORY * ratios + ratio, MEMORY * calls + 1])
+        known = call.status == "ok" and math.isfinite(reported) and math.isfinite(figure) and figure > 0
+        return [reported / figure, 1.0] if known else None
+
+    def _add(self, name: str, added: list[float]) -> None:
+        """Add to the candidate's sums."""
+        super()._add(name, [min(added[0], MAX_RISE * self._ratio(name)), added[1]])
 
     def _ratio(self, name: str) -> float:
         ratios, calls = self.learned.get(name, (0.0, 0.0))
@@ -172,12 +182,13 @@ class LateCalls(LimitedResource):
         late = call.latency_ms > self.limit
         return float(late) if late or (call.status == "ok" and not math.isnan(call.latency_ms)) else math.nan
 
-    def learn(self, name: str, figure: float, call: Attempt) -> None:
-        """Add to the candidate's histogram; a quick failure says nothing about the time of answers."""
-        if not math.isnan(self.reported(call)) and math.isfinite(figure) and figure > 0:
-            counts = np.multiply(self.learned.get(name, [0.0] * (len(RATIOS) + 1)), MEMORY)
-            counts[np.searchsorted(RATIOS, call.latency_ms / figure)] += 1
-            self._keep(name, counts.tolist())
+    def observed(self, figure: float, call: Attempt) -> list[float] | None:
+        """Return 1 in the bin of the latency over the expected one; a quick failure tells nothing about the time of answers."""
+        if math.isnan(self.reported(call)) or not math.isfinite(figure) or figure <= 0:
+            return None
+        counts = [0.0] * (len(RATIOS) + 1)
+        counts[int(np.searchsorted(RATIOS, call.latency_ms / figure))] = 1.0
+        return counts
 
     def _tail(self, name: str) -> Floats:
         counts = np.array(self.learned.get(name, [0.0] * (len(RATIOS) + 1)))
@@ -194,9 +205,13 @@ def resources_of(limits: Mapping[str, float]) -> list[LimitedResource]:
 
 
 def learn_table(resources: Sequence[LimitedResource], request: RoutingRequest, cost_usd: Floats, latency_ms: Floats) -> None:
-    """Learn from measured outcomes ``[B, M]`` how they differ from the expected ones."""
+    """Learn from measured outcomes ``[B, M]`` how they differ from the expected ones. Rows count equally, since tables are often sorted by task."""
     for resource in resources:
         figures = resource.figures(request)
-        for row, m in np.argwhere(request.mask):
-            call = Attempt("table", candidate=request.pool.names[m], cost_usd=float(cost_usd[row, m]), latency_ms=float(latency_ms[row, m]))
-            resource.learn(request.pool.names[m], float(figures[row, m]), call)
+        for m, name in enumerate(request.pool.names):
+            rows = np.flatnonzero(request.mask[:, m]).tolist()
+            calls = (Attempt("table", candidate=name, cost_usd=float(cost_usd[row, m]), latency_ms=float(latency_ms[row, m])) for row in rows)
+            observed = [resource.observed(float(figures[row, m]), call) for row, call in zip(rows, calls, strict=True)]
+            added = [numbers for numbers in observed if numbers is not None]
+            if added:
+                resource.learned[name] = (np.sum(added, axis=0) * min(1.0, TABLE_CALLS / len(added))).tolist()

@@ -144,6 +144,7 @@ class Paced(WrappingRouter):
             return metrics
         self._state = ledger = PacingLedger(self.config, self._limits or default_limit(request))
         rows = np.unique(np.linspace(0, len(request) - 1, self.config.window).astype(np.intp))
+        rows = np.random.default_rng(self.services.seed).permutation(rows)  # the window drops the first ones first, and tables are often sorted
         sampled = request.take(rows)
         if outcomes is not None:
             learn_table(ledger.resources, sampled, outcomes.cost_usd[rows], outcomes.latency_ms[rows])
