@@ -60,6 +60,18 @@ def test_a_regression_of_a_provider_needs_fewer_losses_than_there_were_wins(pool
     assert ageing < keeping / 1.5
 
 
+def test_training_rows_sorted_by_task_raise_no_alarm() -> None:
+    evidence = BetaEvidence(discount=0.999)
+    for quality in (*[1.0] * 300, *[0.0] * 300):
+        evidence.add(KEYS, [("a", quality)], 1.0, implicit=False, time=0.0, ageing=False)
+    assert find_drift("a", "code", known(evidence)) is None
+    for number in range(60):
+        add(evidence, float(number % 2))
+        assert find_drift("a", "code", known(evidence)) is None
+    add(evidence, 0.0, times=60)
+    assert find_drift("a", "code", known(evidence)) is not None
+
+
 def test_training_rows_have_no_age() -> None:
     evidence = BetaEvidence(discount=0.5)
     for quality in (1.0, 1.0, 0.0):

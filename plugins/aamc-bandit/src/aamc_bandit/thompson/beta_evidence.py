@@ -104,11 +104,16 @@ class EntityEvidence(msgspec.Struct):
                 raise ValueError(f"a candidate was updated at {known.at}, after the clock's {self.clock}")
 
     def add(self, outcomes: Sequence[WeightedOutcome], implicit: bool, time: float, discount: float, window: int, ageing: float) -> None:
-        """Count one feedback, which has one outcome per candidate that it names; it advances the clock by ``ageing``, and discounts earlier ones."""
+        """Count one feedback, which has one outcome per candidate that it names; it advances the clock by ``ageing``, and discounts earlier ones.
+
+        Without ``ageing`` it has no place in time: it is a part of the past quality alone, and discounts nothing of it.
+        """
         self.clock = now = self.clock + ageing
         for candidate, wins, losses, success in outcomes:
             known = self.candidates.get(candidate, NO_EVIDENCE)
             kept, weight = discount ** (now - known.at), wins + losses
+            in_order = bool(weight and ageing)
+            past = PAST if in_order else 1.0
             self.candidates[candidate] = CandidateEvidence(  # by position: four of these for each feedback take most of its time
                 kept * known.wins + wins,
                 kept * known.losses + losses,
@@ -118,11 +123,11 @@ class EntityEvidence(msgspec.Struct):
                 known.explicit + (not implicit),
                 known.implicit + implicit,
                 max(known.updated, time),
-                RECENT * known.recent_quality + wins if weight else known.recent_quality,
-                RECENT * known.recent_weight + weight if weight else known.recent_weight,
-                RECENT**2 * known.recent_squares + weight**2 if weight else known.recent_squares,
-                PAST * known.past_quality + wins if weight else known.past_quality,
-                PAST * known.past_weight + weight if weight else known.past_weight,
+                RECENT * known.recent_quality + wins if in_order else known.recent_quality,
+                RECENT * known.recent_weight + weight if in_order else known.recent_weight,
+                RECENT**2 * known.recent_squares + weight**2 if in_order else known.recent_squares,
+                past * known.past_quality + wins,
+                past * known.past_weight + weight,
             )
         if window:
             recent = (*self.recent, ()) if ageing or not self.recent else self.recent
