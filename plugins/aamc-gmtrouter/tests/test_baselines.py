@@ -54,6 +54,22 @@ def test_training_data_without_judgements_is_warned_of(router: type, caplog: pyt
     assert caplog.messages == ["a table has no judgement of a user, so all models have equal scores for users without ratings of their own"]
 
 
+@pytest.mark.parametrize("router", [BradleyTerry, UserElo])
+def test_the_last_user_counts_as_much_as_the_others(router: type) -> None:
+    users = [experience(f"user {n}", *[("b", "a") if n == 9 else ("a", "b")] * 30) for n in range(10)]
+    together = Experience(
+        300,
+        [query for user in users for query in user.queries],
+        Estimates.unknown(300),
+        [decision for user in users for decision in user.decisions],
+        [feedback for user in users for feedback in user.feedback],
+    )
+    made = router(UserBaselineConfig(), SERVICES)
+    made.train(Training(dataset=Dataset(together.queries, POOL, experience=together, source="rated")))
+    first, second, _ = scores(made, "nobody")
+    assert first - second == pytest.approx(np.log(9), abs=0.5)  # a wins nine of ten
+
+
 def test_rows_of_outcomes_with_users_are_their_judgements(caplog: pytest.LogCaptureFixture) -> None:
     made = UserRidge(UserBaselineConfig(), SERVICES)
     queries = [Query("q", user=user) for user in ("ann", "bob", None)]

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import abc
+import itertools
 import logging
 import threading
 from collections.abc import Iterable, Mapping
@@ -73,7 +74,8 @@ class UserBaseline(OnlineRouter):
         if not found:
             why = "has no judgement of a user, so all models have equal scores for users without ratings of their own"
             logger.warning("%s %s", training.dataset.source, why)
-        self._common = self.fit_common([each for history in found.values() for each in history.judgements])
+        in_turn = itertools.zip_longest(*(history.judgements for history in found.values()))  # Elo ratings follow the last judgements
+        self._common = self.fit_common([each for of_users in in_turn for each in of_users if each is not None])
         own = {name: tuple(attrs.evolve(each, query=None) for each in history.judgements) for name, history in found.items()}
         self._users = {name: UserHistory(judgements) for name, judgements in own.items()}
         return {"users": len(found)}
