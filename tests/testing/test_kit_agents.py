@@ -188,10 +188,27 @@ class Quiet(Counting):
         self.count = 1
 
 
+class Spending(Counting):
+    """Asks a model for each task, whatever the budget is."""
+
+    def train(self, training):
+        for query in training.dataset.queries[:3]:
+            asked = self.services.models.complete(self.services.pool.candidates[0], [{"role": "user", "content": query.text}])
+            self.services.loop.run(asked)
+        return super().train(training)
+
+
+class Thrifty(Spending):
+    def train(self, training):
+        return super().train(training) if training.budget_usd > 1 else {}
+
+
 @pytest.mark.parametrize(
     ("target", "checks"),
     [
         (Counting, set()),
+        (Spending, {"the budget of a training is kept"}),
+        (Thrifty, set()),
         (Forgetful, {"save and load"}),
         (Pickled, {"checkpoints run no code", "damaged checkpoints are refused"}),
         (Trusting, {"damaged checkpoints are refused"}),

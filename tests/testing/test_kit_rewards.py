@@ -25,6 +25,13 @@ class HalfGood(LinearReward):
         return super().scalar(outcomes, preferences) - 4 * preferences[:, :1] * np.abs(outcomes.known_quality - 0.5)
 
 
+class Cubed(LinearReward):
+    """Rewards routers for another thing than environments do."""
+
+    def scalar(self, outcomes, preferences):
+        return super().scalar(outcomes, preferences) ** 3
+
+
 class Spreading(LinearReward):
     def scalar(self, outcomes, preferences):
         return super().scalar(outcomes, preferences) - np.mean(outcomes.known_quality)
@@ -146,6 +153,7 @@ class Global(LinearReward):
     [
         (Perverse, "better outcomes are never worth less"),
         (HalfGood, "better outcomes are never worth less"),
+        (Cubed, "the scalar is the weighted vector"),
         (Spreading, "unknown outcomes"),
         (Demanding, "unknown outcomes"),
         (Scaleless, "save and load"),

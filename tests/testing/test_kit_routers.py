@@ -18,7 +18,7 @@ from aamc_sdk.interfaces import AsyncRouter, NoOptions, OnlineRouter, Router
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.storage import read_json, to_json, write_json
 from aamc_sdk.testing import assert_conforms, check_component, checks_of
-from aamc_sdk.types import Feedback
+from aamc_sdk.types import Feedback, tenant_user
 
 
 @attrs.frozen(kw_only=True)
@@ -413,11 +413,29 @@ class Hidden(Retentive):
         return super().score(attrs.evolve(request, queries=backwards(request.queries)))
 
 
-class Releasing(Retentive):
-    """Counts the decisions of each user until the log forgets the user."""
+class Tenantless(Retentive):
+    """Counts the decisions of each user until the log forgets the user, and takes users of one name in two tenants for one."""
 
     def prepare_replay(self, log):
         forgotten = set(log.forgotten([name for name in self.users if name]))
+        self.users = {name: count for name, count in self.users.items() if name not in forgotten}
+
+
+def named_with_tenants(queries):
+    return [attrs.evolve(query, user=query.user and tenant_user(query.user, query.tenant).replace("\0", " in ")) for query in queries]
+
+
+class Releasing(Retentive):
+    """Counts the decisions of each user of each tenant until the log forgets the user."""
+
+    def learn(self, experience):
+        super().learn(attrs.evolve(experience, queries=named_with_tenants(experience.queries)))
+
+    def score(self, request):
+        return super().score(attrs.evolve(request, queries=named_with_tenants(request.queries)))
+
+    def prepare_replay(self, log):
+        forgotten = {name.replace("\0", " in ") for name in log.forgotten([name.replace(" in ", "\0") for name in self.users if name])}
         self.users = {name: count for name, count in self.users.items() if name not in forgotten}
 
 
@@ -793,6 +811,7 @@ class WholeDeltas(FairRouter):
         (Personal, "learning survives a save"),
         (Retentive, "forgotten users leave the state"),
         (Hidden, "forgotten users leave the state"),
+        (Tenantless, "forgotten users leave the state"),
         (Rounding, "learning survives a save"),
         (Costing, "unknown figures do not spread"),
         (Unweighing, "feedback of no weight teaches nothing"),

@@ -8,6 +8,8 @@ from numbers import Integral
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
+
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import AgentOutput, Budget, Orchestrator, Step
 from aamc_sdk.testing.checks.components import LEARNER_CHECKS, OPTION_CHECKS, require_asynchronous_iterator, require_reported
@@ -120,11 +122,24 @@ def check_save_and_load(subject: Subject) -> None:
     require(same, "the loaded orchestrator takes steps that differ from the trained one's: save all that train learns, and load it")
 
 
+def check_the_budget_of_a_training_is_kept(subject: Subject) -> None:
+    """With a budget of 0, a training costs less than without a limit, or is refused."""
+    costs = []
+    for budget_usd in (math.inf, 0.0):
+        orchestrator, training = subject.make(), attrs.evolve(subject.training(), budget_usd=budget_usd)
+        with may_refuse():
+            orchestrator.prepare(training)
+            orchestrator.train(training)
+        costs.append(orchestrator.services.models.spent_usd)
+    advice = "end the training before training.budget_usd is spent"
+    require(costs[1] < costs[0] or not costs[0], f"with a budget of 0 the training cost {costs[1]:g} USD, as much as without a limit: {advice}")
+
+
 AGENT_CHECKS = (*OPTION_CHECKS, check_an_agent_is_a_candidate, check_it_answers_a_task)
 ORCHESTRATOR_CHECKS = (
     *OPTION_CHECKS,
     check_steps_lead_to_an_answer,
     check_the_budget_is_kept,
     check_the_same_seed_gives_the_same_steps,
-    *(after(_skip_untrained, check) for check in (*LEARNER_CHECKS, check_save_and_load)),
+    *(after(_skip_untrained, check) for check in (*LEARNER_CHECKS, check_save_and_load, check_the_budget_of_a_training_is_kept)),
 )

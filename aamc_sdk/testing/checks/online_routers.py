@@ -6,6 +6,7 @@ import io
 import json
 import math
 import zipfile
+from typing import TypeVar
 
 import attrs
 import numpy as np
@@ -23,6 +24,7 @@ from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Preference, RoutingRequest
 
 _ROUNDING = 1e-6
+_Asked = TypeVar("_Asked", RoutingRequest, Experience)
 
 
 def _skip_unless_it_learns(subject: Subject) -> None:
@@ -182,23 +184,36 @@ def check_unknown_figures_do_not_spread(subject: Subject) -> None:
 
 
 def check_forgotten_users_leave_the_state(subject: Subject) -> None:
-    """After ``prepare_replay``, no saved file has the name of a user whom the log has forgotten, and such a user scores as a new one does."""
+    """After ``prepare_replay``, no saved file has the name of a user whom the log has forgotten, and such a user scores as a new one does.
+
+    So too where users belong to a tenant: equal names of two tenants are two users.
+    """
     _skip_without_snapshots(subject)
-    learned, request = subject.reloaded(subject.trained), users_request(subject)
+    _require_forgotten(subject, None, "")
+    _require_forgotten(subject, "tenant", "; name users by aamc_sdk.types.tenant_user(query.user, query.tenant)")
+
+
+def _require_forgotten(subject: Subject, tenant: str | None, hint: str) -> None:
+    learned, request = subject.reloaded(subject.trained), _of_tenant(users_request(subject), tenant)
     names = sorted({query.user for query in request.queries if query.user})
     strangers = attrs.evolve(request, queries=[attrs.evolve(query, user=f"new-{query.user}") for query in request.queries])
     alike = same_scores(learned.score(request), learned.score(strangers))  # otherwise the name itself decides, as where it divides the traffic
-    learned.learn(example_log())
+    learned.learn(_of_tenant(example_log(), tenant))
     router = subject.reloaded(learned)
     log = MemoryStore("memory:", MemoryStore.Config(store_text=True))
     for name in names:
-        log.forget(name)
+        log.forget(name, tenant)
     router.prepare_replay(log)
-    advice = "override prepare_replay and drop the users in log.forgotten(users): retention may have dropped the decisions behind their figures"
+    advice = f"override prepare_replay and drop the users in log.forgotten(users), as retention may have dropped their decisions{hint}"
     left = [f"{file} has {name!r}" for file, content in _files(state_of(router)).items() for name in names if name.encode() in content]
     require(not left, f"users whom the log has forgotten are still in the state ({', '.join(left)}): {advice}")
     kept = alike and not same_scores(router.score(request), router.score(strangers))
     require(not kept, f"a user whom the log has forgotten does not score as a new user does: {advice}")
+
+
+def _of_tenant(batch: _Asked, tenant: str | None) -> _Asked:
+    """Return a request or an experience whose queries are of a tenant."""
+    return attrs.evolve(batch, queries=[attrs.evolve(query, tenant=tenant) for query in batch.queries])
 
 
 def users_request(subject: Subject) -> RoutingRequest:

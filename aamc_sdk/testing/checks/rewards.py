@@ -46,6 +46,13 @@ def check_shapes(subject: Subject) -> None:
     require(np.isfinite(vector).all() and np.isfinite(scalars).all(), "the reward of known outcomes must be finite")
 
 
+def check_the_scalar_is_the_weighted_vector(subject: Subject) -> None:
+    """The reward is the sum of weights times vector: routers learn from the scalar, environments give the sum."""
+    reward, outcomes = _fitted(subject), _outcomes(subject.test_set)
+    weighted = np.stack([reward.vector(outcomes) @ reward.weights(preference) for preference in _PREFERENCES])
+    require(equal(_scalars(reward, outcomes), weighted), "scalar must be the sum of weights times vector, which is the reward of environments")
+
+
 def check_no_rows(subject: Subject) -> None:
     """An empty batch has an empty reward."""
     nothing = _outcomes(subject.test_set).take(slice(0, 0))
