@@ -190,7 +190,7 @@ class Store(NamedComponent):
         raise StoreError(f"the store {self.name} cannot forget a user")
 
     def forgotten(self, users: Collection[str]) -> Collection[str]:
-        """Return the users among these that were forgotten, so that records kept elsewhere can be erased too; empty if the store does not know.
+        """Return the users among these that were forgotten, so that records kept elsewhere can be erased too; empty where the store cannot forget.
 
         Users may be named by :func:`aamc_sdk.types.tenant_user`, and a whole tenant by its user ``""``.
         """

@@ -159,6 +159,13 @@ class Amnesic(SqliteStore):
             connection.execute("DELETE FROM erasures")
 
 
+class Discreet(SqliteStore):
+    """Erases late decisions of forgotten users, and tells nobody who they are."""
+
+    def forgotten(self, users):
+        return set()
+
+
 class WritesAtClose(SqliteStore):
     """Locks its file, and writes it when it is closed."""
 
@@ -285,6 +292,7 @@ class Numbering(MemoryStore):
     [
         (Volatile, {"entries are there when the log is opened again", "forgetting is durable", "two stores of one log share it"}),
         (Amnesic, {"forgetting is durable"}),
+        (Discreet, {"forgetting is durable"}),
         (WritesAtClose, {"entries are there when the log is opened again"}),
         (Cheapened, {"attempts without a number take the next"}),
         (Locking, set()),

@@ -148,6 +148,7 @@ def check_forgetting_is_durable(subject: Subject) -> None:
             store.add_decisions([with_query(each, user="ann") for each in records(1)])
             _forget(store, "ann")
             known, epoch = set(store.forgotten(["ann", "ben"])), store.experience().epoch
+            require(known == {"ann"}, f"forgotten must return the forgotten user alone, not {sorted(known)}: what is kept elsewhere is erased by it")
         with closing(open_store(url, subject.plugins, subject.options)) as again:
             late = with_query(with_decision(records(1)[0], id="late", time=time.time() - 60.0), user="ann")
             again.add_decisions([late])
