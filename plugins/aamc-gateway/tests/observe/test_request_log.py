@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 
 import pytest
 from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
@@ -73,6 +74,16 @@ def test_text_lines_hide_keys_in_tracebacks() -> None:
     text = TextFormatter().format(_record("something"))
     assert "ValueError" in text
     assert KEY[-20:] not in text
+
+
+def test_no_error_steers_the_terminal_by_its_traceback() -> None:
+    try:
+        raise ValueError("\x1b]0;title\x07")
+    except ValueError:
+        record = logging.LogRecord("a", logging.ERROR, "", 1, "failed", (), sys.exc_info())
+    lines = TextFormatter().format(record).splitlines()
+    assert lines[-1] == "ValueError: \\x1b]0;title\\x07"
+    assert "Traceback" in lines[1]
 
 
 def test_all_logs_of_the_process_take_the_form(capsys: pytest.CaptureFixture[str]) -> None:

@@ -32,6 +32,10 @@ def redacted(text: str) -> str:
     return _SECRET.sub(lambda found: f"{found[1] or found[2] or found[3]}[redacted]", text)
 
 
+def _escaped(line: str) -> str:
+    return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], line)
+
+
 class TextFormatter(logging.Formatter):
     """Lines for people, without keys."""
 
@@ -40,11 +44,11 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line of a record, and a traceback in further lines."""
-        return redacted(super().format(record))
+        return "\n".join(map(_escaped, redacted(super().format(record)).split("\n")))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
         """Return the line without the traceback: control characters of a message, which may quote a request, are escaped."""
-        return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], super().formatMessage(record))
+        return _escaped(super().formatMessage(record))
 
 
 class JsonFormatter(logging.Formatter):
