@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import sys
 
 import pytest
 from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
@@ -53,10 +52,11 @@ def test_usual_lines_stay_as_they_are() -> None:
         assert redacted(text) == text
 
 
-def _record(prompt: str) -> logging.LogRecord:
+def _record(prompt: str, note: str = "") -> logging.LogRecord:
     try:
         int(f"{prompt} with {KEY}")
     except ValueError as error:
+        error.args = (f"{error}{note}",)
         information = (type(error), error, error.__traceback__)
     return logging.LogRecord("aamc", logging.ERROR, __file__, 1, "a request of %s failed", ("/v1/messages",), information)
 
@@ -77,13 +77,9 @@ def test_text_lines_hide_keys_in_tracebacks() -> None:
 
 
 def test_no_error_steers_the_terminal_by_its_traceback() -> None:
-    try:
-        raise ValueError("\x1b]0;title\x07")
-    except ValueError:
-        record = logging.LogRecord("a", logging.ERROR, "", 1, "failed", (), sys.exc_info())
-    lines = TextFormatter().format(record).splitlines()
-    assert lines[-1] == "ValueError: \\x1b]0;title\\x07"
+    lines = TextFormatter().format(_record("something", note="\x1b]0;title\x07")).splitlines()
     assert "Traceback" in lines[1]
+    assert lines[-1].endswith(r"\x1b]0;title\x07")
 
 
 def test_all_logs_of_the_process_take_the_form(capsys: pytest.CaptureFixture[str]) -> None:
