@@ -51,6 +51,26 @@ def test_the_upstream_call_ends_when_the_client_leaves(serve: Any, stub: StubSer
     assert 'aamc_calls_total{model="good",result="cancelled"} 1.0' in metrics
 
 
+def test_the_calls_of_pipelined_requests_end_when_their_client_leaves(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(fault="hang")
+    gateway = serve({"good": {}})
+    body = json.dumps(chat()).encode()
+    with connect(gateway.url) as client:
+        client.sendall((head(body) + body) * 2)
+        assert stub.wait(lambda now: now.active == 1)
+    assert stub.wait(lambda now: now.counts("good").cancelled == 1 and now.active == 0)
+
+
+def test_a_connection_with_too_many_requests_at_once_is_closed(serve: Any) -> None:
+    gateway = serve({"good": {}})
+    request = b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+    for count, status in ((30, b"200"), (1000, b"400")):
+        with connect(gateway.url) as client, client.makefile("rb") as answers:
+            client.sendall(request * count)
+            assert answers.readline().startswith(b"HTTP/1.1 " + status)
+    assert gateway.ready()
+
+
 def test_many_clients_that_leave_lose_no_connection(serve: Any, stub: StubServer) -> None:
     stub.scripts["good"] = Script(pace_ms=200, chunks=50)
     gateway = serve({"good": {}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar
 
@@ -15,10 +16,12 @@ from aamc_gateway.server.settings import RequestLimits
 
 _CHECKS = 8
 """Number of times that a client which takes no data is checked before its connection ends."""
+_PIPELINED = 32
+"""Maximum number of requests of a connection without an answer: one of 25 bytes takes 2 KB, and clients rarely send a second."""
 
 
 class _LimitedProtocol(HttpToolsProtocol):
-    """Ends a connection whose request has headers or trailers that are too large, or slow headers, or whose client takes nothing of its answer."""
+    """Ends a connection with large headers or trailers, slow headers, too many requests at once, or a client that takes nothing of its answer."""
 
     limits: ClassVar[RequestLimits]
     max_header_bytes: ClassVar[int]
@@ -32,6 +35,7 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
+        self._cycles = deque[RequestResponseCycle]()  # without a whole answer, in order
         self._start_headers_timer()
 
     def data_received(self, data: bytes) -> None:
@@ -87,7 +91,10 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._stop_headers_timer()
         if self._header_size > self.max_header_bytes:  # they came at once, with a part of the body perhaps
             raise ValueError("the headers are too large")  # ends the parser, which calls send_400_response
+        if len(self._cycles) >= _PIPELINED:
+            raise ValueError("too many requests wait for the answers before theirs")
         super().on_headers_complete()
+        self._cycles.append(self.cycle)
         self._begins_body = True
         if self.scope["http_version"] == "1.0" and self.scope["method"] != "HEAD":
             self.cycle.send = _unchunked(self.cycle)  # type: ignore[assignment, method-assign]  # uvicorn sends chunks, which came with HTTP/1.1
@@ -110,6 +117,9 @@ class _LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_headers_timer()
         self._stop_write_timer()
+        for cycle in self._cycles:  # uvicorn tells the last one alone
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
 
     def _refuse_headers(self) -> None:
@@ -152,6 +162,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         return send
 
     def on_response_complete(self) -> None:
+        self._cycles.popleft()
         super().on_response_complete()
         if self._is_last and not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
