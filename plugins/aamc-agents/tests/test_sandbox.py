@@ -316,6 +316,11 @@ def test_a_program_is_found_between_fences(text: str, code: str) -> None:
     assert code_in(text) == code
 
 
+def test_a_program_that_is_too_long_is_refused_before_it_is_parsed(say) -> None:
+    with pytest.raises(AgentError, match="a program of 400,000 characters is refused: at most 100,000 are read"):
+        say("python", "?", "a=1\n" * 100_000)
+
+
 def test_no_text_keeps_the_search_for_a_program_at_work_for_long() -> None:
     text, began = "`" * 50_000, time.process_time()
     assert code_in(text) == text

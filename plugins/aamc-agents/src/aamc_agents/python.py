@@ -20,6 +20,8 @@ from aamc_sdk.interfaces import Diagnosis
 logger = logging.getLogger(__name__)
 MAX_CACHED = 10_000
 """Number of latest programs whose results are cached."""
+MAX_CHARACTERS = 100_000
+"""Maximum length of a program: this process parses it first, for seconds and in hundreds of megabytes for a million characters."""
 
 
 @attrs.frozen(kw_only=True)
@@ -90,7 +92,9 @@ class Python(Tool):
 
 
 def _check_computes(program: str) -> None:
-    """Raise AgentError if a text is not a program, or only a word or a number."""
+    """Raise AgentError if a text is not a program, only a word or a number, or too long."""
+    if len(program) > MAX_CHARACTERS:
+        raise AgentError(f"a program of {len(program):,} characters is refused: at most {MAX_CHARACTERS:,} are read")
     try:
         statements = ast.parse(program).body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:  # the parser raises these for null bytes and deep nesting
