@@ -210,6 +210,13 @@ def test_nothing_is_lost_of_deeply_nested_elements() -> None:
         text_of("<div>" * 2000 + "inner")
 
 
+@pytest.mark.parametrize("rest", ["<tr><td>b" * 20_000, "<td>" + "<br>" * 20_000 + "b"], ids=["rows", "lines"])
+def test_a_table_whose_text_would_fill_the_memory_is_refused(rest: str) -> None:
+    with pytest.raises(AgentError, match="the page has a table of 20,001 lines and"):
+        text_of("<table><tr><td>" + "a" * 100_000 + rest)
+    assert len(text_of("<table><tr><td>" + "a" * 400 + rest)) < 10_000_000
+
+
 @pytest.mark.parametrize(
     ("page", "text"),
     [

@@ -8,7 +8,8 @@ import re
 import socket
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -27,6 +28,8 @@ _META_BYTES = 1024
 """Bytes of a page in which it may declare its charset (HTML standard, section 4.2.5.4)."""
 _ENDS_IN_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 """Translation to IPv4 (NAT64, RFC 6052) and the deprecated IPv4-compatible addresses."""
+_MAX_TABLE = 10_000_000
+"""Maximum characters of a table as text: each of its lines is as long as the longest cells, so a page of 500 kB could take gigabytes."""
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 """Translation with a network's own layout (RFC 8215), which only the network can tell."""
 
@@ -173,14 +176,26 @@ def text_of(page: str) -> str:
     """Return an HTML page's visible text, one line for each line on the screen.
 
     Raises:
-        AgentError: Its elements are nested too deeply.
+        AgentError: Its elements are nested too deeply, or a table is too large.
     """
     from inscriptis.html_engine import Inscriptis  # type: ignore[import-untyped]  # it has no types
+    from inscriptis.model.config import ParserConfig  # type: ignore[import-untyped]  # likewise
+    from inscriptis.model.tag import CustomHtmlTagHandlerMapping  # type: ignore[import-untyped]  # likewise
+    from inscriptis.model.tag.table_tag import table_end_handler  # type: ignore[import-untyped]  # likewise
     from lxml import etree, html  # type: ignore[import-untyped]  # likewise
 
+    def end_table(state: Any) -> None:
+        rows = [[cell for cell in row.columns if cell.normalize_blocks()] for row in state.current_table[-1].rows]
+        height = sum(max((len(cell.blocks) for cell in row), default=0) for row in rows)
+        width = sum(max(len(line) for cell in column if cell for line in cell.blocks) for column in zip_longest(*rows))
+        if height * width > _MAX_TABLE:
+            raise AgentError(f"the page has a table of {height:,} lines and {width:,} columns of text, which is too large")
+        table_end_handler(state)
+
+    config = ParserConfig(custom_html_tag_handler_mapping=CustomHtmlTagHandlerMapping({}, {"table": end_table}))
     try:
         tree = html.document_fromstring(_XML_DECLARATION.sub("", page), html.HTMLParser(huge_tree=True))  # others leave out what follows 255 levels
-        lines = Inscriptis(tree).get_text().splitlines()
+        lines = Inscriptis(tree, config).get_text().splitlines()
     except etree.ParserError:  # there is no element
         return ""
     except RecursionError:
