@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 
 import attrs
-from aamc_bandit.arena import Arena, CandidateAnswer, Match, ModelJudge, draw_entrants
+from aamc_bandit.arena import Arena, CandidateAnswer, Match, ModelJudge, draw_entrants, escaped_tags
 from aamc_models.dialects import DIALECTS, answer_events, convert_answer, transcript_of, wants_usage
 from starlette.types import Receive, Scope, Send
 
@@ -177,8 +177,8 @@ def _conversation_text(request: ClientRequest) -> str:
 
 async def _synthesized(exchange: MatchExchange, replies: Sequence[MatchReply]) -> MatchReply | AamcError:
     name = exchange.settings.synthesizer or exchange.decision.candidate
-    answers = "".join(f'\n<answer number="{number}">\n{reply.text}\n</answer>\n' for number, reply in enumerate(replies, 1))
-    prompt = SYNTHESIS.format(request=_conversation_text(exchange.request), answers=answers)
+    answers = "".join(f'\n<answer number="{number}">\n{escaped_tags(reply.text)}\n</answer>\n' for number, reply in enumerate(replies, 1))
+    prompt = SYNTHESIS.format(request=escaped_tags(_conversation_text(exchange.request)), answers=answers)
     return await exchange.call(name, prompt_request(exchange.request, prompt, exchange.request.max_tokens))
 
 
