@@ -392,10 +392,17 @@ class MetaController:
         return self._loop.run(self._decider.complete(self._arguments(query, preference, arguments), options, on_text))
 
     async def acomplete(
-        self, query: str | Query, preference: PreferenceLike = None, *, options: Mapping[str, Any] | None = None, **arguments: Unpack[RouteKeywords]
+        self,
+        query: str | Query,
+        preference: PreferenceLike = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        on_text: Callable[[str], object] | None = None,
+        **arguments: Unpack[RouteKeywords],
     ) -> Completion:
-        """Route and call as :meth:`complete` does, without blocking the event loop."""
-        return await asyncio.wrap_future(self._loop.submit(self._decider.complete(self._arguments(query, preference, arguments), options)))
+        """Route and call as :meth:`complete` does, without blocking the event loop, on which ``on_text`` is called: an error in it ends no call."""
+        answer = self._decider.complete(self._arguments(query, preference, arguments), options, on_text, asyncio.get_running_loop())
+        return await asyncio.wrap_future(self._loop.submit(answer))
 
     def forget(self, user: str, tenant: str | None = None) -> int:
         """Erase a user, of one tenant or of all, from the log and from the router's state; return the number of the user's decisions.

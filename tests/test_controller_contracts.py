@@ -472,6 +472,21 @@ def test_complete_gives_the_text_as_it_comes_of_the_candidate_that_answers() -> 
         assert [(attempt.candidate, attempt.status) for attempt in attempts(controller)] == [("small", "error"), ("large", "ok")]
 
 
+def test_acomplete_gives_the_text_as_it_comes_on_the_callers_event_loop(controller: MetaController) -> None:
+    async def ask() -> tuple[Completion, list[str]]:
+        came, loop = list[str](), asyncio.get_running_loop()
+
+        def show(text: str) -> None:
+            assert asyncio.get_running_loop() is loop
+            came.append(text)
+
+        return await controller.acomplete("Hi there", on_text=show), came
+
+    answer, came = asyncio.run(ask())
+    assert "".join(came) == answer.text == "Hi there"
+    assert len(came) > 1
+
+
 def test_a_function_that_gets_the_text_may_complete_another_request(controller: MetaController) -> None:
     others: list[str] = []
     controller.complete("Hi", on_text=lambda _: others.append(controller.complete("you").text))
@@ -659,6 +674,8 @@ def test_a_coroutine_function_cannot_get_the_text_since_nothing_would_await_it(c
     for function in (show, partial(show)):
         with pytest.raises(DataError, match="on_text must be a plain function of a text, not a coroutine function, which nothing would await"):
             controller.complete("Hi", on_text=function)
+        with pytest.raises(DataError, match="on_text must be a plain function"):
+            asyncio.run(controller.acomplete("Hi", on_text=function))
     assert controller.store.experience().position == 0
 
 

@@ -22,6 +22,8 @@ with TestClient(app) as client:
     judged = client.post(f"/answers/{answer['id']}/feedback", json={"quality": 1.0}).json()
     assert judged == {"new": True}, judged
     assert client.post(f"/answers/{answer['id']}/feedback", json={"quality": 1.0}).json() == {"new": False}
+    with client.stream("POST", "/texts", json={"text": "Hello"}) as streamed:
+        assert "".join(streamed.iter_text()).startswith("from the"), streamed
 """
 
 
@@ -54,5 +56,5 @@ def test_the_pages_programs_print_what_it_shows(name, folder):
 
 
 def test_the_fastapi_application_answers_and_takes_feedback(folder):
-    (program,) = re.findall(r"```python\n(.*?)```", page_of("fastapi"), flags=re.DOTALL)
-    run(program + FASTAPI_CLIENT, folder)
+    programs = re.findall(r"```python\n(.*?)```", page_of("fastapi"), flags=re.DOTALL)
+    run("\n".join((*programs, FASTAPI_CLIENT)), folder)

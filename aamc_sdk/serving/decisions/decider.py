@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import partial
@@ -85,11 +85,22 @@ class Decider:
         return (await self.threads.run(self.log, await self.adraw(arguments)))[0]
 
     async def complete(
-        self, arguments: RouteArguments, options: Mapping[str, Any] | None, on_text: Callable[[str], object] | None = None
+        self,
+        arguments: RouteArguments,
+        options: Mapping[str, Any] | None,
+        on_text: Callable[[str], object] | None = None,
+        caller: asyncio.AbstractEventLoop | None = None,
     ) -> Completion:
-        """Decide one query and return the model's answer; arguments and errors as for :meth:`aamc_sdk.MetaController.complete`."""
+        """Decide one query and return the model's answer; arguments and errors as for :meth:`aamc_sdk.MetaController.complete`.
+
+        ``on_text`` is called on the event loop of the caller, or on a worker thread without one.
+        """
         check_call(options, on_text)
-        show = None if on_text is None else partial(self.threads.run_callback, on_text)  # it may block, or complete another request
+        show: Callable[[str], Awaitable[object]] | None = None
+        if on_text is not None and caller is not None:
+            show = partial(self.threads.run_callback, caller.call_soon_threadsafe, on_text)
+        elif on_text is not None:
+            show = partial(self.threads.run_callback, on_text)  # it may block, or complete another request
         models = self._components.models
         pool = self._components.pool
         arguments = attrs.evolve(arguments, state=models.present_state(pool, arguments.state))
