@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_report.labels import Label, place_labels
+from aamc_report.labels import GAP, Label, place_labels
 from aamc_report.result_files import read_results
 from aamc_report.results import Results
 from aamc_report.sections import DRAWINGS, latency
@@ -86,6 +86,20 @@ def test_labels_that_have_no_room_are_left_out() -> None:
     boxes = [box for text, box in texts(figure) if text.startswith("a label")]
     assert 2 < len(boxes) < 80
     assert not any(box.overlaps(other) for box, other in combinations(boxes, 2))
+
+
+def test_labels_side_by_side_do_not_read_as_one() -> None:
+    gaps, line = [], np.column_stack((np.linspace(0, 1, 200), np.full(200, 0.5)))
+    for x in np.linspace(0.33, 0.37, 20):
+        with styled():
+            figure = new_figure(2)
+            axes = figure.subplots()
+            axes.set(xlim=(0, 1), ylim=(0, 1))
+            place_labels(axes, [Label(x=at, y=0.5, text="oracle", colour="#000000") for at in (0.3, x)], line)
+        first, second = (box for text, box in texts(figure) if text == "oracle")
+        if min(first.y1, second.y1) > max(first.y0, second.y0):
+            gaps.append(max(second.x0 - first.x1, first.x0 - second.x1))
+    assert min(gaps) > GAP - 1
 
 
 def test_no_label_is_struck_through_by_anothers_line() -> None:

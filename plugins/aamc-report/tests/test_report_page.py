@@ -306,8 +306,8 @@ def test_names_are_listed_as_in_a_sentence() -> None:
 def test_routers_that_chose_one_candidate_are_named_with_it(make_run: Any) -> None:
     notes = sections(read_results(make_run()), {}, {})[0].notes
     assert (
-        "llm-only and best-single always choose LLM-XLarge; slm-only always chooses SLM-Medium. "
-        "Routers that always choose the same candidate have equal rows."
+        "At the preference, llm-only and best-single always choose LLM-XLarge; slm-only always chooses SLM-Medium. "
+        "Such routers have equal figures there; expected utility and AIQ cover other preferences too."
     ) in notes
 
 

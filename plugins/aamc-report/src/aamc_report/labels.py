@@ -22,6 +22,8 @@ LEADER_POINTS = 12
 """Points along such a line; their distance is less than a label's height."""
 CLEARANCE = 4
 """Free pixels on each side of a point."""
+GAP = 6
+"""Free pixels between labels side by side."""
 
 
 @attrs.frozen(kw_only=True)
@@ -71,7 +73,7 @@ def place_labels(axes: Axes, labels: Sequence[Label], avoid: Floats) -> None:
         free = np.flatnonzero(inside & ~_overlaps(boxes, taken).any(axis=1) & ~crossed)
         if len(free):
             written = np.concatenate((written, boxes[free[:1]]))
-            taken = np.concatenate((taken, boxes[free[:1]], leaders[free[0]]))
+            taken = np.concatenate((taken, boxes[free[:1]] + (-GAP, 0, GAP, 0), leaders[free[0]]))
             _write(axes, label, places[free[0]])
 
 
