@@ -307,7 +307,7 @@ def test_routers_that_chose_one_candidate_are_named_with_it(make_run: Any) -> No
     notes = sections(read_results(make_run()), {}, {})[0].notes
     assert (
         "At the preference, llm-only and best-single always choose LLM-XLarge; slm-only always chooses SLM-Medium. "
-        "Such routers have equal figures there; expected utility and AIQ cover other preferences too."
+        "Routers with the same choice have equal figures there; expected utility and AIQ cover other preferences too."
     ) in notes
 
 
