@@ -186,7 +186,8 @@ def _constant_routers(results: Results) -> list[str]:
     if not routers or len(results.decisions.candidates) == 1:
         return []
     parts = [f"{listed(names)} always choose{'s' if len(names) == 1 else ''} {candidate}" for candidate, names in routers.items()]
-    return [f"At the preference, {'; '.join(parts)}. Routers with the same choice have equal figures there; expected utility and AIQ cover other preferences too."]
+    equal = "Routers with the same choice have equal figures there; expected utility and AIQ cover other preferences too."
+    return [f"At the preference, {'; '.join(parts)}. {equal}"]
 
 
 def facts(results: Results) -> dict[str, object]:
