@@ -20,7 +20,7 @@ def pool():
 
 def groups_of(router, pool):
     """Return the shown parameters of each candidate by group, or none without posteriors."""
-    (found,) = posteriors_document(router, pool)["routers"] or [{"groups": []}]
+    (found,) = posteriors_document(router, "own", pool)["routers"] or [{"groups": []}]
     return {
         group["name"]: {each["candidate"]: (each["alpha"], each["beta"], each["feedback"]) for each in group["standings"]}
         for group in found["groups"]
@@ -65,3 +65,13 @@ def test_the_interval_of_a_category_covers_its_quality(pool):
 def test_without_feedback_there_are_no_posteriors(pool):
     with MetaController.build(router="thompson", pool=pool) as controller:
         assert groups_of(controller.router, pool) == {}
+
+
+def test_posteriors_have_the_names_that_decisions_and_configurations_use(pool):
+    pair = {"name": "canary", "stable": "epsilon-greedy", "candidate": {"name": "thompson", "prior_alpha": 2.0}}
+    for router, shown in (("thompson", [("", "thompson")]), (pair, [("stable", "epsilon-greedy"), ("candidate", "thompson")])):
+        with MetaController.build(router=router, pool=pool) as controller:
+            controller.feedback(controller.route("hello").id, quality=1.0)
+            controller.learner.flush()
+            found = posteriors_document(controller.router, controller.router_name, pool)["routers"]
+        assert [(each["role"], each["router"]) for each in found] == shown

@@ -92,7 +92,7 @@ async def decision_figures(gateway: Gateway, scope: Scope, receive: Receive, sen
 async def posterior_figures(gateway: Gateway, scope: Scope, receive: Receive, send: Send) -> None:
     """``GET /admin/posteriors``."""
     controller = gateway.controller
-    found = await asyncio.to_thread(posteriors_document, controller.router, controller.pool)
+    found = await asyncio.to_thread(posteriors_document, controller.router, controller.router_name, controller.pool)
     await send_safe_json(send, {**found, "router": controller.router_name})
 
 

@@ -33,21 +33,21 @@ def beta_density(alpha: float, beta: float) -> list[float]:
     return [round(float(value), 4) for value in np.exp(logarithm - logarithm.max())]
 
 
-def routers_of(router: Router) -> list[tuple[str, Router]]:
-    """Return a router, or both routers of a canary or shadow, each with its role."""
+def routers_of(router: Router, name: str) -> list[tuple[str, str, Router]]:
+    """Return a router with its name, or both routers of a canary or shadow with theirs, each after its role."""
     paired = getattr(router, "paired", None)
     if not paired:
-        return [("", router)]
-    return [(role, each.router) for role, each in zip(("stable", "candidate"), paired, strict=False)]
+        return [("", name, router)]
+    return [(role, each.name, each.router) for role, each in zip(("stable", "candidate"), paired, strict=False)]
 
 
-def posteriors_document(router: Router, pool: Pool) -> dict[str, Any]:
+def posteriors_document(router: Router, name: str, pool: Pool) -> dict[str, Any]:
     """Return the posteriors of a router that has some: Beta distributions of each candidate's quality, in general and by category."""
     found = []
-    for role, each in routers_of(router):
+    for role, own_name, each in routers_of(router, name):
         groups = _beta_groups(each, pool)
         if groups:
-            found.append({"role": role, "router": type(each).__name__, "groups": groups})
+            found.append({"role": role, "router": own_name, "groups": groups})
     return {"schema": 1, "routers": found}
 
 
