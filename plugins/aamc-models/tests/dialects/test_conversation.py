@@ -26,6 +26,16 @@ def test_system_prompts_and_answers_are_not_classified(requests: dict[str, Any])
     assert conversation_of("chat", requests["chat"]).system == "Be brief."
 
 
+@pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
+def test_what_an_agent_adds_later_is_no_part_of_the_system_prompt_by_which_a_conversation_is_known(dialect: str) -> None:
+    turn = [{"role": "user", "content": "Hi"}, {"role": "system", "content": "Agents: a, b"}]
+    field = "input" if dialect == "responses" else "messages"
+    conversations = [conversation_of(dialect, {field: [{"role": "developer", "content": "Be brief."}, *turn * n]}) for n in (1, 2)]
+    assert [each.system for each in conversations] == ["Be brief."] * 2
+    title = {"role": "system", "content": "Generate a concise title for this conversation"}
+    assert conversation_of(dialect, {field: [*turn, title]}).side_request == "title"
+
+
 @pytest.mark.parametrize("dialect", ["messages", "responses"])
 def test_results_of_tools_are_not_classified(dialect: str, requests: dict[str, Any]) -> None:
     conversation = conversation_of(dialect, requests[dialect])

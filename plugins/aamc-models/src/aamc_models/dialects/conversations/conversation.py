@@ -29,7 +29,7 @@ class Conversation:
         human: The human messages, oldest first, without tool results and the envelopes of coding agents. Where nothing else is left, the last
             message without tool results, with its envelopes.
         first: The first human message, likewise.
-        system: The system prompt, instructions of developers included.
+        system: The system prompt, instructions of developers before the first message included.
         tools: Whether tools are offered.
         images: Whether an image is part of the conversation, results of tools and images that a model drew included.
         files: Whether a document, a recording or a video is, likewise.
@@ -56,12 +56,16 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     people: list[str] = []
     envelopes: list[str] = []
     kinds: set[str] = set()
+    later: list[str] = []  # which agents add in the middle of a conversation
+    has_begun = False
     for role, content, field in _messages(dialect, body):
         own_kinds = set(_kinds(content if isinstance(content, list) else [content]))
         kinds |= own_kinds
         if role in ("system", "developer"):
-            system.append(text_of(content, field, "\n"))
-        elif role == "user" and (texts := _texts(content, field)):
+            (later if has_begun else system).append(text_of(content, field, "\n"))
+            continue
+        has_begun = True
+        if role == "user" and (texts := _texts(content, field)):
             if spoken := _spoken(texts):
                 people.append(spoken)
             elif "tool_result" not in own_kinds:
@@ -70,17 +74,16 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     people = people or envelopes[-1:]
     limit = next((body[name] for name in ANY_OUTPUT_LIMIT if type(body.get(name)) is int), None)
     tools = is_set(body.get("tools")) or is_set(body.get("functions"))
-    instructions = "\n\n".join(system)
     return Conversation(
         human=tuple(people),
         first=first,
-        system=instructions,
+        system="\n\n".join(system),
         tools=tools,
         images=not kinds.isdisjoint(IMAGE_TYPES) or _has_drawn_images(dialect, body),
         files=not kinds.isdisjoint(_FILES),
         json=_wants_json(body),
         max_tokens=limit,
-        side_request=side_request(instructions, people[-1] if people else "", tools),
+        side_request=side_request("\n\n".join([*system, *later]), people[-1] if people else "", tools),
     )
 
 
