@@ -85,8 +85,7 @@ class MetaController:
             self.router_name = components.router_name
             check_privileged(self.router_name, components.router)
             self.pool, self.reward = components.pool, components.services.reward
-            self.router = components.router
-            self.estimator = components.estimator
+            self.router, self.estimator = components.router, components.estimator
             self.preference, self.seed = components.preference, components.seed
             self._events = PluginEvents(components.plugins)
             self._decider = Decider(components, self._to_log_user, self._events, wake=lambda: self._wake_learner(urgent=False))
@@ -119,8 +118,7 @@ class MetaController:
 
         Args:
             run: The run's folder; ignored if the router is a folder, which serves with its own run.
-            router: The name of one of the run's routers, the folder of a trained one, or the options of another one with a ``name``, such as a
-                canary of two; the run's own when None.
+            router: One of the run's routers by name, the folder of a trained one, or the options of another with a ``name``; the run's own when None.
             store: The log's URL; ``log.db`` in the run's folder when None.
             seed: The seed of the draws; the run's own when None. A draw also depends on the decision's id, which is random unless it is given.
             plugins: The plugins; the installed ones when None.
@@ -159,8 +157,7 @@ class MetaController:
             reward: A reward's name, or its options with a ``name``.
             store: The log's URL.
             preference: The default preference of requests.
-            seed: The seed of all randomness. A draw also depends on the decision's id, which is random unless it is given: to repeat decisions,
-                pass ``decision_id`` to :meth:`route`.
+            seed: The seed of all randomness. A draw also depends on the decision's id: to repeat decisions, pass ``decision_id`` to :meth:`route`.
             plugins: The plugins; the installed ones when None.
             user_key: The key that turns user ids into pseudonyms; None leaves them.
             allow_untrained: Whether to serve a router that requires training although it has none.
@@ -432,13 +429,12 @@ class MetaController:
         return explain(self._components.record(decision_id), self.router, self.reward, self.pool)
 
     def health(self) -> dict[str, float]:
-        """Return plain numbers on the log, and on a router that learns from it.
+        """Return plain numbers on the log, see :meth:`aamc_sdk.interfaces.Store.health`, and on a router that learns from it.
 
         - ``learner_lag``: positions of the log that the router does not know yet.
         - ``staleness_s``: seconds since the router last knew the whole log; 0 if it does now.
         - ``snapshot_age_s``: seconds since the log kept the router's state; 0 if it has the present one, or the router has no snapshots.
         - ``is_learner``: 1 if this process learns from the log, 0 if it applies the deltas of another process.
-        - Those of the store, see :meth:`aamc_sdk.interfaces.Store.health`.
         """
         with self._components.store_errors():
             health = dict(self.store.health())
