@@ -78,11 +78,15 @@ def test_instructions_and_messages_of_developers_are_one_system_prompt_for_open_
     asked = [developer, *ASK, {**developer, "content": "Now."}, *ASK]
     body = convert_request("responses", "chat", {"instructions": "You code.", "input": asked}).body
     later = [*ASK, {"role": "system", "content": "Now."}, *ASK]
-    assert sent(provider("openai", base_url=LOCAL), body)["messages"] == [{"role": "system", "content": "You code.\n\nBe brief."}, *later]
-    assert sent(provider("openai"), body) == body
+    reminded = [{"role": "user", "content": f"Hi\n\n{REMINDER}\n\nHi"}]
+    prompt = {"role": "system", "content": "You code.\n\nBe brief."}
+    assert sent(provider("openai", base_url=LOCAL), body, is_converted=True)["messages"] == [prompt, *reminded]
+    assert sent(provider("openai"), body, is_converted=True) == body
+    own = [{"role": "system", "content": "You code."}, {"role": "system", "content": "Be brief."}, *later]
+    assert sent(provider("openai", base_url=LOCAL), {"messages": own})["messages"] == own  # a client's own messages pass
     parts = {"role": "system", "content": [{"type": "text", "text": "a"}]}
-    for kept in ([parts, parts, *ASK], [{"role": "system", "content": "a", "name": "b"}, {"role": "system", "content": "c"}, *ASK]):
-        assert sent(provider("openai", base_url=LOCAL), {"messages": kept})["messages"] == kept
+    kept = [parts, parts, *ASK]
+    assert sent(provider("openai", base_url=LOCAL), {"messages": kept}, is_converted=True)["messages"] == kept
 
 
 REMINDER = "<system-reminder>\nNow.\n</system-reminder>"

@@ -136,6 +136,7 @@ SAMPLING = {"temperature": 0.5, "top_k": 5}
     ("model", "asked", "changed", "dropped"),
     [
         *[(name, CODE, {}, []) for name in ("claude-sonnet-4-6", "claude-opus-4-7", NEWEST, "qwen")],
+        ("claude", {**CODE, **BUDGET, **SAMPLING}, {}, []),  # a model of unknown version may take them
         ("claude-haiku-4-5", CODE, {**BUDGET, "output_config": None}, []),
         ("claude-haiku-4-5", {**CODE, "output_config": {"effort": "low", **FORM}}, {**budget(1024), "output_config": FORM}, []),
         ("claude-haiku-4-5", {**CODE, "output_config": None, "max_tokens": 3000, **SAMPLING}, {**budget(1500), **gone(SAMPLING)}, [*SAMPLING]),

@@ -14,7 +14,7 @@ from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects, objects_or_empty
 from aamc_models.dialects.messages import answers as messages_answers
-from aamc_models.dialects.messages.claude_rules import claude_rules
+from aamc_models.dialects.messages.claude_rules import claude_rules, has_version
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
 from aamc_models.dialects.messages.known_tools import KnownTools
 from aamc_models.dialects.messages.thinking import add_thinking, fit_thinking, leave_out_clearing, sampling_names, settle_sampling
@@ -198,7 +198,8 @@ def convert_request(
         same, dropped, own = dict(mapping(body, "the body")), set[str](), parameters or {}
         if target == "messages":
             rules = claude_rules(claude_model)
-            fit_thinking(same, dropped, rules)
+            if has_version(claude_model):  # else the client's fields may be right
+                fit_thinking(same, dropped, rules)
             if rules.is_adaptive:
                 dropped.update(sampling_names(own) - same.keys())  # the provider leaves them out
             else:

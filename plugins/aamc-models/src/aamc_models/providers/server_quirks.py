@@ -65,7 +65,7 @@ class ServerQuirks:
             return messages
         reasons = self.needs_reasoning and any(isinstance(each, dict) and each.get("tool_calls") for each in messages)
         adapted = [self._message(each, reasons) if isinstance(each, dict) else each for each in messages]
-        return adapted if self.is_openai else _with_one_system_prompt(adapted, is_converted)
+        return _with_one_system_prompt(adapted) if is_converted and not self.is_openai else adapted
 
     def _message(self, message: dict[str, Any], reasons: bool) -> dict[str, Any]:
         """Return a message; in place of state that its client has lost, as most clients of chat do, it has what the server accepts."""
@@ -103,17 +103,16 @@ def are_at(addresses: Collection[str], hosts: str) -> bool:
     return all(re.fullmatch(hosts, urlsplit(address).hostname or "") for address in addresses)
 
 
-def _with_one_system_prompt(messages: list[Any], is_converted: bool) -> list[Any]:
-    """Return messages with those of the system at their begin as one: many templates of open models refuse a second one, which Codex sends.
+def _with_one_system_prompt(messages: list[Any]) -> list[Any]:
+    """Return converted messages with those of the system at their begin as one: many templates of open models refuse a second one.
 
-    Later ones, which Claude Code sends in each conversation, become reminders if the messages are converted.
+    Codex sends several. Later ones, which Claude Code sends in each conversation, become reminders.
     """
     first = list(takewhile(lambda each: isinstance(each, dict) and each.keys() == {"role", "content"} and each["role"] == "system", messages))
-    rest = with_reminders(messages[len(first) :]) if is_converted else messages[len(first) :]
-    texts = [each["content"] for each in first if isinstance(each["content"], str)]
-    if len(first) > 1 and len(texts) == len(first):
+    count, texts = len(first), [each["content"] for each in first if isinstance(each["content"], str)]
+    if count > 1 and len(texts) == count:
         first = [{"role": "system", "content": "\n\n".join(texts)}]
-    return [*first, *rest]
+    return [*first, *with_reminders(messages[count:])]
 
 
 def _lacks_signature(calls: Sequence[Any]) -> bool:
