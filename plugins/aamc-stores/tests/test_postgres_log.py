@@ -25,7 +25,7 @@ from aamc_stores.postgres_log.store import PostgresStore
 from postgres_logs import DAY, begin_partition, decide, die_at_statement, ids, judge, make_version_3, record, write_version_3
 from waiting import wait_until
 
-from aamc_sdk.errors import StoreError
+from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import DECISION, Row, open_store, row_store
 from aamc_sdk.log.rows.decision_row import decision_row
 from aamc_sdk.log.rows.row import feedback_row
@@ -460,3 +460,12 @@ def test_a_connection_for_elections_is_closed_where_the_server_refuses_its_setti
     assert not Leases(server.url, timeout_s=5.0, idle_s=1e9).holds(1)
     gc.collect()
     assert [str(each.message) for each in recwarn] == []
+
+
+def test_a_connection_that_lost_its_prepared_statements_points_to_a_pooler(log):
+    store = log()
+    with (
+        pytest.raises(StoreAwayError, match=r"does not exist\): a pooler gives each transaction another connection"),
+        store._transaction("BEGIN") as begun,
+    ):
+        begun[0].execute("EXECUTE lost")

@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import redis
 from aamc_gateway.access.shared import Claim, Exceeded, SharedState, is_lasting, open_shared
@@ -72,6 +73,17 @@ def test_a_server_that_takes_a_query_and_never_answers_is_away(request: pytest.F
             for pid in frozen:
                 os.kill(pid, signal.SIGCONT)
         backend.apply([Get("a")])
+
+
+def test_the_options_of_a_postgres_url_hold(postgres_server: Any, tmp_path: Path) -> None:
+    """Else the keys and budgets of logs in different schemas would be the same."""
+    name = f"t{uuid.uuid4().hex[:16]}"
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
+    url = f"{postgres_server.url}?options=-csearch_path%3D{name}&prefix={name}&spool={tmp_path / 'spool.db'}"
+    with closing(open_store(url, get_plugin_manager())) as store, closing(backend_of(store, durable=False, lease_s=60.0)) as backend:
+        ((schema, timeout),) = backend._query("SELECT current_schema(), current_setting('statement_timeout')")
+        assert (schema, timeout) == (name, "5s")
 
 
 @pytest.mark.parametrize("store_url", ["redis"], indirect=True)

@@ -293,6 +293,10 @@ class PostgresStore(SharedStore):
         kind, advice = (StoreError, "nothing was written") if refused else (StoreAwayError, "check that the server runs and that the URL is right")
         if isinstance(error, psycopg.errors.LockNotAvailable):
             advice = "another transaction holds its lock; end that one (pg_locks names its pid) or wait for it"
+        elif isinstance(error, psycopg.errors.InvalidSqlStatementName | psycopg.errors.DuplicatePreparedStatement):
+            advice = (
+                "a pooler gives each transaction another connection; name the server itself, or let the pooler keep sessions (PgBouncer's pool_mode)"
+            )
         explained = kind(f"the log {self.name} cannot be used ({' '.join(str(error).split())}): {advice}")
         explained.__cause__ = error
         return explained

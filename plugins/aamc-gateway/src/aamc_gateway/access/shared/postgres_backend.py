@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
-from aamc_stores.postgres_log import BoundedConnection
+from aamc_stores.postgres_log import BoundedConnection, open_connection
 
 from aamc_gateway.access.shared.operations import LEASE_S
 from aamc_gateway.access.shared.sql import TABLES, SqlBackend
@@ -54,11 +54,9 @@ class PostgresBackend(SqlBackend):
 
     def _connected(self) -> BoundedConnection:
         limit_ms = round(1000 * self._timeout_s)
-        settings = f"-c statement_timeout={limit_ms} -c idle_in_transaction_session_timeout={limit_ms} -c synchronous_commit={self._synced}"
-        options: dict[str, Any] = {"connect_timeout": max(1, round(self._timeout_s)), "tcp_user_timeout": limit_ms, "keepalives_idle": 5}
-        connection = BoundedConnection.connect(self._url, autocommit=True, options=settings, **options)
-        connection.limit_s = 2 * self._timeout_s  # the server's own limit ends a slow statement before
-        return connection
+        settings = {"statement_timeout": limit_ms, "idle_in_transaction_session_timeout": limit_ms, "synchronous_commit": self._synced}
+        statements = "; ".join(f"SET {name} = {value}" for name, value in settings.items())  # as options they would replace those of the URL
+        return open_connection(self._url, self._timeout_s, statements, {"tcp_user_timeout": limit_ms, "keepalives_idle": 5})
 
     def _query(self, statement: str, parameters: Sequence[Any] = ()) -> Sequence[tuple[Any, ...]]:
         assert self._connection is not None, "a transaction opens the connection"
