@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import orjson
@@ -25,18 +26,38 @@ class PlainWire:
 
     async def send(self, candidate: Candidate, request: WireRequest) -> WireReply:
         """Return the whole answer as a chat completion."""
+        choice, usage = await self._answer(candidate, request)
+        body = {**chat_head(candidate.name, "chat.completion"), "choices": [{**choice, "logprobs": None}], "usage": usage}
+        return WireReply(status=200, headers={"content-type": "application/json"}, body=orjson.dumps(body))
+
+    async def _answer(self, candidate: Candidate, request: WireRequest) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the choice and the usage of the whole answer."""
         messages, options = _parts(candidate, request)
         given = await self._provider.complete(candidate, messages, **options)
         answer = check_type(given, Completion, "complete must return aamc_sdk.Completion")
-        choice = {"index": 0, "message": {"role": "assistant", **answer.message}, "finish_reason": answer.finish_reason, "logprobs": None}
-        usage = _usage(answer.usage) | ({} if math.isnan(answer.cost_usd) else {"cost": answer.cost_usd})
-        body = {**chat_head(candidate.name, "chat.completion"), "choices": [choice], "usage": usage}
-        return WireReply(status=200, headers={"content-type": "application/json"}, body=orjson.dumps(body))
+        choice = {"index": 0, "message": {"role": "assistant", **answer.message}, "finish_reason": answer.finish_reason}
+        return choice, _usage(answer.usage, answer.cost_usd)
 
     async def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
-        """Yield the events of a streamed chat completion."""
+        """Yield the events of a streamed chat completion; the answer of a request with tools at once, since a Chunk has no tool calls."""
+        head = chat_head(candidate.name, "chat.completion.chunk")
+        if isinstance(request.body, Mapping) and request.body.get("tools"):
+            choice, usage = await self._answer(candidate, request)
+            delta = choice.pop("message")
+            if calls := delta.get("tool_calls"):
+                delta["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
+            yield event_of({**head, "choices": [{**choice, "delta": delta}]})
+            yield event_of({**head, "choices": [], "usage": usage})
+        else:
+            async with aclosing(self._events(candidate, request, head)) as events:
+                async for event in events:
+                    yield event
+        yield DONE
+
+    async def _events(self, candidate: Candidate, request: WireRequest, head: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+        """Yield the events of the provider's chunks."""
         messages, options = _parts(candidate, request)
-        head, first = chat_head(candidate.name, "chat.completion.chunk"), True
+        first, reported = True, dict[str, Any]()
         chunks = self._provider.stream(candidate, messages, **options)
         try:
             async for piece in chunks:
@@ -47,12 +68,12 @@ class PlainWire:
                     delta, first = {"role": "assistant", **delta}, False
                 choice = {"index": 0, "delta": delta, "finish_reason": chunk.finish_reason}
                 yield event_of({**head, "choices": [choice]})
-                if chunk.usage is not None:
-                    yield event_of({**head, "choices": [], "usage": _usage(chunk.usage)})
+                if found := _usage(chunk.usage, chunk.cost_usd):
+                    reported |= found
+                    yield event_of({**head, "choices": [], "usage": reported})
         finally:
             if isinstance(chunks, AsyncGenerator):
                 await chunks.aclose()
-        yield DONE
 
 
 def _parts(candidate: Candidate, request: WireRequest) -> tuple[list[Any], dict[str, Any]]:
@@ -69,7 +90,10 @@ def _parts(candidate: Candidate, request: WireRequest) -> tuple[list[Any], dict[
     return messages, options
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
-    """Return the usage of a chat completion without unknown counts, which are then estimated."""
+def _usage(usage: Usage | None, cost_usd: float) -> dict[str, Any]:
+    """Return the usage of a chat completion with its cost, without what is unknown, which is then estimated."""
+    found = {} if math.isnan(cost_usd) else {"cost": cost_usd}
+    if usage is None:
+        return found
     unknown = {name for name, count in (("prompt_tokens", usage.prompt_tokens), ("completion_tokens", usage.output_tokens)) if count is None}
-    return {name: count for name, count in usage_object("chat", usage).items() if not unknown or name not in (*unknown, "total_tokens")}
+    return {name: count for name, count in usage_object("chat", usage).items() if not unknown or name not in (*unknown, "total_tokens")} | found
