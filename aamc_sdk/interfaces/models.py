@@ -102,8 +102,11 @@ class Completion:
 
     @property
     def text(self) -> str:
-        """The answer's text; ``""`` without one."""
-        return str(self.message.get("content") or "")
+        """The answer's text, that of its parts together; ``""`` without one."""
+        content = self.message.get("content") or ""
+        if isinstance(content, str):
+            return content
+        return "".join(text for part in content if isinstance(part, Mapping) and isinstance(text := part.get("text"), str))
 
 
 @attrs.frozen(kw_only=True)

@@ -393,3 +393,16 @@ def test_times_and_costs_whose_sums_could_overflow_are_refused(value: float) -> 
     ):
         with pytest.raises((DataError, PoolError), match=r"from 0 to 1e\+12"):
             make()
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("Hi", "Hi"),
+        (None, ""),
+        ([], ""),
+        ([{"type": "text", "text": "Hi, "}, {"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "you"}], "Hi, you"),
+    ],
+)
+def test_the_text_of_an_answer_in_parts_is_that_of_its_parts(content, text) -> None:
+    assert Completion(message={"role": "assistant", "content": content}).text == text
