@@ -212,6 +212,18 @@ def test_a_batch_needs_a_key_of_all_models(serve: Any, stub: StubServer, path: s
     assert running.ask(path, {"input_file_id": "file-1"}, x_aamc_model="cheap", **free).status == 200
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/images/generations"])
+@pytest.mark.parametrize("field", ["models", "fallbacks"])
+def test_a_server_may_fall_back_to_other_models_for_a_key_of_all_models(serve: Any, stub: StubServer, path: str, field: str) -> None:
+    running = serve(cheap=Script(), dear=Script())
+    own, free = key(running, "only", models=["cheap"]), key(running, "all")
+    body = {"model": "cheap", "messages": CHAT, "max_tokens": 9, field: ["dear"]}
+    answer = running.ask(path, body, **own)
+    assert (answer.status, len(stub.requests)) == (403, 0)
+    assert f"may use some models only, and {field!r} lets some servers answer by others" in answer.json["error"]["message"]
+    assert running.ask(path, body, **free).status == 200
+
+
 def test_what_passes_through_needs_a_model_of_the_pool(serve: Any, stub: StubServer) -> None:
     running = serve(cheap=Script())
     answer = running.ask("/v1/audio/speech", {"model": "aamc/auto", "input": "hi"})

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
 
 import attrs
 
 from aamc_gateway.access.settings import NO_LIMITS, Limits
 from aamc_sdk.errors import AamcError
 from aamc_sdk.messages import nearest, one_of
+
+_FALLBACKS = ("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+"""Fields in which OpenRouter, LiteLLM's proxy and Anthropic take models that answer if the named one does not."""
 
 
 class Refused(AamcError):
@@ -94,6 +98,12 @@ class Caller:
         if self.models and self.models.isdisjoint(known):
             wrong = f"the key {self.name!r} allows only {one_of(self.models)}, and there is no such model{nearest(min(self.models), known)}"
             raise Refused(f"{wrong}; make another key with: aamc keys add NAME --models A,B", status=403, kind="permission")
+
+    def check_fallbacks(self, body: Mapping[str, Any]) -> None:
+        """Raise Refused if it may use some models only, and a request names others that its server is to fall back to."""
+        if self.models and (field := next((name for name in _FALLBACKS if body.get(name)), None)):
+            why = f"the key {self.name!r} may use some models only, and {field!r} lets some servers answer by others; leave it out"
+            raise Refused(why, status=403, kind="permission")
 
     def check_admin(self) -> None:
         """Raise Refused unless it is an admin key."""

@@ -55,6 +55,7 @@ class RequestReader:
             PreferenceError: The preference cannot be used.
         """
         caller.check_models(self._known)
+        caller.check_fallbacks(body)
         check_spelling(body)
         own, passed = sorted_headers(headers, self._own_headers, PASSED_HEADERS)
         mode, model, in_model = self._model(body.get("model"))

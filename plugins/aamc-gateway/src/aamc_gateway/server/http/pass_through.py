@@ -85,6 +85,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
             raise Refused(message, status=404, kind="model_not_found")
         raise unknown_model(name, gateway.upstreams)
     caller.check_model(name, gateway.upstreams)
+    caller.check_fallbacks(body)
     if caller.models and scope["method"] == "POST" and _BATCH.fullmatch(scope["path"]):
         why = f"the key {caller.name!r} may use some models only, and the requests of a batch may name any; send them one by one"
         raise Refused(why, status=403, kind="permission")
