@@ -99,6 +99,14 @@ def test_a_tool_choice_crosses_and_comes_back(choice: Any, expected: dict[str, s
     assert choice == to_chat("messages", body).body["tool_choice"]
 
 
+def test_a_tool_that_a_search_of_anthropics_client_has_found_is_named_in_its_result() -> None:
+    found = {"type": "tool_result", "tool_use_id": "a", "content": [{"type": "tool_reference", "tool_name": "look"}]}
+    call = {"type": "tool_use", "id": "a", "name": "ToolSearch", "input": {"query": "eyes"}}
+    messages = [*ASK, {"role": "assistant", "content": [call]}, {"role": "user", "content": [found]}]
+    converted = convert_request("messages", "chat", {"max_tokens": 9, "messages": messages})
+    assert (converted.body["messages"][-1]["content"], converted.dropped) == ("The tool look is available.", [])
+
+
 def test_a_choice_of_a_tool_that_is_left_out_is_left_out_too() -> None:
     search = {"type": "web_search_20250305", "name": "web_search"}
     asked = {"max_tokens": 9, "messages": ASK, "tool_choice": {"type": "tool", "name": "web_search"}}

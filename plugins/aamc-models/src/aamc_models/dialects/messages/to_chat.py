@@ -168,6 +168,8 @@ def _part(block: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
     mark = chosen(block, "cache_control")
     if kind == "text":
         return [{"type": "text", "text": text(block.get("text"), f"{field}.text"), **mark}]
+    if kind == "tool_reference":  # all of a request's tools are sent, also those that a search shall find
+        return [{"type": "text", "text": f"The tool {short_name(text(block.get('tool_name'), f'{field}.tool_name'))} is available.", **mark}]
     if kind == "search_result":
         title, found = optional_text(block.get("title"), f"{field}.title"), text_of(block.get("content"), f"{field}.content", "\n")
         return [{"type": "text", "text": f"{title}\n{found}", **mark}]
