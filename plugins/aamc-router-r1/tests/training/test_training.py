@@ -14,7 +14,7 @@ import pytest
 from aamc_router_r1.config import RouterR1Config
 from aamc_router_r1.data import as_dataset
 from aamc_router_r1.reward import CostNormalizer
-from aamc_router_r1.training.job import prepare
+from aamc_router_r1.training.job import prepare, spaced
 from aamc_router_r1.training.rollout import PlayedEpisode
 from aamc_router_r1.training.stages import STATE, Job
 from aamc_router_r1.training.trainers import Select, grpo_arguments
@@ -269,6 +269,12 @@ def test_the_warm_start_keeps_its_batch_size(micro_batch_size: int, processes: i
     found = warm_start_arguments(job, tmp_path)
     assert found["per_device_train_batch_size"] <= micro_batch_size
     assert found["per_device_train_batch_size"] * found["gradient_accumulation_steps"] * processes == size
+
+
+@pytest.mark.parametrize(("questions", "count", "places"), [(12, 4, [0, 3, 6, 9]), (5, 3, [0, 1, 3]), (3, 4, [0, 1, 2]), (0, 4, [])])
+def test_validation_questions_come_from_all_over_the_data(questions: int, count: int, places: list[int]) -> None:
+    tasks = FactWorld(0).tasks(questions, 0)
+    assert spaced(tasks, count) == [tasks[place] for place in places]
 
 
 @pytest.mark.parametrize(("alphas", "kept"), [((0.0,), [0.9]), ((0.0, 0.3), [0.5, 0.6])])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aamc_router_r1.config import AUTO, LIVE, REPLIES, SIMULATED, RouterR1Config
-from aamc_router_r1.data import RoutingDataset, check_endpoints, tasks_of
+from aamc_router_r1.data import RoutingDataset, RoutingTask, check_endpoints, tasks_of
 from aamc_router_r1.training.provider import model_folder
 from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, SimulatedReplies, Simulator
 from aamc_sdk import Services, Training
@@ -108,7 +108,7 @@ def train(config: RouterR1Config, services: Services, checkpoint: Path | None, t
         config=config,
         folder=folder,
         tasks=tasks_of(training.dataset, services.pool, [config.policy]),
-        validation=validation[: config.validation_questions],
+        validation=spaced(validation, config.validation_questions),
         replies=replies_of(config, services, training),
         prices=prices,
         seed=services.seed,
@@ -121,6 +121,11 @@ def train(config: RouterR1Config, services: Services, checkpoint: Path | None, t
         load_training_checkpoint(folder, job.made_for)  # raises CheckpointError if the interrupted training had other options
     launch(partial(run, job), config.processes)
     return dict(read_json(folder / "metrics.json"))
+
+
+def spaced(tasks: Sequence[RoutingTask], count: int) -> list[RoutingTask]:
+    """Return at most ``count`` tasks, from all over a list that may have one dataset after the other."""
+    return [tasks[place * len(tasks) // count] for place in range(count)] if len(tasks) > count else list(tasks)
 
 
 def launch(work: Callable[[], None], processes: int) -> None:
