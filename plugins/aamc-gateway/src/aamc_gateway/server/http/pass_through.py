@@ -71,19 +71,8 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     caller: Caller = scope["caller"]
     api = _api(scope)
     await gateway.owners.check(caller, body, api, scope["method"])
-    name = _model(scope, own.get(_MODEL_HEADER), body, _value(raw, form.model))
-    if name is None:
-        name = await gateway.owners.candidate_of(body, api)
-        if name is not None and name not in gateway.upstreams:
-            message = f"the model {name!r} keeps this object, and is no longer in the gateway's pool; an administrator may add it again"
-            raise Refused(message, status=404, kind="not_found")
-    if name is None:
-        raise Refused("the request must name a model: in its body, in the header x-aamc-model, or by ?model=")
-    if name not in gateway.upstreams:
-        if name.startswith(PREFIX):
-            message = f"{scope['path']:.100} passes through to one model, so {name!r:.200} cannot answer it; name a model of the pool"
-            raise Refused(message, status=404, kind="model_not_found")
-        raise unknown_model(name, gateway.upstreams)
+    named = _named_model(scope, own.get(_MODEL_HEADER), body, _value(raw, form.model))
+    name = await _holder(gateway, body, api) if named is None else _known(gateway, named, scope["path"])
     caller.check_model(name, gateway.upstreams)
     caller.check_fallbacks(body)
     if caller.models and scope["method"] == "POST" and _BATCH.fullmatch(scope["path"]):
@@ -117,6 +106,27 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         await serve(gateway, request, scope, receive, send)
     else:
         await _look_up(gateway, request, receive, send)
+
+
+def _known(gateway: Gateway, name: str, path: str) -> str:
+    """Return a name if it is that of a model of the pool."""
+    if name in gateway.upstreams:
+        return name
+    if name.startswith(PREFIX):
+        message = f"{path:.100} passes through to one model, so {name!r:.200} cannot answer it; name a model of the pool"
+        raise Refused(message, status=404, kind="model_not_found")
+    raise unknown_model(name, gateway.upstreams)
+
+
+async def _holder(gateway: Gateway, body: Mapping[str, Any], api: str) -> str:
+    """Return the model whose server has the object that a request names."""
+    name = await gateway.owners.candidate_of(body, api)
+    if name is None:
+        raise Refused("the request must name a model: in its body, in the header x-aamc-model, or by ?model=")
+    if name not in gateway.upstreams:
+        message = f"the model {name!r} keeps this object, and is no longer in the gateway's pool; an administrator may add it again"
+        raise Refused(message, status=404, kind="not_found")
+    return name
 
 
 async def _look_up(gateway: Gateway, request: ClientRequest, receive: Receive, send: Send) -> None:
@@ -170,7 +180,7 @@ def _value(raw: bytes, field: slice | None) -> str | None:
     return None if field is None else raw[field].decode(errors="replace").strip()
 
 
-def _model(scope: Scope, in_header: str | None, body: Mapping[str, Any], in_form: str | None) -> str | None:
+def _named_model(scope: Scope, in_header: str | None, body: Mapping[str, Any], in_form: str | None) -> str | None:
     found = None if in_header is None else unquote(in_header)  # as the header of an answer has it
     if found is None and scope["query_string"]:
         found = next(iter(parse_qs(scope["query_string"].decode("latin-1")).get("model", ())), None)
