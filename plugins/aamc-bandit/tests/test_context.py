@@ -54,6 +54,13 @@ def test_fitted_directions_are_the_principal_components_at_unit_variance() -> No
     assert np.abs(reduced) == pytest.approx(np.abs(expected))
 
 
+def test_directions_are_those_of_a_whole_table_that_is_sorted_by_task() -> None:
+    said = estimates(4000)
+    said.embedding[1500:] += 20.0  # another task
+    reduced = QueryContext(2, 0).fitted(said.embedding)(said)[:, 3:]
+    assert reduced.std(axis=0) == pytest.approx([1.0, 1.0], rel=0.1)
+
+
 def test_embeddings_that_vary_in_few_directions_leave_the_others_zero() -> None:
     flat = estimates(20)
     flat.embedding[:, 1:] = 0.0

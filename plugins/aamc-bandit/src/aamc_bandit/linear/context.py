@@ -41,7 +41,8 @@ class EmbeddingProjection:
     @classmethod
     def fitted(cls, embedding: Floats, dimensions: int) -> EmbeddingProjection:
         """Return the projection on the first principal components of embeddings ``[N, D]``."""
-        units = _normalised(embedding[:MAX_FIT_ROWS].astype(np.float64))
+        rows = np.unique(np.linspace(0, len(embedding) - 1, MAX_FIT_ROWS).astype(np.intp))  # of the whole table, which may be sorted by task
+        units = _normalised(embedding[rows].astype(np.float64))
         centre = units.mean(axis=0)
         _, singular, directions = np.linalg.svd(units - centre, full_matrices=False)
         kept = np.flatnonzero(singular > _MIN_SINGULAR * singular.max(initial=0.0))[:dimensions]
