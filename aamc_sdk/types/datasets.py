@@ -243,6 +243,8 @@ def check_dataset(dataset: Dataset, name: str) -> None:
 
 
 def _check_rows(dataset: Dataset) -> None:
+    if isinstance(dataset.queries, Iterator):
+        raise DataError(f"queries must be a list of aamc_sdk.Query objects, not {type(dataset.queries).__name__}")
     rows = len(dataset)
     if rows and not isinstance(first := dataset.queries[0], Query):  # those of a log are read one by one, and all alike
         raise DataError(f"queries must be aamc_sdk.Query objects, not {type(first).__name__}")

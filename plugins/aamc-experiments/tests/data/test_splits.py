@@ -303,6 +303,7 @@ def outcomes_of(quality: float = 0.5, cost_usd: float = 0.1, latency_ms: float =
         (outcomes_of(latency_ms=np.inf), DataError, "table:x: outcomes.latency_ms must be finite and at least 0"),
         (outcomes_of(rows=1), DataError, r"table:x: outcomes.quality must be of shape \(2, 2\) \(queries, candidates\), not \(1, 2\)"),
         ({"test": outcomes_of(quality=-0.5)}, DataError, "test of table:x: outcomes.quality must be from 0 to 1"),
+        (Dataset(iter([Query("one")])), DataError, "table:x: queries must be a list of aamc_sdk.Query objects, not list_iterator"),
         (None, PluginError, r"dataset format 'table' must return aamc_sdk.Dataset, or one for each split, not NoneType"),
         ({"train": 1}, PluginError, "not int for split 'train'"),
         (ValueError("boom"), PluginError, "dataset format 'table' failed: ValueError: boom"),
@@ -312,3 +313,11 @@ def outcomes_of(quality: float = 0.5, cost_usd: float = 0.1, latency_ms: float =
 def test_what_a_format_reads_is_checked_and_names_the_format(result: object, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         read_whole(Source("table", {}, "x"), lambda source: Format(result))
+
+
+@pytest.mark.parametrize(("source", "name"), [("", "table:x"), ("one.csv", "one.csv")])
+def test_a_dataset_without_a_source_is_named_by_its_format(source: str, name: str) -> None:
+    read = attrs.evolve(outcomes_of(), source=source)
+    assert read_whole(Source("table", {}, "x"), lambda _: Format(read)).source == name
+    splits = dict.fromkeys(("train", "validation", "test"), read)
+    assert read_whole(Source("table", {}, "x"), lambda _: Format(splits)).source == (name if source else f"test of {name}")

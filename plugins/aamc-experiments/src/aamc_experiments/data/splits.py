@@ -134,7 +134,7 @@ def read_whole(source: Source, readers: Readers) -> Dataset:
 
 
 def read_dataset(source: Source, readers: Readers) -> Dataset | Mapping[str, Dataset]:
-    """Read a dataset, or the splits that its format gives it, and check every array.
+    """Read a dataset, or the splits that its format gives it, and check every array. One without a source is named as its error is.
 
     Raises:
         DataError: It cannot be read, or an array has the wrong shape or values outside its range.
@@ -143,12 +143,15 @@ def read_dataset(source: Source, readers: Readers) -> Dataset | Mapping[str, Dat
     with component_errors(f"dataset format {source.name!r} failed", passes=OSError):
         read = readers(source).read(source.path)
     parts = read if isinstance(read, Mapping) else {"": read}
+    named = {}
     for split, dataset in parts.items():
         if not isinstance(dataset, Dataset):
             found = type(dataset).__name__ + (f" for split {split!r}" if split else "")
             raise PluginError(f"dataset format {source.name!r} must return aamc_sdk.Dataset, or one for each split, not {found}")
-        check_dataset(dataset, f"{split} of {source.public_name}" if split else source.public_name)
-    return read
+        name = f"{split} of {source.public_name}" if split else source.public_name
+        check_dataset(dataset, name)
+        named[split] = dataset if dataset.source else attrs.evolve(dataset, source=name)
+    return named if isinstance(read, Mapping) else named[""]
 
 
 def _read(source: Source, readers: Readers) -> Dataset | dict[str, Dataset]:
