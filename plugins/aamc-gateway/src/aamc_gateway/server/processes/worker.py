@@ -99,7 +99,8 @@ def serve_worker(launch: Launch, listener: socket.socket, started: Callable[[], 
 
     async def make() -> Gateway:
         if launch.in_memory:
-            logger.warning("the log is in memory: the reload begins a new one, and new budgets; to keep them, give --store sqlite:FILE")
+            lost = "" if launch.settings().shared_state else ", and new budgets"
+            logger.warning("the log is in memory: the reload begins a new one%s; to keep what is in it, give --store sqlite:FILE", lost)
         _collect_and_freeze()  # the gateway before this one, whose objects refer to one another: a large router would wait for many reloads
         return await asyncio.wrap_future(run_on_own_thread(lambda: launch.again().gateway(metrics), "aamc-reload"))  # the end waits for no reload
 
