@@ -213,6 +213,13 @@ def test_training_learns_the_table_and_the_embeddings_directions() -> None:
     assert errors[0] < errors[1]
 
 
+def test_an_empty_table_teaches_nothing() -> None:
+    nothing = make_dataset(3).take(np.array([], dtype=np.intp))
+    asked = make_request(nothing)
+    learner = router(asked.pool)
+    assert learner.train(Training(dataset=nothing, request=asked)) == {"outcomes": 0}
+
+
 def play(learner: LinearThompson, pool: Pool, steps: int, seed: int) -> Iterator[float]:
     """Yield the regret of each step in a world where one candidate is good at code and another at chat."""
     rng = np.random.default_rng(seed)

@@ -118,7 +118,7 @@ class LinearThompson(OnlineRouter):
             ``outcomes``, the number of outcomes learned.
         """
         request = training.request
-        if request is None:
+        if request is None or not len(request):
             return {"outcomes": 0}
         with self._lock:
             self._widen(self._context.fitted(request.estimates.embedding).with_categories(request.estimates.category_names))
