@@ -325,8 +325,9 @@ def test_the_bill_before_claude_codes_system_prompt_differs_in_each_request_and_
     bill = {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.100.7b4; cc_entrypoint=cli; cch=eb6c6;"}
     prompt = {"type": "text", "text": "You code."}
     body = {"max_tokens": 99, "messages": [{"role": "user", "content": [bill]}]}
-    converted = convert_request("messages", target, {**body, "system": [bill, prompt]})
-    assert converted == convert_request("messages", target, {**body, "system": [prompt]})
+    for others in ([prompt], []):
+        converted = convert_request("messages", target, {**body, "system": [bill, *others]})
+        assert converted == convert_request("messages", target, {**body, "system": others})
     assert bill["text"] in str(converted.body)  # a person's words
 
 

@@ -16,6 +16,8 @@ from aamc_sdk.types import new_ids
 T = TypeVar("T")
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)?(?:;[\w=.-]+)*?;base64,")
 _BAD_ID = re.compile(r"[^a-zA-Z0-9_-]")
+SYSTEM_ROLES = ("system", "developer")
+"""Roles of messages that agents add anywhere, such as Claude Code after the results of tools."""
 
 
 def is_set(value: object) -> bool:

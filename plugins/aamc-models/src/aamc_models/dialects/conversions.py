@@ -191,7 +191,7 @@ def convert_request(
 ) -> Converted:
     """Return a request in another dialect, as :func:`to_chat` and :func:`from_chat` do; the same body if the dialects are the same.
 
-    Even then, a request of ``messages`` loses fields that contradict the candidate's parameters, or gets their thinking, or that is switched off.
+    Even then, thinking and sampling of a request of ``messages`` are fitted to its model and to the candidate's parameters.
     """
     check_dialect(target)
     if source == target:

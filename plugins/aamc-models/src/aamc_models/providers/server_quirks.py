@@ -104,7 +104,7 @@ def are_at(addresses: Collection[str], hosts: str) -> bool:
 
 
 def _with_one_system_prompt(messages: list[Any]) -> list[Any]:
-    """Return converted messages with those of the system at their begin as one: many templates of open models refuse a second one.
+    """Return converted messages with those of the system at their start as one: many templates of open models refuse a second one.
 
     Codex sends several. Later ones, which Claude Code sends in each conversation, become reminders.
     """

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from aamc_models.dialects.content import is_set, text_of
+from aamc_models.dialects.content import SYSTEM_ROLES, is_set, text_of
 from aamc_models.dialects.conversations.envelopes import without_envelopes
 from aamc_models.dialects.conversations.side_requests import side_request
 from aamc_models.dialects.fields import JSON, check_dialect, objects, objects_or_empty, text, wrong
@@ -61,7 +61,7 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
     for role, content, field in _messages(dialect, body):
         own_kinds = set(_kinds(content if isinstance(content, list) else [content]))
         kinds |= own_kinds
-        if role in ("system", "developer"):
+        if role in SYSTEM_ROLES:
             (later if has_begun else system).append(text_of(content, field, "\n"))
             continue
         has_begun = True

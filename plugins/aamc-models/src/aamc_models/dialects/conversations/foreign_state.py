@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects.carried_state import CALL_STATE, carried_state
-from aamc_models.dialects.content import CALL_ITEMS, has_block, is_set, lookup, safe_id
+from aamc_models.dialects.content import CALL_ITEMS, SYSTEM_ROLES, has_block, is_set, lookup, safe_id
 from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects, objects_or_empty
-from aamc_models.dialects.messages.thinking import SYSTEM_ROLES, THINKING_BLOCKS, lacks_thinking, thinks
+from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, lacks_thinking, thinks
 
 FOREIGN_STATE = ("open_tool_calls", "previous_response_id", "item_reference", "container", "encrypted_reasoning", "thinking", "unsigned_thinking")
 """The kinds of state that :func:`foreign_state` finds."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from aamc_models.dialects.carried_state import sendable_thinking
 from aamc_models.dialects.content import (
+    SYSTEM_ROLES,
     ToolCall,
     arguments_of,
     base64_of,
@@ -37,7 +38,7 @@ _TIERS = {"auto": "auto", "default": "standard_only"}
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _JSON_MODE = "Answer with one JSON object and nothing else."
 _IMAGES = {"/9j/": "image/jpeg", "iVBORw0KGgo": "image/png", "R0lGOD": "image/gif", "UklGR": "image/webp"}
-"""Types of images by the begin of their data in base64."""
+"""Types of images by the start of their data in base64."""
 _STAND_IN = {"type": "text", "text": "."}
 """The block of a user's message that Anthropic requires and the request does not have."""
 _REFUSED_USER = re.compile(r".*@.*|\+?[\d\s()-]{7,}|.{257,}", re.DOTALL)
@@ -125,7 +126,7 @@ def _messages(body: JSON, dropped: set[str], rules: ClaudeRules) -> tuple[list[d
     role: object = None
     for field, message in objects(body.get("messages"), "messages"):
         role = message.get("role")
-        if role in ("system", "developer"):
+        if role in SYSTEM_ROLES:
             system.extend(_blocks(message.get("content"), f"{field}.content", dropped))
             continue
         if role == "assistant":
@@ -149,7 +150,7 @@ def _messages(body: JSON, dropped: set[str], rules: ClaudeRules) -> tuple[list[d
             dropped.add("prefill")
         _complete(messages, continued=is_prefilled and rules.prefill)
     _make_ids_unique(messages)
-    for message in messages:  # Anthropic wants the results of tools at the begin
+    for message in messages:  # Anthropic wants the results of tools first
         message["content"] = plain_content(sorted(message["content"], key=lambda block: block["type"] != "tool_result"))
     return system, messages
 

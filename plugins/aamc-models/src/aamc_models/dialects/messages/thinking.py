@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aamc_models.dialects.content import has_block
+from aamc_models.dialects.content import SYSTEM_ROLES, has_block
 from aamc_models.dialects.fields import JSON, mapping, object_or_empty, objects, objects_or_empty, wrong
 from aamc_models.dialects.messages.claude_rules import ClaudeRules
 
@@ -14,8 +14,6 @@ MINIMUM_BUDGET = 1024
 """Anthropic accepts no smaller one."""
 _MINIMUM_TOP_P = 0.95
 THINKING_BLOCKS = ("thinking", "redacted_thinking")
-SYSTEM_ROLES = ("system", "developer")
-"""Roles of messages that agents add anywhere, such as Claude Code after the results of tools."""
 _SAMPLING_DEFAULTS = {"temperature": 1, "top_p": 1, "top_k": None}
 _EITHER = (("temperature", "top_p"), ("top_p", "temperature"))
 """Parameters of sampling, each with the one that Anthropic's models refuse beside it."""

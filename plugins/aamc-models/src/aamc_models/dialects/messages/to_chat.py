@@ -26,7 +26,7 @@ from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, effort_of
 MAX_USER_ID = 64
 """OpenAI refuses a longer id of a user."""
 _BILLING = "x-anthropic-billing-header:"
-"""Begin of a text that Claude Code writes for Anthropic before its system prompt. It differs in each request: no server could cache the prompt."""
+"""Start of a text that Claude Code writes for Anthropic before its system prompt. It differs in each request: no server could cache the prompt."""
 _SAME = ("model", "stream", "temperature", "top_p", "top_k")
 _TIERS = {"auto": "auto", "standard_only": "default"}
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -58,10 +58,10 @@ def request_to_chat(body: JSON, dropped: set[str]) -> dict[str, Any]:
 
 def _messages(body: JSON, dropped: set[str]) -> list[dict[str, Any]]:
     chat: list[dict[str, Any]] = []
-    if is_set(body.get("system")):
-        prompt = body["system"]
-        if isinstance(prompt, list):
-            prompt = [block for block in prompt if not (isinstance(block, dict) and str(block.get("text")).startswith(_BILLING))]
+    prompt = body.get("system")
+    if isinstance(prompt, list):
+        prompt = [block for block in prompt if not (isinstance(block, dict) and str(block.get("text")).startswith(_BILLING))]
+    if is_set(prompt):
         chat.append({"role": "system", "content": _content(prompt, "system", dropped)})
     for field, message in objects(body.get("messages"), "messages"):
         role = message.get("role")
