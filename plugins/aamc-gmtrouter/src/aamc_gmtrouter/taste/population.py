@@ -69,7 +69,7 @@ class Observations:
 
 @attrs.frozen(eq=False)
 class Population:
-    """The fitted weights of equations (1) and (2).
+    """The fitted weights of equations (1) to (3).
 
     Attributes:
         description: b, ``[d]``.
@@ -159,7 +159,7 @@ def _fit(seen: Observations, matrix_variance: float, rounds: int) -> Population:
 
 
 def _weighted(found: Sequence[Floats], weights: Floats) -> Floats:
-    return np.asarray(sum((weight * kernel for weight, kernel in zip(weights[1:], found[1:], strict=True)), weights[0] * found[0]))
+    return np.asarray(sum(weight * kernel for weight, kernel in zip(weights, found, strict=True)))
 
 
 class _NegativeEvidence:
