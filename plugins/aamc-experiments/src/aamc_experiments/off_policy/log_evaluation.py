@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from aamc_experiments.off_policy.overlap import Choices, refusal
 from aamc_experiments.off_policy.value_estimates import estimate
 from aamc_experiments.settings import read_settings
 from aamc_sdk.errors import AamcError, ConfigError, DataError, StoreError
-from aamc_sdk.interfaces import OnlineRouter, Router, Services, public_url
+from aamc_sdk.interfaces import OnlineRouter, Reward, Router, Services, public_url
 from aamc_sdk.log import is_within, open_store
 from aamc_sdk.messages import one_of, quantity
 from aamc_sdk.plugins import Plugins
@@ -100,14 +101,7 @@ def evaluate_log(
     trained = _trained(log, checkpoints, strict)
     policies = LoggedPolicies(log, services.pool, trained, preference, again, **_of_run(run, plugins, services, routers))
     preferences = log.columns["preference"] if preference is None else np.broadcast_to(preference.array, (len(log), 3))
-
-    def outcomes(spent: Floats) -> dict[str, BoundedOutcome]:
-        """Return the outcomes if the decisions themselves took USD and milliseconds ``[n, 2]``."""
-        usd, ms = spent.T[:, :, None]
-        observed = Outcomes(log.quality[:, None], log.cost_usd[:, None] + usd, log.latency_ms[:, None] + ms)
-        expected = attrs.evolve(log.expected, cost_usd=log.expected.cost_usd + usd, latency_ms=log.expected.latency_ms + ms)
-        return bounded_outcomes(observed, expected, log.probabilities > 0, services.reward, preferences)
-
+    outcomes = partial(_outcomes, log, services.reward, preferences)
     logged = outcomes(log.spent)
     document = {
         "schema": 1,
@@ -125,6 +119,14 @@ def evaluate_log(
     }
     result: dict[str, Any] = plain(document)
     return result
+
+
+def _outcomes(log: LoggedDecisions, reward: Reward, preferences: Floats, spent: Floats) -> dict[str, BoundedOutcome]:
+    """Return the outcomes if the decisions themselves took USD and milliseconds ``[n, 2]``."""
+    usd, ms = spent.T[:, :, None]
+    observed = Outcomes(log.quality[:, None], log.cost_usd[:, None] + usd, log.latency_ms[:, None] + ms)
+    expected = attrs.evolve(log.expected, cost_usd=log.expected.cost_usd + usd, latency_ms=log.expected.latency_ms + ms)
+    return bounded_outcomes(observed, expected, log.probabilities > 0, reward, preferences)
 
 
 def _decisions(
