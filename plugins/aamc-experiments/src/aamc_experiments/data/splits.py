@@ -134,7 +134,7 @@ def read_whole(source: Source, readers: Readers) -> Dataset:
 
 
 def read_dataset(source: Source, readers: Readers) -> Dataset | Mapping[str, Dataset]:
-    """Read a dataset, or the splits that its format gives it, and check every array. One without a source is named as its error is.
+    """Read a dataset, or the splits that its format gives it, and check every array. One without a source gets the name of what was read.
 
     Raises:
         DataError: It cannot be read, or an array has the wrong shape or values outside its range.
