@@ -196,8 +196,8 @@ def check_forgotten_users_leave_the_state(subject: Subject) -> None:
 def _require_forgotten(subject: Subject, tenant: str | None, hint: str) -> None:
     learned, request = subject.reloaded(subject.trained), _of_tenant(users_request(subject), tenant)
     names = sorted({query.user for query in request.queries if query.user})
-    strangers = attrs.evolve(request, queries=[attrs.evolve(query, user=f"new-{query.user}") for query in request.queries])
-    alike = same_scores(learned.score(request), learned.score(strangers))  # otherwise the name itself decides, as where it divides the traffic
+    unseen = attrs.evolve(request, queries=[attrs.evolve(query, user=f"new-{query.user}") for query in request.queries])
+    alike = same_scores(learned.score(request), learned.score(unseen))  # otherwise the name itself decides, as where it divides the traffic
     learned.learn(_of_tenant(example_log(), tenant))
     router = subject.reloaded(learned)
     log = MemoryStore("memory:", MemoryStore.Config(store_text=True))
@@ -207,7 +207,7 @@ def _require_forgotten(subject: Subject, tenant: str | None, hint: str) -> None:
     advice = f"override prepare_replay and drop the users in log.forgotten(users), as retention may have dropped their decisions{hint}"
     left = [f"{file} has {name!r}" for file, content in _files(state_of(router)).items() for name in names if name.encode() in content]
     require(not left, f"users whom the log has forgotten are still in the state ({', '.join(left)}): {advice}")
-    kept = alike and not same_scores(router.score(request), router.score(strangers))
+    kept = alike and not same_scores(router.score(request), router.score(unseen))
     require(not kept, f"a user whom the log has forgotten does not score as a new user does: {advice}")
 
 

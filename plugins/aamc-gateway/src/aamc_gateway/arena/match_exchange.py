@@ -135,8 +135,7 @@ class MatchExchange(Exchange):
             async with call:
                 reply = await self._sent(call)
                 bill_reply(call, reply, self.request.priced)
-                chat = answer_to_chat(call.prepared.request.api, answer_of(reply))
-                answer = plain_answer(chat if (tools := self.request.known_tools) is None else tools.adapt(chat))
+                answer = plain_answer(self.request.known_tools.adapt(answer_to_chat(call.prepared.request.api, answer_of(reply))))
                 convert_answer("chat", self.request.dialect, answer)  # one that the client's dialect cannot express has failed
                 check_text(json.dumps(answer, ensure_ascii=False), "the answer")  # as one that cannot be kept for the vote
             text = _text(answer)

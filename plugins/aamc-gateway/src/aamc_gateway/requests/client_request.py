@@ -82,9 +82,9 @@ class ClientRequest:
         return self.dialect == "responses" and self.body.get("background") not in (None, False)
 
     @property
-    def known_tools(self) -> KnownTools | None:
-        """What it says of tools, for an answer of another dialect; None if its client does not need it."""
-        return KnownTools.of(self.body) if self.dialect == "messages" else None
+    def known_tools(self) -> KnownTools:
+        """What it says of tools, for an answer of another dialect; empty if its client does not need it."""
+        return KnownTools.of(self.body) if self.dialect == "messages" else KnownTools()
 
     @property
     def priced_requests(self) -> int:
