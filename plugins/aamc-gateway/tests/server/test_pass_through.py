@@ -72,7 +72,9 @@ def test_the_server_gets_the_json_that_was_checked(serve: Any, stub: StubServer,
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses", "/v1/images/generations"])
-@pytest.mark.parametrize("field", ["Model", "MAX_TOKENS", "Max_Output_Tokens", "N", "\u017ftream", "uSER", "Conversation", "Previous_Response_Id"])
+@pytest.mark.parametrize(
+    "field", ["Model", "MAX_TOKENS", "Max_Output_Tokens", "N", "\u017ftream", "uSER", "Conversation", "Previous_Response_Id", "Fallbacks"]
+)
 def test_a_field_that_some_servers_would_take_for_a_checked_one_is_refused(serve: Any, stub: StubServer, path: str, field: str) -> None:
     running = serve(cheap=Script())
     body = {"model": "cheap", "messages": CHAT, "input": "hi", "max_tokens": 9, "topK": 1, field: 5}
@@ -222,6 +224,15 @@ def test_a_server_may_fall_back_to_other_models_for_a_key_of_all_models(serve: A
     assert (answer.status, len(stub.requests)) == (403, 0)
     assert f"may use some models only, and {field!r} lets some servers answer by others" in answer.json["error"]["message"]
     assert running.ask(path, body, **free).status == 200
+
+
+@pytest.mark.parametrize("field", ["models", "fallbacks[0]"])
+def test_a_form_names_other_models_only_with_a_key_of_all_models(serve: Any, stub: StubServer, field: str) -> None:
+    running = serve(cheap=Script(), dear=Script())
+    own, free = key(running, "only", models=["cheap"]), key(running, "all")
+    body, sent = form(f'name="{field}"'), {"x_aamc_model": "cheap", "content_type": "multipart/form-data; boundary=x"}
+    assert (running.ask("/v1/images/edits", body, **sent, **own).status, len(stub.requests)) == (403, 0)
+    assert running.ask("/v1/images/edits", body, **sent, **free).status == 200
 
 
 def test_what_passes_through_needs_a_model_of_the_pool(serve: Any, stub: StubServer) -> None:

@@ -13,7 +13,7 @@ from aamc_gateway.access.settings import NO_LIMITS, Limits
 from aamc_sdk.errors import AamcError
 from aamc_sdk.messages import nearest, one_of
 
-_FALLBACKS = ("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+FALLBACKS = ("models", "fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
 """Fields in which OpenRouter, LiteLLM's proxy and Anthropic take models that answer if the named one does not."""
 
 
@@ -101,7 +101,7 @@ class Caller:
 
     def check_fallbacks(self, body: Mapping[str, Any]) -> None:
         """Raise Refused if it may use some models only, and a request names others that its server is to fall back to."""
-        if self.models and (field := next((name for name in _FALLBACKS if body.get(name)), None)):
+        if self.models and (field := next((name for name in FALLBACKS if body.get(name)), None)):
             why = f"the key {self.name!r} may use some models only, and {field!r} lets some servers answer by others; leave it out"
             raise Refused(why, status=403, kind="permission")
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from aamc_gateway.access.callers import Refused
+from aamc_gateway.access.callers import FALLBACKS, Refused
 from aamc_gateway.requests.object_owners import OBJECT_FIELDS
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
 
@@ -22,7 +22,7 @@ _REQUIRED = {
 _LIMITED = {**dict.fromkeys(ANY_OUTPUT_LIMIT, (0, math.inf)), **dict.fromkeys(("n", "best_of"), (1, 128))}
 """Fields with numbers, with the least and the most of each: others would make the reserved cost too small."""
 _CHECKED = frozenset(
-    (*_LIMITED, *OBJECT_FIELDS, "model", "user", "metadata", "stream", "stream_options", "tools", "background", "service_tier")
+    (*_LIMITED, *OBJECT_FIELDS, *FALLBACKS, "model", "user", "metadata", "stream", "stream_options", "tools", "background", "service_tier")
 ).union(*_REQUIRED.values())
 """Fields by which a request is allowed, limited or priced."""
 

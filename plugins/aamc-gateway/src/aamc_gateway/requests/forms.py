@@ -33,6 +33,7 @@ class Form(NamedTuple):
         user: The position of the value of its field ``user``; None without one.
         n: The position of the value of its field ``n``; None without one.
         files: The sizes of its files in bytes.
+        names: The names of its fields and files, without the brackets of lists.
         content_type: Its content type in the only spelling that every server reads alike; ``""`` without a form.
     """
 
@@ -40,6 +41,7 @@ class Form(NamedTuple):
     user: slice | None = None
     n: slice | None = None
     files: tuple[int, ...] = ()
+    names: frozenset[str] = frozenset()
     content_type: str = ""
 
 
@@ -50,7 +52,7 @@ def read_form(raw: bytes, content_type: str) -> Form:
         Refused: It has too many parts; or a server may read it differently: one of these fields is there twice, or a part has an unusual spelling.
     """
     found: dict[str, slice] = {}
-    files = []
+    files, names = [], set()
     boundaries = _BOUNDARY.findall(content_type)
     if len(boundaries) != 1:
         raise _unusual()
@@ -60,13 +62,14 @@ def read_form(raw: bytes, content_type: str) -> Form:
             raise _unusual()
         name, is_file = matches[0][1].decode("ascii"), bool(matches[0][2])
         check_spelling({name: value})
+        names.add(name.partition("[")[0])
         if name in ("model", "user", "n"):
             if name in found or is_file:
                 raise _unusual()
             found[name] = value
         elif is_file:
             files.append(value.stop - value.start)
-    return Form(**found, files=tuple(files), content_type=f'multipart/form-data; boundary="{boundaries[0]}"')
+    return Form(**found, files=tuple(files), names=frozenset(names), content_type=f'multipart/form-data; boundary="{boundaries[0]}"')
 
 
 def _parts(raw: bytes, boundary: str) -> Iterator[tuple[list[bytes], slice]]:

@@ -74,7 +74,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     named = _named_model(scope, own.get(_MODEL_HEADER), body, _value(raw, form.model))
     name = await _holder(gateway, body, api) if named is None else _known(gateway, named, scope["path"])
     caller.check_model(name, gateway.upstreams)
-    caller.check_fallbacks(body)
+    caller.check_fallbacks(body or dict.fromkeys(form.names, True))
     if caller.models and scope["method"] == "POST" and _BATCH.fullmatch(scope["path"]):
         why = f"the key {caller.name!r} may use some models only, and the requests of a batch may name any; send them one by one"
         raise Refused(why, status=403, kind="permission")
