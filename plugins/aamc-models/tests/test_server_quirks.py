@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aamc_models.dialects import convert_request
+from aamc_models.dialects.conversations.reminders import with_reminders
 from aamc_models.providers.server_quirks import quirks_of
 from aamc_models.transport.request_body import RequestBody
 
@@ -118,6 +119,12 @@ def test_a_later_message_of_the_system_is_a_reminder_for_models_that_refuse_it(p
         for api in ("messages", "count_tokens"):
             adapted = sent(provider("anthropic"), {"messages": messages}, api=api, name=model)
             assert adapted["messages"] == (expected if refuses else messages)
+
+
+@pytest.mark.parametrize("content", ["a", [{"type": "text", "text": "a"}]])
+def test_many_messages_of_the_system_are_joined_at_once(content: Any) -> None:
+    (joined,) = with_reminders([*ASK, *[{"role": "system", "content": content}] * 100_000])  # takes a moment, not minutes
+    assert str(joined["content"]).count("<system-reminder>") == 100_000
 
 
 @pytest.mark.parametrize(

@@ -507,6 +507,8 @@ def test_an_id_that_calls_have_in_common_is_numbered_for_anthropic() -> None:
     assert [block["id"] for block in blocks if block["type"] == "tool_use"] == ["call_1", "call_1_2", "call_1_3", "call_0", "call_0_2"]
     answered = [(block["tool_use_id"], block["content"]) for block in blocks if block["type"] == "tool_result"]
     assert answered == [("call_1", "42"), ("call_1_2", "a"), ("call_1_3", "b"), ("call_0", "c"), ("call_0_2", "c")]
+    *_, last = to_messages(messages=LOOP * 10_000)["messages"]  # takes a moment, not minutes
+    assert last["content"][0]["tool_use_id"] == "call_1_10000"
 
 
 def test_a_message_between_a_call_and_its_result_in_responses_comes_after_the_result_in_the_other_dialects() -> None:

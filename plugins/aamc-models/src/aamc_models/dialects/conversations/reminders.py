@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from aamc_models.dialects.content import is_set
@@ -12,19 +13,19 @@ def with_reminders(messages: list[Any]) -> list[Any]:
 
     The texts are in the envelope in which Claude Code writes them for models without such messages.
     """
-    kept: list[Any] = []
+    groups: list[list[Any]] = []  # joined at once: message by message would take hours for a large body
     joins = False
     for message in messages:
         is_reminder = isinstance(message, dict) and message.get("role") == "system"
         if is_reminder and not is_set(message.get("content")):
             continue
         each = {"role": "user", "content": _enveloped(message["content"])} if is_reminder else message
-        if (is_reminder or joins) and kept and _is_users(kept[-1]) and _is_users(each):
-            kept[-1] = {**kept[-1], "content": _joined(kept[-1]["content"], each["content"])}
+        if (is_reminder or joins) and groups and _is_users(groups[-1][-1]) and _is_users(each):
+            groups[-1].append(each)
         else:
-            kept.append(each)
+            groups.append([each])
         joins = is_reminder
-    return kept
+    return [_joined(group) for group in groups]
 
 
 def _is_users(message: object) -> bool:
@@ -38,7 +39,11 @@ def _enveloped(content: object) -> Any:
     return [{**part, "text": _enveloped(part["text"])} if isinstance(part, dict) and "text" in part else part for part in parts]
 
 
-def _joined(first: Any, second: Any) -> Any:
-    if isinstance(first, str) and isinstance(second, str):
-        return f"{first}\n\n{second}"
-    return [part for content in (first, second) for part in (content if isinstance(content, list) else [{"type": "text", "text": content}])]
+def _joined(group: list[Any]) -> Any:
+    if len(group) == 1:
+        return group[0]
+    contents = [message["content"] for message in group]
+    if all(isinstance(content, str) for content in contents):
+        return {**group[0], "content": "\n\n".join(contents)}
+    parts = (content if isinstance(content, list) else [{"type": "text", "text": content}] for content in contents)
+    return {**group[0], "content": list(chain.from_iterable(parts))}

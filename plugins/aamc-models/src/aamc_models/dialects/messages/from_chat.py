@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -158,11 +158,14 @@ def _messages(body: JSON, dropped: set[str], rules: ClaudeRules) -> tuple[list[d
 def _make_ids_unique(messages: list[dict[str, Any]]) -> None:
     """Give each repeated id of a tool call, and its result, a number: some servers count the calls of each answer, and Anthropic refuses that."""
     taken: set[str] = set()
+    numbers: Counter[str] = Counter()  # kept, as to count from 2 for each call would take hours for a large body
     open_calls: defaultdict[str, deque[str]] = defaultdict(deque)
     for block in (block for message in messages for block in message["content"]):
         if block["type"] == "tool_use":
             given = block["id"]
-            block["id"] = next(each for each in (given, *(f"{given}_{n}" for n in range(2, len(taken) + 3))) if each not in taken)
+            while block["id"] in taken:
+                numbers[given] += 1
+                block["id"] = f"{given}_{numbers[given] + 1}"
             taken.add(block["id"])
             open_calls[given].append(block["id"])
         elif block["type"] == "tool_result":
