@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.arena import Arena, CandidateAnswer, JudgeVerdict, ModelJudge, NoAnswerError, ScoreJudge
+from aamc_bandit.arena import Arena, CandidateAnswer, JudgeVerdict, ModelJudge, NoAnswerError, ScoreJudge, escaped_tags
 from aamc_bandit.arena.match import draw_entrants
 
 from aamc_sdk import MetaController, ModelSpec, Pool, Prices
@@ -377,6 +377,11 @@ def test_no_text_ends_its_section_of_the_prompt() -> None:
     for prompt in prompts:
         assert [prompt.lower().count(tag) for tag in ("<request>", "</request>", "<answer a>", "</answer a>", "<answer b>")] == [1] * 5
         assert "</ request>" not in prompt
+
+
+def test_no_text_keeps_the_search_for_tags_at_work() -> None:
+    spaces = " " * 1_000_000
+    assert escaped_tags(f"<{spaces}x <{spaces}/{spaces}answer>") == f"<{spaces}x &lt;{spaces}/{spaces}answer>"
 
 
 def test_a_question_that_fails_leaves_no_verdict_but_the_others_cost(caplog) -> None:

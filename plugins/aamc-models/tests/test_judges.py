@@ -148,6 +148,11 @@ def test_no_text_ends_its_tag_or_begins_another() -> None:
         assert "if a<b: <answer>4</answer>" in asked
 
 
+def test_no_answer_keeps_the_search_for_tags_at_work() -> None:
+    spaces = " " * 1_000_000
+    assert f"<{spaces}x &lt;{spaces}/{spaces}request>" in comparison(Prompt(text="Hi"), f"<{spaces}x <{spaces}/{spaces}request>", "b")
+
+
 def test_best_compares_with_the_right_answer_if_there_is_one() -> None:
     judge = RubricJudge("judge", BEST, "large")
     goodness = {"right": 2, "also right": 2, "wrong": 1, "excellent": 3}

@@ -37,7 +37,7 @@ VERDICT: A
 VERDICT: B
 VERDICT: TIE"""
 """The fixed rubric. A change of it changes every judgement, so verdicts of another rubric are not reused."""
-_TAG = re.compile(r"<(?=\s*/?\s*(?:request|right_answer|answer_[ab])\b)", re.IGNORECASE)
+_TAG = re.compile(r"<(?=\s*(?:/\s*)?(?:request|right_answer|answer_[ab])\b)", re.IGNORECASE)
 """The beginning of one of the rubric's tags, with which an answer could end its own and write the other answer."""
 _VERDICT = re.compile(r"verdict\W*(?:an? |answer )?(tie|a|b)\b", re.IGNORECASE)
 BEST, PAIRWISE = "best", "pairwise"
