@@ -212,8 +212,11 @@ def _require_forgotten(subject: Subject, tenant: str | None, hint: str) -> None:
 
 
 def _of_tenant(batch: _Asked, tenant: str | None) -> _Asked:
-    """Return a request or an experience whose queries are of a tenant."""
-    return attrs.evolve(batch, queries=[attrs.evolve(query, tenant=tenant) for query in batch.queries])
+    """Return a request or an experience whose queries are of a tenant, and of users whom the training data, which has no tenants, does not name."""
+    if tenant is None:
+        return batch
+    named = [attrs.evolve(query, tenant=tenant, user=query.user and f"{tenant}-{query.user}") for query in batch.queries]
+    return attrs.evolve(batch, queries=named)
 
 
 def users_request(subject: Subject) -> RoutingRequest:
