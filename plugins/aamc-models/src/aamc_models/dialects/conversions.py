@@ -39,6 +39,7 @@ _EFFORTS = ("reasoning_effort", "reasoning", "thinking")
 """Parameters that say how much a candidate thinks: a pool may hold the same model at two efforts, and the router has chosen one."""
 _RESULTS = ("tool", "function")
 """The roles of messages with a tool's result."""
+_NO_TOOLS = KnownTools()
 
 
 class _Dialect(NamedTuple):
@@ -231,7 +232,7 @@ def finish_reason(dialect: str, answer: Mapping[str, Any]) -> str:
     return reason if isinstance(reason, str) else ""
 
 
-def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "", tools: KnownTools | None = None) -> dict[str, Any]:
+def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "", tools: KnownTools = _NO_TOOLS) -> dict[str, Any]:
     """Return a whole answer in another dialect, or in the same one, with the model's name unless that is empty.
 
     ``tools`` are those of the request, if it was one of ``messages``.
@@ -239,8 +240,7 @@ def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: s
     conversions = _dialect(target)
     if source == target:
         return {**mapping(answer, "the answer"), **({"model": model} if model else {})}
-    chat = answer_to_chat(source, answer)
-    return conversions.answer_from_chat(chat if tools is None else tools.adapt(chat), model)
+    return conversions.answer_from_chat(tools.adapt(answer_to_chat(source, answer)), model)
 
 
 def reader_of(dialect: str) -> chat.ChatReader:
@@ -266,8 +266,8 @@ class StreamConverter:
         DataError: A dialect is unknown.
     """
 
-    def __init__(self, source: str, target: str, model: str = "", tools: KnownTools | None = None) -> None:
-        self._reader, self._writer, self._tools = reader_of(source), writer_of(target, model), tools or KnownTools()
+    def __init__(self, source: str, target: str, model: str = "", tools: KnownTools = _NO_TOOLS) -> None:
+        self._reader, self._writer, self._tools = reader_of(source), writer_of(target, model), tools
 
     def feed(self, event: bytes) -> list[bytes]:
         """Return the events that one event becomes; each ends with an empty line.
