@@ -104,18 +104,25 @@ class CostNormalizer:
         self.frozen = False
 
     def __call__(self, cost_usd: float) -> float:
-        """Return a cost in USD on the scale; an unknown one (NaN) is 0.5 and does not enter the window.
+        """Add a cost in USD, and return it on the scale.
 
         Raises:
             ValueError: The cost is negative or infinite.
         """
-        if math.isnan(cost_usd):
-            return MIDDLE
-        if not 0 <= cost_usd < math.inf:
-            raise ValueError(f"a cost must be at least 0 USD, not {cost_usd!r}")
-        root = math.sqrt(cost_usd)
-        if not self.frozen:
+        self.add(cost_usd)
+        return self.scaled(cost_usd)
+
+    def add(self, cost_usd: float) -> None:
+        """Add a cost in USD to the window, unless that is frozen or the cost is unknown (NaN); errors as of a call."""
+        root = _root(cost_usd)
+        if not (self.frozen or math.isnan(root)):
             self._roots.append(root)
+
+    def scaled(self, cost_usd: float) -> float:
+        """Return a cost in USD on the scale of the window as it is; an unknown one is 0.5. Errors as of a call."""
+        root = _root(cost_usd)
+        if math.isnan(root):
+            return MIDDLE
         low, high = self._ends()
         if high - low < _NO_RANGE:
             return MIDDLE
@@ -154,6 +161,12 @@ class CostNormalizer:
         if not all(0 <= root < math.inf for root in made._roots):
             raise CheckpointError("the state of a cost normalizer is damaged: a root is negative or not finite")
         return made
+
+
+def _root(cost_usd: float) -> float:
+    if cost_usd < 0 or cost_usd == math.inf:
+        raise ValueError(f"a cost must be at least 0 USD, not {cost_usd!r}")
+    return math.sqrt(cost_usd)
 
 
 PAPER, RELEASED, VSR = "paper", "released", "vsr"
@@ -208,7 +221,7 @@ class RewardOptions:
 
     def score(
         self,
-        normalizer: CostNormalizer,
+        scale: Callable[[float], float],
         answer: str | None,
         golds: Sequence[str],
         cost_usd: float,
@@ -220,7 +233,7 @@ class RewardOptions:
         """Return the reward of an episode.
 
         Args:
-            normalizer: The scale of costs in modes ``paper`` and ``released``.
+            scale: Returns a cost in USD on a scale from 0 to 1, in modes ``paper`` and ``released``; such as a :class:`CostNormalizer`.
             answer: The answer; None without one.
             golds: The gold answers.
             cost_usd: Cost of the episode in USD; NaN if unknown.
@@ -234,5 +247,5 @@ class RewardOptions:
         if not golds:
             raise DataError("an episode cannot be rewarded without a gold answer; leave the question out, or add its ground truth")
         outcome = 0.0 if answer is None else OUTCOMES[self.outcome](answer, golds)
-        cost = size_cost(size_tokens, self.vsr_scale) if self.reward == VSR else normalizer(cost_usd)
+        cost = size_cost(size_tokens, self.vsr_scale) if self.reward == VSR else scale(cost_usd)
         return combine(self.reward, malformed, outcome, cost, self.alpha if alpha is None else alpha, self.format_penalty)

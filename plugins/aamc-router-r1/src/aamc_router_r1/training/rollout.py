@@ -159,11 +159,10 @@ def score(config: RouterR1Config, normalizer: CostNormalizer, episodes: Sequence
     If each were scaled after those before it, equal episodes of a question would have different advantages, which GRPO divides by their deviation.
     """
     for episode in episodes:
-        normalizer(episode.cost_usd)
-    was, normalizer.frozen = normalizer.frozen, True
+        normalizer.add(episode.cost_usd)
     for episode in episodes:
         episode.reward = config.score(
-            normalizer,
+            normalizer.scaled,
             episode.dialogue.answer,
             episode.task.golds,
             episode.cost_usd,
@@ -171,7 +170,6 @@ def score(config: RouterR1Config, normalizer: CostNormalizer, episodes: Sequence
             size_tokens=episode.size_tokens,
             alpha=episode.alpha,
         )
-    normalizer.frozen = was
 
 
 def figures(episodes: Sequence[PlayedEpisode]) -> dict[str, Any]:
