@@ -98,7 +98,7 @@ class Decider:
         check_call(options, on_text)
         show: Callable[[str], Awaitable[object]] | None = None
         if on_text is not None and caller is not None:
-            show = partial(self.threads.run_callback, caller.call_soon_threadsafe, on_text)
+            show = partial(_call_on, caller, on_text)
         elif on_text is not None:
             show = partial(self.threads.run_callback, on_text)  # it may block, or complete another request
         models = self._components.models
@@ -227,6 +227,10 @@ class Decider:
 def decisions_of(records: Sequence[Record]) -> Sequence[Decision]:
     """Return the decision of each record."""
     return records.decisions if isinstance(records, Records) else [record.decision for record in records]
+
+
+async def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[str], object], text: str) -> None:
+    loop.call_soon_threadsafe(callback, text)
 
 
 def _bypassed_errors(request: RoutingRequest) -> tuple[type[AamcError], ...]:
