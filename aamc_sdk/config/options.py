@@ -236,7 +236,9 @@ def _check_group(cls: Any, value: Any, key: str, where: str) -> None:
     """Check the options that a value groups, if its type is a class of options."""
     if not attrs.has(cls):
         return
-    check_type(value, Mapping, f"{where}: {key} must be keys and values such as {{{attrs.fields(cls)[0].name}: 1}}", ConfigError)
+    first = attrs.fields(cls)[0]
+    example = (first.metadata.get("choices") or [1])[0]
+    check_type(value, Mapping, f"{where}: {key} must be keys and values such as {{{first.name}: {example}}}", ConfigError)
     _check_options(cls, value, f"{where}: {key}")
 
 

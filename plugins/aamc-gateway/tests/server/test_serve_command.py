@@ -276,6 +276,7 @@ KEY = "sk-proj-abcdefgh1234567890"
         ("access: {users: {'*': {usd_total: 5}}}", ECHO, "gateway.access has a budget in USD, and no candidate has prices"),
         (f"access: {{admin_key_env: {KEY}}}", ECHO, "admin_key_env must be the name of an environment variable"),
         ("access: {limits: {usd_per_hour: 5}}", ECHO, "gateway: access: limits has no option 'usd_per_hour'"),
+        ("observe: {logs: json}", ECHO, "gateway: observe: logs must be keys and values such as {format: text}, not 'json'"),
         ("access: {tenants: anna}", ECHO, "gateway: access: tenants must be keys and values such as {a: 1}, not 'anna'"),
         ("sessions: {header: 'x y'}", ECHO, "header must be the name of a header, of letters, digits, - and _, not 'x y'"),
         ("sessions: {ties: [thinkin]}", ECHO, "ties must name state of a request, not 'thinkin'; did you mean 'thinking'?"),
