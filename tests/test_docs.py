@@ -91,6 +91,16 @@ def anchors(path):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
+def test_every_library_of_a_distribution_has_its_reason_in_the_decisions():
+    tomllib = pytest.importorskip("tomllib")  # of Python 3.11
+    reasons = read("docs/decisions/libraries.md").lower()
+    for file in [ROOT / "pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml")]:
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        extras = {name: libraries for name, libraries in project.get("optional-dependencies", {}).items() if name not in ("test", "tests")}
+        for library in {re.split(r"[^\w.-]", each)[0].lower() for each in sum(extras.values(), project["dependencies"])}:
+            assert library.startswith("aamc-") or library in reasons, f"{file.parent.name} depends on {library}"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_every_relative_link_leads_to_a_file_and_a_heading(page):
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
