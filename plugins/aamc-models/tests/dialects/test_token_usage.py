@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import attrs
 import pytest
 from aamc_models.dialects import reported_cost, usage_of, wants_usage, with_usage, without_usage
 from aamc_models.dialects.token_usage import StreamedUsage
@@ -22,6 +23,31 @@ def test_tokens_that_a_cache_keeps_for_an_hour_are_part_of_those_written() -> No
     counts = {"input_tokens": 10, "cache_creation_input_tokens": 600, "output_tokens": 5, "cache_creation": {"ephemeral_1h_input_tokens": 400}}
     usage = usage_of("messages", {"usage": counts})
     assert (usage.prompt_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens) == (610, 600, 400)
+
+
+COMPACTION = {
+    "type": "compaction",
+    "input_tokens": 180,
+    "output_tokens": 35,
+    "cache_read_input_tokens": 4,
+    "cache_creation_input_tokens": 3,
+    "cache_creation": {"ephemeral_1h_input_tokens": 2},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "billed", "at_list_prices"),
+    [("message", False, True), ("compaction", True, True), ("advisor_message", True, False), ("fallback_message", False, False)],
+)
+def test_anthropics_totals_leave_out_compaction_and_advice(kind: str, billed: bool, at_list_prices: bool) -> None:
+    counts = {"input_tokens": 23, "output_tokens": 10, "iterations": [{**COMPACTION, "type": kind}, {"type": "message", "input_tokens": 23}]}
+    own = Usage(prompt_tokens=23, output_tokens=10, at_list_prices=at_list_prices)
+    beside = {"prompt_tokens": 210, "cached_tokens": 4, "cache_write_tokens": 3, "cache_write_1h_tokens": 2, "output_tokens": 45}
+    expected = attrs.evolve(own, **beside) if billed else own
+    streamed = StreamedUsage("messages")
+    streamed.note({"usage": {"input_tokens": 23, "output_tokens": 1}})
+    streamed.note({"usage": {"output_tokens": 10, "iterations": counts["iterations"]}})
+    assert expected == usage_of("messages", {"usage": counts}) == streamed.tokens
 
 
 @pytest.mark.parametrize("count", [-1, True, 1.5, math.inf, math.nan, 1e300, "7", 10**9, None, [7]])

@@ -33,6 +33,10 @@ _BILLED_COUNTS = ("num_sources_used", "num_server_side_tools_used", "num_search_
 """Counts of searches and other tools in the usage of xAI and Perplexity, billed besides tokens."""
 _SEARCHING = re.compile("-search-(?:preview|api)")
 """A part of the names of OpenAI's models that search for each answer, billed besides tokens, also where they cite nothing."""
+_BESIDE_TOTALS = ("compaction", "advisor_message")
+"""Types of Anthropic's iterations that its totals leave out: a summary of the conversation, and another model's advice."""
+_OTHER_MODELS = ("advisor_message", "fallback_message")
+"""Types of its iterations by another model, which has other prices."""
 _PRICED_IMAGES = ("completion_tokens_details", "input_tokens_details")
 _DETAILS = ("prompt_tokens_details", "input_token_details", "output_tokens_details", *_PRICED_IMAGES)
 """The fields of the details of the prompt and of the answer in all APIs; ``input_token_details`` is that of transcriptions."""
@@ -59,6 +63,8 @@ def _at_list_prices(answer: Mapping[str, Any]) -> bool:
     """Return whether list prices apply to an answer with the fields of its usage."""
     tools = object_or_empty(answer.get("server_tool_use"))
     if any(count for name, count in tools.items() if name != "web_fetch_requests"):  # fetching costs only tokens
+        return False
+    if any(iteration.get("type") in _OTHER_MODELS for iteration in objects_or_empty(answer.get("iterations"))):
         return False
     if any(item.get("type") in _BILLED_CALLS for item in objects_or_empty(answer.get("output"))):
         return False
@@ -88,24 +94,29 @@ def _has_billed_work(message: Mapping[str, Any]) -> bool:
 
 
 def _messages_usage(counted: Mapping[str, Any]) -> Usage:
-    """Return Anthropic's counts; its ``input_tokens`` exclude tokens read from and written to the cache."""
-    uncached = _count(counted.get("input_tokens"))
-    read, written = _count(counted.get("cache_read_input_tokens")), _count(counted.get("cache_creation_input_tokens"))
+    """Return Anthropic's counts; its ``input_tokens`` exclude tokens read from and written to the cache, and its totals some iterations."""
+    parts = [counted, *(each for each in objects_or_empty(counted.get("iterations")) if each.get("type") in _BESIDE_TOTALS)]
+
+    def total(*path: str) -> int | None:
+        known = [count for part in parts if (count := _count_at(part, *path)) is not None]
+        return sum(known) if known else None
+
+    uncached, read, written = total("input_tokens"), total("cache_read_input_tokens"), total("cache_creation_input_tokens")
     return Usage(
         prompt_tokens=None if uncached is None else uncached + (read or 0) + (written or 0),
         cached_tokens=read,
         cache_write_tokens=written,
-        cache_write_1h_tokens=_detail(counted, "cache_creation", "ephemeral_1h_input_tokens"),
-        output_tokens=_count(counted.get("output_tokens")),
-        reasoning_tokens=_detail(counted, "output_tokens_details", "thinking_tokens"),
+        cache_write_1h_tokens=total("cache_creation", "ephemeral_1h_input_tokens"),
+        output_tokens=total("output_tokens"),
+        reasoning_tokens=_count_at(counted, "output_tokens_details", "thinking_tokens"),
     )
 
 
 def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage:
     prompt_tokens, output_tokens = _count(counted.get(prompt)), _count(counted.get(answer))
-    cached = _detail(counted, f"{prompt}_details", "cached_tokens")
-    reasoning = _detail(counted, f"{answer}_details", "reasoning_tokens")
-    written = _detail(counted, f"{prompt}_details", "cache_write_tokens")
+    cached = _count_at(counted, f"{prompt}_details", "cached_tokens")
+    reasoning = _count_at(counted, f"{answer}_details", "reasoning_tokens")
+    written = _count_at(counted, f"{prompt}_details", "cache_write_tokens")
     written = _count(counted.get("cache_creation_input_tokens")) if written is None else written  # LiteLLM's name
     cached = _count(counted.get("prompt_cache_hit_tokens", counted.get("cached_tokens"))) if cached is None else cached  # DeepSeek's and Kimi's names
     if prompt_tokens is not None and (cached or 0) + (written or 0) > prompt_tokens:
@@ -232,8 +243,11 @@ def _count(value: object) -> int | None:
     return value if type(value) is int and 0 <= value <= MAX_TOKENS else None
 
 
-def _detail(counted: Mapping[str, Any], kind: str, name: str) -> int | None:
-    return _count(object_or_empty(counted.get(kind)).get(name))
+def _count_at(counted: Mapping[str, Any], *path: str) -> int | None:
+    *kinds, name = path
+    for kind in kinds:
+        counted = object_or_empty(counted.get(kind))
+    return _count(counted.get(name))
 
 
 def wants_usage(body: Mapping[str, Any]) -> bool:
