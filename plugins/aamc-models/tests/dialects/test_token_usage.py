@@ -66,6 +66,11 @@ def test_names_and_habits_of_other_servers() -> None:
     assert usage_of("chat", {"usage": {"prompt_tokens": 9, "prompt_cache_hit_tokens": 7}}).cached_tokens == 7
     assert usage_of("chat", {"usage": {"prompt_tokens": 9.0}}).prompt_tokens == 9
     assert usage_of("chat", {"usage": {"prompt_tokens": 9, "cached_tokens": 7}}).cached_tokens == 7
+    qwen = {"cached_tokens": 0, "cache_creation_input_tokens": 7, "cache_creation": {"ephemeral_5m_input_tokens": 7}}
+    assert usage_of("chat", {"usage": {"prompt_tokens": 9, "prompt_tokens_details": qwen}}).cache_write_tokens == 7
+    litellm = {"cache_creation_tokens": 7, "cache_creation_token_details": {"ephemeral_1h_input_tokens": 6}}
+    usage = usage_of("chat", {"usage": {"prompt_tokens": 9, "cache_creation_input_tokens": 7, "prompt_tokens_details": litellm}})
+    assert (usage.cache_write_tokens, usage.cache_write_1h_tokens) == (7, 6)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +81,11 @@ def test_names_and_habits_of_other_servers() -> None:
         ({"total_tokens": 105}, 96, 96),
         ({"completion_tokens": "96", "total_tokens": 105}, 96, None),
         ({"completion_tokens": 3, "total_tokens": 12}, 3, None),
+        ({"completion_tokens": 3, "total_tokens": 105, "prompt_audio_seconds": 7}, 3, None),
         ({"completion_tokens": 3, "total_tokens": 0}, 3, None),
         ({"completion_tokens": 3, "total_tokens": 12, "completion_tokens_details": {"reasoning_tokens": 2}}, 3, 2),
     ],
-    ids=["xAI", "Gemini", "Gemini, thinking only", "unreadable", "without reasoning", "wrong total", "OpenAI"],
+    ids=["xAI", "Gemini", "Gemini, thinking only", "unreadable", "without reasoning", "Mistral, audio in the prompt", "wrong total", "OpenAI"],
 )
 def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict[str, Any], output: int, reasoning: int | None) -> None:
     usage = usage_of("chat", {"usage": {"prompt_tokens": 9, **counts}})
@@ -110,7 +116,8 @@ def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict
         ("chat", {}, {"completion_tokens_details": {"audio_tokens": 950}}, False),
         ("chat", {}, {"completion_tokens_details": {"image_tokens": 1290}}, False),
         ("responses", {}, {"input_token_details": {"text_tokens": 0, "audio_tokens": 140}}, False),
-        ("chat", {}, {"num_sources_used": 0}, True),
+        ("chat", {}, {"num_sources_used": 0, "prompt_audio_seconds": 0}, True),
+        ("chat", {}, {"prompt_audio_seconds": 7}, False),
         ("chat", {}, {"num_sources_used": 7}, False),
         ("chat", {"choices": [{"message": {"content": "Hi", "annotations": []}}]}, {}, True),
         ("chat", {"choices": [{"message": {"content": "Hi", "annotations": [{"type": "url_citation"}]}}]}, {}, False),

@@ -29,8 +29,8 @@ _AT_LIST_PRICES = {
 """The values, in lower case, in answers or their usage, with which list prices apply; ``on_demand`` is Groq's."""
 _BILLED_CALLS = ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
 """Items of responses that are calls of the server's own tools, billed besides tokens."""
-_BILLED_COUNTS = ("num_sources_used", "num_server_side_tools_used", "num_search_queries")
-"""Counts of searches and other tools in the usage of xAI and Perplexity, billed besides tokens."""
+_BILLED_COUNTS = ("num_sources_used", "num_server_side_tools_used", "num_search_queries", "prompt_audio_seconds")
+"""Counts of searches and other tools in the usage of xAI and Perplexity, and of Mistral's audio, billed besides tokens."""
 _SEARCHING = re.compile("-search-(?:preview|api)")
 """A part of the names of OpenAI's models that search for each answer, billed besides tokens, also where they cite nothing."""
 _BESIDE_TOTALS = ("compaction", "advisor_message")
@@ -114,15 +114,17 @@ def _messages_usage(counted: Mapping[str, Any]) -> Usage:
 
 def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage:
     prompt_tokens, output_tokens = _count(counted.get(prompt)), _count(counted.get(answer))
-    cached = _count_at(counted, f"{prompt}_details", "cached_tokens")
-    reasoning = _count_at(counted, f"{answer}_details", "reasoning_tokens")
-    written = _count_at(counted, f"{prompt}_details", "cache_write_tokens")
-    written = _count(counted.get("cache_creation_input_tokens")) if written is None else written  # LiteLLM's name
+    details = object_or_empty(counted.get(f"{prompt}_details"))
+    cached, reasoning = _count(details.get("cached_tokens")), _count_at(counted, f"{answer}_details", "reasoning_tokens")
+    written = _count(details.get("cache_write_tokens"))
+    for holder in (details, counted):  # as Qwen and LiteLLM name it
+        written = _count(holder.get("cache_creation_input_tokens")) if written is None else written
     cached = _count(counted.get("prompt_cache_hit_tokens", counted.get("cached_tokens"))) if cached is None else cached  # DeepSeek's and Kimi's names
     if prompt_tokens is not None and (cached or 0) + (written or 0) > prompt_tokens:
         cached = written = None  # they are parts of the prompt: its rest, and so its cost, would be negative
     total = _count(counted.get("total_tokens"))
-    if total is not None and prompt_tokens is not None and total > prompt_tokens + (output_tokens or 0):
+    audio = counted.get("prompt_audio_seconds")  # whose tokens Mistral counts in the total alone
+    if total is not None and prompt_tokens is not None and total > prompt_tokens + (output_tokens or 0) and not audio:
         if reasoning is None and (output_tokens is not None or counted.get(answer) is None):  # nothing follows from a count that cannot be read
             reasoning = total - prompt_tokens - (output_tokens or 0)
         output_tokens = total - prompt_tokens  # xAI counts reasoning apart from the answer, Gemini in the total alone
@@ -130,6 +132,7 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage
         prompt_tokens=prompt_tokens,
         cached_tokens=cached,
         cache_write_tokens=written,
+        cache_write_1h_tokens=_count_at(details, "cache_creation_token_details", "ephemeral_1h_input_tokens"),  # LiteLLM's name
         output_tokens=output_tokens,
         reasoning_tokens=reasoning,
     )
