@@ -134,6 +134,21 @@ def test_images_and_transcriptions_cost_the_tokens_that_they_report(serve: Any, 
     assert [attempt.cost_usd, float(answer.headers["x-aamc-cost-usd"])] == pytest.approx([cost_usd] * 2)
 
 
+def test_an_image_in_json_costs_the_tokens_that_it_reports_whatever_its_size(serve: Any) -> None:
+    image = {"data": [{"b64_json": "A" * 3_000_000}], "usage": {"input_tokens": 50, "output_tokens": 4160}}
+    with upstream_of(image, []) as address:
+        answer = serve(fields={"good": address}, good=Script()).ask("/v1/images/generations", {"model": "good", "prompt": "a cat"})
+    assert (len(answer.body) > 3_000_000, float(answer.headers["x-aamc-cost-usd"])) == (True, pytest.approx(0.00837))
+
+
+def test_a_streamed_transcription_costs_the_tokens_of_its_last_event(serve: Any) -> None:
+    usage = {"input_tokens": 140, "output_tokens": 45, "input_token_details": {"audio_tokens": 140}}
+    events = [{"type": "transcript.text.delta", "delta": "Hi"}, {"type": "transcript.text.done", "text": "Hi", "usage": usage}]
+    with upstream_of({}, events) as address:
+        answer = serve(fields={"good": address}, good=Script()).ask("/v1/audio/transcriptions", {"model": "good", "stream": True})
+    assert (len(answer.events), float(answer.headers["x-aamc-cost-usd"])) == (2, pytest.approx(0.00023))
+
+
 @pytest.mark.parametrize(
     ("path", "cost_usd"),
     [

@@ -36,7 +36,9 @@ from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.interfaces import Usage, WireReply
 
 _READ_BYTES = 2**20
-"""Maximum size of an answer that is read although it only passes through: an image in JSON is larger."""
+"""Maximum size of an answer that is read for the objects that it describes: the content of a file may be larger."""
+_BILLED_BYTES = 2**26
+"""Maximum size of an answer that is read for its usage: ten large images in JSON are smaller."""
 _KEPT = ("request-id", "x-request-id", "retry-after")
 """Headers of an upstream's answer that are passed on."""
 _INERT = ((b"content-security-policy", b"sandbox"), (b"x-content-type-options", b"nosniff"))
@@ -71,7 +73,7 @@ async def send_reply(send: Send, reply: WireReply, headers: Iterable[tuple[bytes
 async def note_objects(gateway: Gateway, request: ClientRequest, reply: WireReply) -> None:
     """Remember the tenant of the objects that an answer which passes through describes."""
     if reply.status < 400:
-        await gateway.owners.note_answer(request.caller, request.model, request.api, _passed_answer(reply))
+        await gateway.owners.note_answer(request.caller, request.model, request.api, _passed_answer(reply, _READ_BYTES))
 
 
 async def _first_answer(exchange: Exchange) -> tuple[UpstreamCall, WireReply]:
@@ -128,7 +130,7 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
 
 def _bill_passed(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
     """Bill an answer that passed through: by the cost or the tokens that it reports, else by the price of a request; unknown without one."""
-    answer = _passed_answer(reply)
+    answer = _passed_answer(reply, _BILLED_BYTES)
     found = usage_of("responses", answer)
     call.block.cost_usd = 0.0 if priced == "nothing" else reported_cost(answer, reply.headers)
     is_counted = found.prompt_tokens is not None or found.output_tokens is not None
@@ -137,10 +139,15 @@ def _bill_passed(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
         call.block.usage = attrs.evolve(found, prompt_tokens=found.prompt_tokens or 0, output_tokens=found.output_tokens or 0)
 
 
-def _passed_answer(reply: WireReply) -> Mapping[str, Any]:
-    """Return an answer that passed through; empty if it is large or no JSON."""
-    is_read = "json" in reply.headers.get("content-type", "") and len(reply.body) < _READ_BYTES
-    return (json_object(reply.body) if is_read else None) or {}
+def _passed_answer(reply: WireReply, at_most: int) -> Mapping[str, Any]:
+    """Return an answer of at most a number of bytes that passed through, of a stream the last event with usage; empty if it is larger or no JSON."""
+    kind, body = reply.headers.get("content-type", ""), reply.body
+    if len(body) > at_most:
+        return {}
+    if "event-stream" in kind:
+        events = (line[5:] for line in reversed(body.splitlines()) if line.startswith(b"data:") and b'"usage"' in line)
+        return json_object(next(events, b"")) or {}
+    return ("json" in kind and json_object(body)) or {}
 
 
 def answer_of(reply: WireReply) -> Mapping[str, Any]:
