@@ -78,6 +78,16 @@ def test_cached_tokens_are_compared_at_the_price_of_cached_tokens(controller, po
     assert pytest.approx(0.001 + 0.02) == overview(reader, "hour", "large")["cost"]["baseline_usd"]
 
 
+def test_embeddings_and_images_save_nothing(controller, pool):
+    call(controller, controller.route("hello", unavailable=["large"]), output_tokens=0)
+    reader = reader_of(controller)
+    reader.read()
+    document = overview(reader, "hour", "large")
+    cost = document["cost"]
+    assert (cost["total_usd"], cost["compared"], cost["saved_usd"]) == (pytest.approx(0.003), 0, None)
+    assert candidates(document)["small"]["mean_cost_usd"] == pytest.approx(0.003)
+
+
 def test_answers_of_unknown_cost_are_left_out_of_both_sides_of_the_saving(controller, pool):
     call(controller, controller.route("hello", unavailable=["large"]), cost_usd=None)
     reader = reader_of(controller)
@@ -355,17 +365,18 @@ def test_a_long_log_is_read_in_parts(controller, pool):
     assert overview(reader, "all")["decisions"] == 1500
 
 
-@pytest.mark.parametrize(("cached", "written"), [(0, 0), (0, 600), (300, 700), (0, 1000)])
-def test_tokens_written_to_a_cache_are_compared_at_that_price(cached, written):
-    own = Prices(1.0, 2.0, cached_input=0.1, cache_write=1.25)
-    other = Prices(10.0, 20.0, cached_input=1.0, cache_write=12.5)
+@pytest.mark.parametrize("cache_write", [None, 1.25])
+@pytest.mark.parametrize(("cached", "written", "hour"), [(0, 0, 0), (0, 600, 0), (300, 700, 0), (0, 1000, 0), (0, 1000, 1000), (300, 700, 700)])
+def test_tokens_written_to_a_cache_are_compared_at_that_price(cached, written, hour, cache_write):
+    own = Prices(1.0, 2.0, cached_input=0.1, cache_write=cache_write)
+    other = Prices(10.0, 20.0, cached_input=1.0, cache_write=cache_write and 10 * cache_write)
     pool = Pool([ModelSpec("small", prices=own), ModelSpec("large", prices=other)])
     with MetaController.build(router="thompson", pool=pool) as controller:
         for _ in range(3):
-            cost_usd = own.cost_usd(1000, 1000, cached, written)
+            cost_usd = own.cost_usd(1000, 1000, cached, written, hour)
             decision = controller.route("hello", unavailable=["large"])
             call(controller, decision, cost_usd=cost_usd, cost_source="priced", cached_tokens=cached)
         reader = reader_of(controller)
         reader.read()
-        expected = 3 * other.cost_usd(1000, 1000, cached, written)
+        expected = 3 * other.cost_usd(1000, 1000, cached, written, hour)
         assert pytest.approx(expected) == overview(reader, "hour", "large")["cost"]["baseline_usd"]

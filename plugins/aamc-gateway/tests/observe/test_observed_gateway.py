@@ -207,6 +207,14 @@ def test_several_images_of_the_most_expensive_model_save_nothing(stub: StubServe
         assert totals(gateway)["aamc_saved_usd"] == pytest.approx(0.0)
 
 
+def test_an_embedding_saves_nothing_against_a_model_of_chat(stub: StubServer, tmp_path: Path) -> None:
+    pool = [stub_candidate(name, f"{stub.url}/v1", input_price=price) for name, price in (("small", 0.02), ("large", 3.0))]
+    with ForkedGateway(tmp_path, pool) as gateway:
+        made = httpx.post(f"{gateway.url}/v1/embeddings", json={"model": "small", "input": "a cat"}, timeout=60)
+        wait_for(lambda: totals(gateway).get("aamc_requests_total") == 1)
+        assert (made.status_code, totals(gateway)["aamc_saved_usd"]) == (200, 0.0)
+
+
 def test_two_workers_add_up_what_they_served(stub: StubServer, tmp_path: Path) -> None:
     with GatewayProcess(tmp_path, candidates(stub), router="thompson", options=["--workers", "2"]) as gateway:
         for _ in range(20):  # each on a connection of its own, so that both workers get some

@@ -265,7 +265,7 @@ class LogReader:
         cost_usd = math.nan if columns["cost_usd"] is None else columns["cost_usd"]
         number = self.history.number_at(decision.time)
         if tokens is not None and columns.get("cost_source") == "priced":
-            tokens = tokens._replace(written=written_tokens(self.history.price(number, row.candidate), cost_usd, tokens))
+            tokens = written_tokens(self.history.price(number, row.candidate), cost_usd, tokens)
         return _Served(row.candidate, CountedAnswer(cost_usd, tokens, number), row.candidate != decision.candidate)
 
     def _add_feedback(self, row: Row, decision: Row, before: Row | None) -> None:

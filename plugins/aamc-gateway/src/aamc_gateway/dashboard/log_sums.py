@@ -78,12 +78,13 @@ class QualitySums(_Sums):
 
 
 class Tokens(NamedTuple):
-    """Tokens of an answer; ``cached``, read from a cache, and ``written`` to one are part of ``prompt``."""
+    """Tokens of an answer; ``cached``, read from a cache, and ``written`` to one, ``written_1h`` of them for an hour, are part of ``prompt``."""
 
     prompt: int
     cached: int
     output: int
     written: int = 0
+    written_1h: int = 0
 
 
 class CountedAnswer(NamedTuple):
@@ -95,8 +96,8 @@ class CountedAnswer(NamedTuple):
 
     @property
     def comparable(self) -> bool:
-        """Whether the cost of the same answer by another model can be computed."""
-        return self.tokens is not None and not math.isnan(self.cost_usd)
+        """Whether the cost of the same answer by another model can be computed: not of embeddings and images, which have no output tokens."""
+        return self.tokens is not None and self.tokens.output > 0 and not math.isnan(self.cost_usd)
 
 
 @attrs.define
@@ -108,6 +109,7 @@ class TokenSums(_Sums):
     cached: int = 0
     output: int = 0
     written: int = 0
+    written_1h: int = 0
 
     def add(self, tokens: Tokens, sign: int) -> None:
         """Add an answer's tokens, or with sign -1 take them away."""
@@ -116,10 +118,11 @@ class TokenSums(_Sums):
         self.cached += sign * tokens.cached
         self.output += sign * tokens.output
         self.written += sign * tokens.written
+        self.written_1h += sign * tokens.written_1h
 
     def cost_usd(self, prices: Prices) -> float:
         """Return the cost of the answers by list prices."""
-        return prices.cost_usd(self.prompt, self.output, self.cached, self.written) + (self.answers - 1) * prices.request
+        return prices.cost_usd(self.prompt, self.output, self.cached, self.written, self.written_1h) + (self.answers - 1) * prices.request
 
 
 @attrs.define
@@ -132,6 +135,7 @@ class CandidateSums(_Sums):
         failed: Failed calls.
         cancelled: Calls that the caller cancelled.
         cost_usd: Known cost of its answers.
+        known_costs: Number of these answers.
         extra_usd: Known cost of its other calls: failed, refused, cancelled, or an answer that was not served.
         unknown_costs: Calls of unknown cost, failed and refused ones left out.
         estimated_costs: Calls whose cost was estimated without usage.
@@ -150,6 +154,7 @@ class CandidateSums(_Sums):
     failed: int = 0
     cancelled: int = 0
     cost_usd: float = 0.0
+    known_costs: int = 0
     extra_usd: float = 0.0
     unknown_costs: int = 0
     estimated_costs: int = 0
@@ -177,6 +182,7 @@ class CandidateSums(_Sums):
         self.answers += sign
         if not math.isnan(answer.cost_usd):
             self.cost_usd += sign * answer.cost_usd
+            self.known_costs += sign
         if answer.comparable and answer.tokens is not None:
             self.compared_usd += sign * answer.cost_usd
             self.tokens[answer.price_list].add(answer.tokens, sign)
@@ -217,13 +223,21 @@ class PeriodSums(_Sums):
         return found
 
 
-def written_tokens(prices: Prices | None, cost_usd: float, tokens: Tokens) -> int:
-    """Return the prompt tokens that an answer's cost by list prices shows to have been written to a cache; the log does not count them."""
-    dearer = 0.0 if prices is None or prices.cache_write is None else prices.cache_write - prices.input
-    if prices is None or dearer <= 0 or math.isnan(cost_usd):
-        return 0
-    extra_usd = cost_usd - prices.cost_usd(tokens.prompt, tokens.output, tokens.cached)
-    return min(max(0, round(1e6 * extra_usd / dearer)), max(0, tokens.prompt - tokens.cached))
+def written_tokens(prices: Prices | None, cost_usd: float, tokens: Tokens) -> Tokens:
+    """Return an answer's tokens with those written to a cache, which the log does not count, as its cost by list prices shows them.
+
+    If they would have to be more than the prompt has, they were written for an hour, at a higher price.
+    """
+    if prices is None or math.isnan(cost_usd):
+        return tokens
+    extra_usd = 1e6 * (cost_usd - prices.cost_usd(tokens.prompt, tokens.output, tokens.cached))
+    usual = 0.0 if prices.cache_write is None else prices.cache_write - prices.input
+    hour = prices.input if prices.cache_write_1h is None else prices.cache_write_1h - prices.input
+    for dearer, share in ((usual, 0), (hour, 1)):
+        written = round(extra_usd / dearer) if dearer > 0 else 0
+        if 0 < written <= tokens.prompt - tokens.cached:
+            return tokens._replace(written=written, written_1h=share * written)
+    return tokens
 
 
 def latency_bin(milliseconds: float) -> int:

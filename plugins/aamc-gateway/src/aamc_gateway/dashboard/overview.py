@@ -169,7 +169,7 @@ def _candidate(name: str, sums: CandidateSums) -> dict[str, Any]:
         "cost_usd": sums.cost_usd,
         "extra_usd": sums.extra_usd,
         "unknown_costs": sums.unknown_costs,
-        "mean_cost_usd": sums.compared_usd / sums.compared if sums.compared else None,
+        "mean_cost_usd": sums.cost_usd / sums.known_costs if sums.known_costs else None,
         "latency_ms": dict(zip(_NAMES, percentiles(sums.latencies, _SHARES), strict=True)),
         "first_token_ms": dict(zip(_NAMES, percentiles(sums.first_tokens, _SHARES), strict=True)),
         "quality": _quality(sums.explicit),
