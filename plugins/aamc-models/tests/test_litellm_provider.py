@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -87,15 +88,26 @@ def test_tools_cross(model: str, make: Callable[..., Any]) -> None:
 
 
 def test_the_cost_is_litellms_where_it_has_a_price(make: Callable[..., Any]) -> None:
-    priced, unpriced = make("openai/gpt-4o-mini"), make("openai/m")
+    priced = make("openai/gpt-4o-mini")
     expected = litellm.completion_cost(model="gpt-4o-mini", completion_response=litellm.ModelResponse(usage=litellm.Usage(100, 20, 120)))
     reply = asyncio.run(priced.send(spec(), request()))
     monitor = StreamMonitor("chat")
     for event in asyncio.run(all_of(priced.events(spec(), request(stream=True)))):
         monitor.feed(event)
     assert expected == pytest.approx(reported_cost(reply.answer, reply.headers)) == pytest.approx(monitor.cost_usd)
-    answer = asyncio.run(unpriced.complete(spec(), ASK))
-    assert answer.cost_usd != answer.cost_usd or answer.cost_usd == 0
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_model_without_a_price_is_not_free(is_listed: bool, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = "openai/m"
+    if is_listed:
+        monkeypatch.setitem(litellm.model_cost, model, {"litellm_provider": "openai", "mode": "chat"})
+
+    async def streamed() -> list[float]:
+        return [chunk.cost_usd async for chunk in make(model).stream(spec(), ASK)]
+
+    assert math.isnan(asyncio.run(make(model).complete(spec(), ASK)).cost_usd)
+    assert all(map(math.isnan, asyncio.run(streamed())))
 
 
 def test_complete_and_stream_answer_like_the_other_providers(make: Callable[..., Any]) -> None:

@@ -96,7 +96,7 @@ class LiteLLM(ChatProvider):
         answer = await self._call(candidate, request, SentAttempts(request.on_sent))
         cost = getattr(answer, "_hidden_params", {}).get("response_cost")
         content = answer.model_dump(mode="json")
-        headers = {"content-type": "application/json", **({} if cost is None else {COST_HEADER: str(cost)})}
+        headers = {"content-type": "application/json", **({COST_HEADER: str(cost)} if cost else {})}  # 0: the map has the model without a price
         return WireReply(status=200, headers=headers, body=orjson.dumps(content), answer=content)
 
     async def events(self, candidate: Candidate, request: WireRequest) -> AsyncGenerator[bytes, None]:
@@ -188,7 +188,7 @@ class LiteLLM(ChatProvider):
             cost = self._litellm.completion_cost(completion_response=counted, model=self.config.model or None)
         except Exception:  # LiteLLM raises a plain Exception for a model without a price
             return math.nan
-        return float(cost)
+        return float(cost) or math.nan
 
     def _error(self, candidate: Candidate, error: BaseException) -> ProviderError:
         """Return the error for LiteLLM's, which are those of OpenAI's client."""
