@@ -38,6 +38,14 @@ MAP = {
     "groq/open-x": {"input_cost_per_token": 5e-08, "output_cost_per_token": 8e-08, "max_input_tokens": 8192, "litellm_provider": "groq"},
     "free-x": {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0},
     "image-x": {"output_cost_per_image": 0.02},
+    "song-x": {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "output_cost_per_second": 0.04, "litellm_provider": "openai"},
+    "drawing-x": {
+        "input_cost_per_token": 5e-06,
+        "output_cost_per_token": 1e-05,
+        "output_cost_per_image_token": 3.2e-05,
+        "mode": "image_generation",
+        "litellm_provider": "openai",
+    },
 }
 POOL = """# our models
 candidates:
@@ -95,6 +103,13 @@ def test_prices_windows_and_abilities_are_filled_by_the_endpoints_model(aamc: Aa
     assert "of unknown cost: own, echo" in err
     assert "Very long prompts cost more than the listed price: small." in err
     assert "groq/open-x" in out
+
+
+def test_a_model_that_draws_costs_the_tokens_of_images_and_one_billed_in_other_units_is_not_free(aamc: Aamc) -> None:
+    names = ("drawing-x", "song-x", "free-x")
+    Path("pool.yaml").write_text(json.dumps({"candidates": [{"name": name, "endpoint": "http://localhost:8000/v1"} for name in names]}))
+    aamc("pool.yaml", "--prices", "map.json")
+    assert [spec(name).prices for name in names] == [Prices(5.0, 32.0), None, Prices(0.0, 0.0)]
 
 
 def test_comments_order_and_all_other_lines_stay(aamc: Aamc) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from importlib.util import find_spec
@@ -46,6 +47,7 @@ _PRICES = {
     "cache_write": "cache_creation_input_token_cost",
     "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
 }
+_OTHER_UNIT = re.compile("_cost_per_(?!token|request)")
 _TOO_MUCH = 1e9
 """Minimum price in USD that counts as an error of the map."""
 
@@ -163,8 +165,12 @@ def _listed(key: str, entry: Mapping[str, Any]) -> ListedModel | None:
     prices = {name: _million(entry.get(listed)) for name, listed in _PRICES.items()}
     if prices["output"] is None and entry.get("mode") == "embedding":
         prices["output"] = 0.0
+    if entry.get("mode") == "image_generation" and (drawn := _million(entry.get("output_cost_per_image_token"))) is not None:
+        prices["output"] = drawn  # its answers are images
     if prices["input"] is None or prices["output"] is None:
         return None
+    if not (prices["input"] or prices["output"]) and any(_OTHER_UNIT.search(name) and _is_amount(price) and price for name, price in entry.items()):
+        return None  # not free, but billed by searches or seconds, say
     request = entry.get("input_cost_per_request")
     known = {name: price for name, price in prices.items() if price is not None}
     if _is_amount(request) and request:
