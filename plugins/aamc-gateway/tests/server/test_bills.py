@@ -134,6 +134,22 @@ def test_images_and_transcriptions_cost_the_tokens_that_they_report(serve: Any, 
     assert [attempt.cost_usd, float(answer.headers["x-aamc-cost-usd"])] == pytest.approx([cost_usd] * 2)
 
 
+@pytest.mark.parametrize(
+    ("usage", "cost_usd", "source"),
+    [
+        ({"prompt_tokens": 50, "total_tokens": 50}, 5e-5, "priced"),
+        ({"total_tokens": 50}, 5e-5, "priced"),
+        ({"prompt_tokens": 50, "cost": 0.25}, 0.25, "reported"),
+    ],
+)
+def test_an_embedding_costs_what_its_server_reports(serve: Any, usage: Any, cost_usd: float, source: str) -> None:
+    with upstream_of({"data": [{"embedding": [0.5], "index": 0}], "usage": usage}, []) as address:
+        running = serve(fields={"good": address}, good=Script())
+        running.ask("/v1/embeddings", {"model": "good", "input": "a cat"})
+    (attempt,) = running.log().attempts
+    assert (attempt.cost_usd, attempt.cost_source, attempt.prompt_tokens) == (pytest.approx(cost_usd), source, 50)
+
+
 def test_an_image_in_json_costs_the_tokens_that_it_reports_whatever_its_size(serve: Any) -> None:
     image = {"data": [{"b64_json": "A" * 3_000_000}], "usage": {"input_tokens": 50, "output_tokens": 4160}}
     with upstream_of(image, []) as address:

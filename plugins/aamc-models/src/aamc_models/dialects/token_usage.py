@@ -48,8 +48,10 @@ def reported_usage(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def usage_of(dialect: str, answer: Mapping[str, Any]) -> Usage:
-    """Return the tokens that a whole answer reports; a count that is missing or no plausible number is None."""
+    """Return the tokens that a whole answer of a dialect or of ``embeddings`` reports; a count that is missing or no plausible number is None."""
     counted = reported_usage(answer)
+    if dialect == "embeddings":  # Voyage has the total alone
+        return Usage(prompt_tokens=_count(counted.get("prompt_tokens", counted.get("total_tokens"))), output_tokens=0)
     if dialect == "messages":
         usage = _messages_usage(counted)
     elif dialect == "responses":

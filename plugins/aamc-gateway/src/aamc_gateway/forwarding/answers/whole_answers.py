@@ -33,7 +33,7 @@ from aamc_gateway.requests.client_request import ClientRequest, Priced
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.answers import JSON, send_body
 from aamc_sdk.errors import DataError, ProviderError
-from aamc_sdk.interfaces import Usage, WireReply
+from aamc_sdk.interfaces import WireReply
 
 _READ_BYTES = 2**20
 """Maximum size of an answer that is read for the objects that it describes: the content of a file may be larger."""
@@ -122,8 +122,8 @@ def bill_reply(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
         if api in ("chat", "completions") and not answer.get("choices"):
             raise ProviderError(f"model {call.upstream.name!r} answered without a choice", kind="protocol", status=reply.status)
     elif api == "embeddings":
-        prompt_tokens = usage_of("completions", reply.answer or json_object(reply.body) or {}).prompt_tokens
-        call.bill(Usage(prompt_tokens=prompt_tokens, output_tokens=0), reported_cost({}, reply.headers), lambda: (0, 0), finished=True)
+        answer = reply.answer or json_object(reply.body) or {}
+        call.bill(usage_of("embeddings", answer), reported_cost(answer, reply.headers), lambda: (0, 0), finished=True)
     elif api.startswith("/"):
         _bill_passed(call, reply, priced)
 
