@@ -78,6 +78,15 @@ def test_cached_tokens_are_compared_at_the_price_of_cached_tokens(controller, po
     assert pytest.approx(0.001 + 0.02) == overview(reader, "hour", "large")["cost"]["baseline_usd"]
 
 
+def test_answers_that_clients_cancel_cost_nothing_in_the_saving(controller, pool):
+    call(controller, controller.route("hello", unavailable=["large"]))
+    call(controller, controller.route("hello", unavailable=["large"]), status="cancelled", error="left", cost_usd=0.001)
+    reader = reader_of(controller)
+    reader.read()
+    cost = overview(reader, "day", "small")["cost"]
+    assert (cost["total_usd"], cost["routing_usd"], cost["saved_usd"]) == (pytest.approx(0.004), 0.0, 0.0)
+
+
 def test_embeddings_and_images_save_nothing(controller, pool):
     call(controller, controller.route("hello", unavailable=["large"]), output_tokens=0)
     reader = reader_of(controller)

@@ -233,7 +233,11 @@ class LogReader:
             for sums in called:
                 sums.failed += status == "error"
                 sums.cancelled += status == "cancelled"
-                sums.extra_usd += cost or 0.0
+                if status != "cancelled":
+                    sums.extra_usd += cost or 0.0
+                elif cost is not None:  # any model would have answered for as long as the client stayed
+                    sums.cost_usd += cost
+                    sums.known_costs += 1
             return
         self._serve(row, decision, columns, periods, called, calls)
 

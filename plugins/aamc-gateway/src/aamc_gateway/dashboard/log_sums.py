@@ -134,9 +134,9 @@ class CandidateSums(_Sums):
         answers: Decisions whose answer came from it.
         failed: Failed calls.
         cancelled: Calls that the caller cancelled.
-        cost_usd: Known cost of its answers.
-        known_costs: Number of these answers.
-        extra_usd: Known cost of its other calls: failed, refused, cancelled, or an answer that was not served.
+        cost_usd: Known cost of its answers and cancelled calls.
+        known_costs: Number of these.
+        extra_usd: Known cost of its other calls: failed, refused, or an answer that was not served.
         unknown_costs: Calls of unknown cost, failed and refused ones left out.
         estimated_costs: Calls whose cost was estimated without usage.
         compared_usd: Cost of the answers of known cost and tokens, whose cost by another model can be computed.
