@@ -35,7 +35,14 @@ MAP = {
         "input_cost_per_request": 0.001,
         "litellm_provider": "anthropic",
     },
-    "groq/open-x": {"input_cost_per_token": 5e-08, "output_cost_per_token": 8e-08, "max_input_tokens": 8192, "litellm_provider": "groq"},
+    "groq/open-x": {
+        "input_cost_per_token": 5e-08,
+        "output_cost_per_token": 8e-08,
+        "cache_creation_input_token_cost": 0.0,
+        "off_peak_pricing": {"input_cost_per_token": 2.5e-08},
+        "max_input_tokens": 8192,
+        "litellm_provider": "groq",
+    },
     "free-x": {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0},
     "image-x": {"output_cost_per_image": 0.02},
     "song-x": {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "output_cost_per_second": 0.04, "litellm_provider": "openai"},
@@ -102,6 +109,7 @@ def test_prices_windows_and_abilities_are_filled_by_the_endpoints_model(aamc: Aa
     assert spec("own").prices is None
     assert "of unknown cost: own, echo" in err
     assert "Very long prompts cost more than the listed price: small." in err
+    assert "Some hours cost less than the listed price: open." in err
     assert "groq/open-x" in out
 
 

@@ -52,6 +52,8 @@ def prices(pool: Path, source: Path | None, out: Path | None, replace: bool, as_
     click.echo(f"Wrote {out or pool} with prices of {listed.source}.", err=True)
     if tiered := [row.candidate for row in found if row.tiered]:
         click.echo(printable(f"Very long prompts cost more than the listed price: {', '.join(tiered)}."), err=True)
+    if off_peak := [row.candidate for row in found if row.off_peak]:
+        click.echo(printable(f"Some hours cost less than the listed price: {', '.join(off_peak)}."), err=True)
     if unpriced:
         names = printable(", ".join(unpriced))
         click.echo(f"Without a price, so of unknown cost: {names}. Add prices: {{input: ..., output: ...}} to each by hand.", err=True)

@@ -35,6 +35,7 @@ class Priced:
         model: The model's name in the map; ``""`` without one.
         has_prices: Whether the candidate has prices now.
         tiered: Whether the model's long prompts cost more than that.
+        off_peak: Whether it costs less at some hours.
         others: Names of the map that are alike, if it has none.
     """
 
@@ -43,6 +44,7 @@ class Priced:
     model: str = ""
     has_prices: bool
     tiered: bool = False
+    off_peak: bool = False
     others: list[str] = attrs.field(factory=list)
 
 
@@ -93,7 +95,8 @@ class PoolFile:
         if "prices" in changes:
             entry.ca.items.get("prices", [])[3:] = [None]  # a comment within the replaced prices, beside which ruamel.yaml adds none
             entry.yaml_add_eol_comment(f"{today.isoformat()}, {prices.source}: {listed.name}{below}", "prices", 0)
-        return Priced(candidate=name, status=FILLED if "prices" in changes else KEPT, model=listed.name, has_prices=True, tiered=listed.tiered)
+        status = FILLED if "prices" in changes else KEPT
+        return Priced(candidate=name, status=status, model=listed.name, has_prices=True, tiered=listed.tiered, off_peak=listed.off_peak)
 
     def text(self) -> str:
         """Return the file's content.

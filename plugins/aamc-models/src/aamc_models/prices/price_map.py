@@ -47,6 +47,7 @@ _PRICES = {
     "cache_write": "cache_creation_input_token_cost",
     "cache_write_1h": "cache_creation_input_token_cost_above_1hr",
 }
+"""The map's names of prices. A price of 0 for writing to a cache means there that writing costs the input price and no more."""
 _OTHER_UNIT = re.compile("_cost_per_(?!token|request)")
 _TOO_MUCH = 1e9
 """Minimum price in USD that counts as an error of the map."""
@@ -62,6 +63,7 @@ class ListedModel:
         context_window: Maximum tokens of the prompt; None if the map does not say it.
         abilities: The abilities that it has.
         tiered: Whether long prompts have higher prices, which a pool file cannot say.
+        off_peak: Whether some hours have lower prices, likewise.
     """
 
     name: str
@@ -69,6 +71,7 @@ class ListedModel:
     context_window: int | None
     abilities: frozenset[str]
     tiered: bool = False
+    off_peak: bool = False
 
 
 class PriceMap:
@@ -172,7 +175,7 @@ def _listed(key: str, entry: Mapping[str, Any]) -> ListedModel | None:
     if not (prices["input"] or prices["output"]) and any(_OTHER_UNIT.search(name) and _is_amount(price) and price for name, price in entry.items()):
         return None  # not free, but billed by searches or seconds, say
     request = entry.get("input_cost_per_request")
-    known = {name: price for name, price in prices.items() if price is not None}
+    known = {name: price for name, price in prices.items() if price or (price is not None and not name.startswith("cache_write"))}
     if _is_amount(request) and request:
         known["request"] = float(request)
     window = entry.get("max_input_tokens")
@@ -182,6 +185,7 @@ def _listed(key: str, entry: Mapping[str, Any]) -> ListedModel | None:
         context_window=window if type(window) is int and window > 0 else None,
         abilities=frozenset(ability for flag, ability in ABILITIES.items() if entry.get(flag) is True),
         tiered=any(listed.startswith(f"{_PRICES['input']}_above_") for listed in entry),
+        off_peak="off_peak_pricing" in entry,
     )
 
 
