@@ -94,3 +94,19 @@ def test_a_tool_of_anthropics_client_keeps_its_name_though_it_is_too_long_for_op
     body = stub.requests[-1].body
     (sent,) = [tool["function"]["name"] for tool in body["tools"]]
     assert (len(sent), body["tool_choice"]["function"]["name"]) == (64, sent)
+
+
+@pytest.mark.parametrize("model", ["good", "aamc/arena"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_custom_tool_and_a_namespace_of_a_client_of_responses_reach_a_model_of_chat(serve: Any, model: str, stream: bool) -> None:
+    """Codex has the tools of MCP servers in namespaces, and patches files by a custom tool."""
+    running = serve(good=Script(tool_arguments='{"input": "*** Begin"}'), other=Script(tool_arguments='{"input": "*** Begin"}'))
+    patch = {"type": "custom", "name": "apply_patch"}
+    for tool, own in (
+        (patch, {"type": "custom_tool_call", "name": "apply_patch", "input": "*** Begin"}),
+        ({"type": "namespace", "name": "mcp__eyes", "tools": [{"type": "function", "name": "look"}]}, {"name": "look", "namespace": "mcp__eyes"}),
+    ):
+        answer = running.ask("/v1/responses", {"model": model, "input": "Hi", "tools": [tool], "stream": stream})
+        response = next(event["response"] for event in answer.events if event["type"] == "response.completed") if stream else answer.json
+        (call,) = [item for item in response["output"] if item["type"] not in ("message", "reasoning")]
+        assert own.items() <= call.items()

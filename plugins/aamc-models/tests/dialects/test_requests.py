@@ -75,7 +75,7 @@ def test_what_cannot_cross_is_named(requests: dict[str, Any]) -> None:
     named = ["cache_control", "content.source", "content.thinking", "tool_result.is_error", "tools.web_search_20250305", "top_k"]
     assert named == dropped
     dropped = convert_request("responses", "chat", requests["responses"]).dropped
-    assert dropped == ["content.thinking", "reasoning.summary", "tools.custom"]
+    assert dropped == ["content.thinking", "reasoning.summary"]
     assert convert_request("completions", "chat", requests["completions"]).dropped == ["echo", "logprobs"]
 
 

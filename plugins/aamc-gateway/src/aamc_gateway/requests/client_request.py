@@ -84,7 +84,7 @@ class ClientRequest:
     @property
     def known_tools(self) -> KnownTools:
         """What it says of tools, for an answer of another dialect; empty if its client does not need it."""
-        return KnownTools.of(self.body) if self.dialect == "messages" else KnownTools()
+        return KnownTools.of(self.body, self.dialect)
 
     @property
     def priced_requests(self) -> int:

@@ -27,8 +27,8 @@ from aamc_models.dialects.conversions import (
 from aamc_models.dialects.error_bodies import broken_off, broken_off_error, error_body, error_event
 from aamc_models.dialects.events import DONE, event_of, last_events, object_of
 from aamc_models.dialects.fields import DIALECTS, json_object
+from aamc_models.dialects.known_tools import KnownTools
 from aamc_models.dialects.messages.claude_rules import claude_model
-from aamc_models.dialects.messages.known_tools import KnownTools
 from aamc_models.dialects.messages.thinking import thinking_budget
 from aamc_models.dialects.stream_monitor import Seen, StreamMonitor, answer_bytes, reasoning_bytes
 from aamc_models.dialects.token_usage import reported_cost, usage_object, usage_of, wants_usage, with_usage, without_usage

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from aamc_models.dialects.carried_state import CALL_STATE, add_details, carried_signature, details_of, restored_state
-from aamc_models.dialects.content import OLD_CALL, arguments_text, choice_number, chosen, creation_time, identity, is_set, made_id, text_of
+from aamc_models.dialects.content import ITEM, OLD_CALL, arguments_text, choice_number, chosen, creation_time, identity, is_set, made_id, text_of
 from aamc_models.dialects.error_bodies import error_event, error_in, error_message, kind_of
 from aamc_models.dialects.events import DONE, event_of, object_of
 from aamc_models.dialects.fields import JSON, items, mapping, objects, objects_or_empty, optional_text, text, wrong
@@ -249,7 +249,7 @@ class ToolCallPieces:
                 "id": identity or known,
                 "name": name,
                 "arguments": arguments,
-                **chosen(call, *CALL_STATE),
+                **chosen(call, *CALL_STATE, ITEM),
             }
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from aamc_models.dialects.fields import JSON, mapping, objects, objects_or_empty, optional_text, text, to_json, wrong
+from aamc_models.dialects.fields import JSON, mapping, object_or_empty, objects, objects_or_empty, optional_text, text, to_json, wrong
 from aamc_sdk.errors import DataError
 from aamc_sdk.types import new_ids
 
@@ -90,15 +90,18 @@ OLD_CALL = "call_0"
 
 CALL_ITEMS = ("function_call", "custom_tool_call")
 """Types of the items of ``responses`` that are tool calls."""
+ITEM = "response_item"
+"""The field of an adapted tool call of chat that holds what its item in ``responses`` has of its own."""
 
 
 class ToolCall(NamedTuple):
-    """A tool call of a chat message; ``arguments`` are its JSON text or object, ``field`` its place."""
+    """A tool call of a chat message; ``arguments`` are its JSON text or object, ``field`` its place, ``item`` the fields of its item in responses."""
 
     id: str
     name: str
     arguments: object
     field: str
+    item: JSON
 
 
 def made_id(call_id: object) -> Any:
@@ -112,11 +115,12 @@ def calls_of(message: JSON, field: str) -> Iterator[ToolCall]:
         is_custom = call.get("type") == "custom"
         function = mapping(call.get("custom" if is_custom else "function"), f"{place}.function")
         name = text(function.get("name"), f"{place}.function.name")
-        yield ToolCall(text(call.get("id"), f"{place}.id"), name, function.get("input" if is_custom else "arguments"), f"{place}.function.arguments")
+        arguments = function.get("input" if is_custom else "arguments")
+        yield ToolCall(text(call.get("id"), f"{place}.id"), name, arguments, f"{place}.function.arguments", object_or_empty(call.get(ITEM)))
     if message.get("function_call") is not None:
         function = mapping(message["function_call"], f"{field}.function_call")
         name = text(function.get("name"), f"{field}.function_call.name")
-        yield ToolCall(OLD_CALL, name, function.get("arguments"), f"{field}.function_call.arguments")
+        yield ToolCall(OLD_CALL, name, function.get("arguments"), f"{field}.function_call.arguments", {})
 
 
 def chosen_tool(body: JSON) -> Any:

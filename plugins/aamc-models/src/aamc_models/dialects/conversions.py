@@ -13,10 +13,10 @@ from aamc_models.dialects.content import calls_of, result_id
 from aamc_models.dialects.conversations.foreign_state import last_call
 from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects, objects_or_empty
+from aamc_models.dialects.known_tools import KnownTools
 from aamc_models.dialects.messages import answers as messages_answers
 from aamc_models.dialects.messages.claude_rules import claude_rules, has_version
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
-from aamc_models.dialects.messages.known_tools import KnownTools
 from aamc_models.dialects.messages.thinking import add_thinking, fit_thinking, leave_out_clearing, sampling_names, settle_sampling
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
 from aamc_models.dialects.responses import answers as responses_answers
@@ -235,7 +235,7 @@ def finish_reason(dialect: str, answer: Mapping[str, Any]) -> str:
 def convert_answer(source: str, target: str, answer: Mapping[str, Any], model: str = "", tools: KnownTools = _NO_TOOLS) -> dict[str, Any]:
     """Return a whole answer in another dialect, or in the same one, with the model's name unless that is empty.
 
-    ``tools`` are those of the request, if it was one of ``messages``.
+    ``tools`` are those of the request.
     """
     conversions = _dialect(target)
     if source == target:

@@ -19,7 +19,7 @@ from aamc_models.dialects.content import (
     text_of,
 )
 from aamc_models.dialects.fields import JSON, items, mapping, number, objects, optional_mapping, optional_text, text, whole_number, wrong
-from aamc_models.dialects.messages.known_tools import short_name
+from aamc_models.dialects.known_tools import short_name
 from aamc_models.dialects.messages.schemas import is_strict
 from aamc_models.dialects.messages.thinking import THINKING_BLOCKS, effort_of
 

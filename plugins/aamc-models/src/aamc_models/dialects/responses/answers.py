@@ -6,7 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from aamc_models.dialects.chat import chat_answer, first_choice
-from aamc_models.dialects.content import CALL_ITEMS, arguments_text, calls_of, chosen, creation_time, identity, lookup, signed_text, text_of
+from aamc_models.dialects.content import (
+    CALL_ITEMS,
+    arguments_of,
+    arguments_text,
+    calls_of,
+    chosen,
+    creation_time,
+    identity,
+    lookup,
+    signed_text,
+    text_of,
+)
 from aamc_models.dialects.fields import JSON, items, mapping, object_or_empty, objects, optional_text, wrong
 from aamc_models.dialects.messages.answers import thinking_blocks
 from aamc_models.dialects.responses.to_chat import thinking_block, tool_call
@@ -49,10 +60,17 @@ def message_item(identity: str, parts: list[dict[str, Any]], status: str = "comp
     return {"id": identity, "type": "message", "role": "assistant", "status": status, "content": parts}
 
 
-def call_item(call_id: str, name: str, arguments: str, identity: str = "", status: str = "completed") -> dict[str, Any]:
-    """Return a call of a function; one without arguments has an empty object of them, which clients read as JSON."""
-    item = {"type": "function_call", "call_id": call_id, "name": name, "arguments": arguments or "{}"}
+def call_item(call_id: str, name: str, arguments: str, identity: str = "", status: str = "completed", own: JSON | None = None) -> dict[str, Any]:
+    """Return a call of a function, or of another tool with ``own`` fields; no arguments become an empty object, as clients read them as JSON."""
+    item: dict[str, Any] = {"type": "function_call", "call_id": call_id, "name": name, **(own or {})}
+    item |= {"input": input_of(arguments)} if item["type"] == "custom_tool_call" else {"arguments": arguments or "{}"}
     return {"id": identity, **item, "status": status} if identity else item
+
+
+def input_of(arguments: str) -> str:
+    """Return the text that a custom tool takes from the arguments of its function; all of them if the model wrote something else."""
+    found = arguments_of(arguments, "arguments").get("input")
+    return found if isinstance(found, str) else arguments
 
 
 def logprobs_from_chat(logprobs: object) -> list[dict[str, Any]]:
@@ -142,13 +160,13 @@ def answer_from_chat(answer: JSON, model: str) -> dict[str, Any]:
         parts.append({"type": "refusal", "refusal": refusal})
     if parts:
         output.append(message_item(f"msg_{base}_{len(output)}", parts))
-    arguments = None
+    arguments = ""
     for call in calls_of(message, "choices[0].message"):
         arguments = arguments_text(call.arguments, call.field)
-        output.append(call_item(call.id, call.name, arguments, f"fc_{base}_{len(output)}"))
+        output.append(call_item(call.id, call.name, arguments, f"fc_{base}_{len(output)}", own=call.item))
     status, details = status_of(choice.get("finish_reason"))
     if status == "incomplete" and output:  # its last item is cut: clients must not run such a call
-        output[-1] |= {"status": status} if arguments is None else {"status": status, "arguments": arguments}
+        output[-1] |= {"status": status, **({"arguments": arguments} if "arguments" in output[-1] else {})}
     name = model or optional_text(answer.get("model"), "model")
     response = response_object(f"resp_{base}", name, creation_time(answer), output, status)
     counted = {**usage_object("responses", usage_of("chat", answer)), **chosen(reported_usage(answer), "cost")}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, error_of
-from aamc_models.dialects.content import CALL_ITEMS, creation_time, identity, lookup
+from aamc_models.dialects.content import CALL_ITEMS, ITEM, creation_time, identity, lookup
 from aamc_models.dialects.error_bodies import error_event
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, object_or_empty, optional_text, text
@@ -14,6 +14,7 @@ from aamc_models.dialects.responses.answers import (
     answer_to_chat,
     call_item,
     finish_reason_of,
+    input_of,
     logprobs_from_chat,
     logprobs_to_chat,
     message_item,
@@ -113,6 +114,11 @@ class ResponsesReader(ChatReader):
 def _place(event: JSON) -> int:
     index = event.get("output_index")
     return index if isinstance(index, int) else 0
+
+
+def _written(item: JSON) -> str:
+    """Return the field of a call that holds what the model has written so far."""
+    return "input" if "input" in item else "arguments"
 
 
 class ResponsesWriter(SingleAnswerWriter):
@@ -231,17 +237,24 @@ class ResponsesWriter(SingleAnswerWriter):
         item = self._calls.get(call["number"])
         if item is None:
             events += self._close()
-            item = call_item(call["id"], call["name"], "", f"fc_{self._base}_{len(self._items)}", "in_progress") | {"arguments": ""}
+            item = call_item(call["id"], call["name"], "", f"fc_{self._base}_{len(self._items)}", "in_progress", call.get(ITEM))
+            item[_written(item)] = ""
             self._calls[call["number"]] = item
             events.append(self._begin(item))
         if call["arguments"]:
-            item["arguments"] += call["arguments"]
-            events.append(self._event("response.function_call_arguments.delta", **self._place_of(item), delta=call["arguments"]))
+            item[_written(item)] += call["arguments"]
+            if "arguments" in item:
+                events.append(self._event("response.function_call_arguments.delta", **self._place_of(item), delta=call["arguments"]))
         return events
 
     def _call_done(self, item: dict[str, Any]) -> list[bytes]:
         is_cut = item is self._cut  # clients must not run such a call
-        item.update(status="incomplete" if is_cut else "completed", arguments=item["arguments"] or ("" if is_cut else "{}"))
+        item["status"] = "incomplete" if is_cut else "completed"
+        if "input" in item:  # it comes as one piece: the model writes it as JSON
+            item["input"] = input_of(item["input"])
+            piece = self._event("response.custom_tool_call_input.delta", **self._place_of(item), delta=item["input"])
+            return [piece, self._event("response.custom_tool_call_input.done", **self._place_of(item), input=item["input"]), self._done(item)]
+        item["arguments"] = item["arguments"] or ("" if is_cut else "{}")
         done = self._event("response.function_call_arguments.done", **self._place_of(item), name=item["name"], arguments=item["arguments"])
         return [done, self._done(item)]
 

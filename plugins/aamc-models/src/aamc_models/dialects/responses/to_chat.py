@@ -7,6 +7,7 @@ from typing import Any
 from aamc_models.dialects.carried_state import carried_state
 from aamc_models.dialects.content import CALL_ITEMS, arguments_text, check_sendable, chosen, is_set, of_type, plain_content
 from aamc_models.dialects.fields import JSON, items, mapping, objects, optional_mapping, optional_text, text, to_json, whole_number, wrong
+from aamc_models.dialects.known_tools import function_name, tools_in_namespaces
 from aamc_sdk.errors import DataError
 
 SAME = (
@@ -130,7 +131,8 @@ def tool_call(item: JSON, field: str) -> dict[str, Any]:
         arguments = to_json({"input": optional_text(item.get("input"), f"{field}.input")}, field)
     else:
         arguments = arguments_text(item.get("arguments"), f"{field}.arguments")
-    function = {"name": text(item.get("name"), f"{field}.name"), "arguments": arguments}
+    name = function_name(text(item.get("name"), f"{field}.name"), optional_text(item.get("namespace"), f"{field}.namespace"))
+    function = {"name": name, "arguments": arguments}
     return {"id": text(item.get("call_id"), f"{field}.call_id"), "type": "function", "function": function}
 
 
@@ -188,12 +190,13 @@ def _result(item: JSON, field: str, dropped: set[str]) -> list[dict[str, Any]]:
 
 def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
     tools = []
-    for field, tool in objects(body.get("tools"), "tools"):
-        if tool.get("type") != "function":
+    for field, tool, namespace in tools_in_namespaces(body):
+        if tool.get("type") not in ("function", "custom"):
             dropped.add(of_type("tools", tool.get("type"), field))
             continue
-        text(tool.get("name"), f"{field}.name")
-        tools.append({"type": "function", "function": chosen(tool, "name", "description", "parameters", "strict")})
+        name = function_name(text(tool.get("name"), f"{field}.name"), namespace)
+        function = _custom_function(tool, field, dropped) if tool["type"] == "custom" else chosen(tool, "description", "parameters", "strict")
+        tools.append({"type": "function", "function": {"name": name, **function}})
     if not tools:
         return {}
     choice = body.get("tool_choice")
@@ -202,8 +205,19 @@ def _tools(body: JSON, dropped: set[str]) -> dict[str, Any]:
         chat["tool_choice"] = choice
     elif choice is not None:
         choice = mapping(choice, "tool_choice")
-        if choice.get("type") == "function":
+        if choice.get("type") in ("function", "custom"):
             chat["tool_choice"] = {"type": "function", "function": {"name": text(choice.get("name"), "tool_choice.name")}}
         else:
             dropped.add(of_type("tool_choice", choice.get("type"), "tool_choice"))
     return chat
+
+
+def _custom_function(tool: JSON, field: str, dropped: set[str]) -> dict[str, Any]:
+    """Return the description and parameters of the function that stands for a custom tool: its one parameter is the tool's input."""
+    description = optional_text(tool.get("description"), f"{field}.description")
+    form = optional_mapping(tool.get("format"), f"{field}.format")
+    if grammar := optional_text(form.get("definition"), f"{field}.format.definition"):
+        description += f"{PARAGRAPH_BREAK}Grammar of the input ({optional_text(form.get('syntax'), f'{field}.format.syntax')}):\n{grammar}"
+        dropped.add("tools.format")  # nothing makes the model keep to it
+    parameters = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": False}
+    return {"description": description, "parameters": parameters} if description else {"parameters": parameters}
