@@ -107,11 +107,26 @@ def test_a_prompt_of_text_is_classified_and_one_of_tokens_not() -> None:
         ('<ide_selection file="a.py">x</ide_selection>why?', "why?"),
         ("# AGENTS.md instructions for /repo\n\n<INSTRUCTIONS>\nUse tabs\n</INSTRUCTIONS>", ""),
         ("# AGENTS.md instructions for /repo", ""),
+        ("This is the Qwen Code. We are setting up the context for our chat.\nToday's date is Monday.", ""),
+        ("You are performing a CONTEXT CHECKPOINT COMPACTION. Create a handoff summary.", ""),
+        ("Another language model started to solve this problem and produced a summary of its thinking process.", ""),
+        ("[Your previous response had no visible output. Please continue and produce a user-visible response.]", ""),
+        ("I have *added these files to the chat* so you can go ahead and edit them.\n\na.py\n```\nx = 1\n```", ""),
+        ("Here are summaries of some files present in my git repository.", ""),
     ],
 )
 def test_the_envelopes_of_coding_agents_are_left_out(text: str, words: str) -> None:
     conversation = said("before", text)
     assert (("before", words) if words else ("before",)) == conversation.human
+
+
+def test_examples_that_aider_writes_as_messages_are_left_out() -> None:
+    examples = (
+        "Change get_factorial() to use math.factorial",
+        "I switched to a new code base. Please don't consider the above files or try to edit them.",
+    )
+    conversation = said(*examples, "fix the bug", "and that one")
+    assert (conversation.human, conversation.first) == (("fix the bug", "and that one"), "fix the bug")
 
 
 @pytest.mark.parametrize("content", ["<INSTRUCTIONS>Prove it.</INSTRUCTIONS>", "[Request interrupted by user for tool use]"])

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from aamc_models.dialects.content import SYSTEM_ROLES, is_set, text_of
-from aamc_models.dialects.conversations.envelopes import without_envelopes
+from aamc_models.dialects.conversations.envelopes import EXAMPLES_END, without_envelopes
 from aamc_models.dialects.conversations.side_requests import side_request
 from aamc_models.dialects.fields import JSON, check_dialect, objects, objects_or_empty, text, wrong
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
@@ -66,6 +66,8 @@ def conversation_of(dialect: str, body: Mapping[str, Any]) -> Conversation:
             continue
         has_begun = True
         if role == "user" and (texts := _texts(content, field)):
+            if texts[0].startswith(EXAMPLES_END):
+                people.clear()
             if spoken := _spoken(texts):
                 people.append(spoken)
             elif "tool_result" not in own_kinds:
