@@ -130,6 +130,10 @@ OPEN_LOOP: list[dict[str, Any]] = [
     {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "b"}]},
 ]
 SAMPLING = {"temperature": 0.5, "top_k": 5}
+FORCED: dict[str, Any] = {"tools": [{"name": "f"}], "tool_choice": {"type": "tool", "name": "f", "disable_parallel_tool_use": True}}
+PREFILLED: dict[str, Any] = {"messages": [*ASK, {"role": "assistant", "content": [{"type": "text", "text": "{"}]}], "max_tokens": 9}
+PAUSED = [*ASK, {"role": "assistant", "content": [{"type": "server_tool_use", "id": "a", "name": "web_search", "input": {}}]}]
+"""The server goes on with its tool."""
 
 
 @pytest.mark.parametrize(
@@ -147,9 +151,15 @@ SAMPLING = {"temperature": 0.5, "top_k": 5}
         *[("claude-sonnet-4-6", {**CODE, **BUDGET, **fields}, {}, []) for fields in ({}, {"output_config": None})],
         (NEWEST, {**CODE, **BUDGET, "output_config": None}, {"thinking": ADAPTIVE, "output_config": {"effort": "medium"}}, []),
         (NEWEST, {**CODE, **SAMPLING}, gone(SAMPLING), [*SAMPLING]),
+        *[(name, {**CODE, **FORCED}, {}, []) for name in ("claude-opus-5", "claude-haiku-5-5", "claude")],
+        (NEWEST, {**CODE, **FORCED}, {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}, ["tool_choice.tool"]),
+        (NEWEST, {**CODE, **FORCED, "tool_choice": {"type": "any"}}, {"tool_choice": {"type": "auto"}}, ["tool_choice.any"]),
+        *[(name, PREFILLED, {}, []) for name in ("claude-opus-4-5", "claude", "qwen")],
+        ("claude-sonnet-4-6", PREFILLED, {"messages": [*PREFILLED["messages"], {"role": "user", "content": "."}]}, ["prefill"]),
+        (NEWEST, {**CODE, "messages": PAUSED}, {}, []),
     ],
 )
-def test_a_request_of_anthropics_own_dialect_gets_the_thinking_that_its_model_takes(
+def test_a_request_of_anthropics_own_dialect_gets_what_its_model_takes(
     model: str, asked: dict[str, Any], changed: dict[str, Any], dropped: list[str]
 ) -> None:
     asked = {name: value for name, value in asked.items() if value is not None}

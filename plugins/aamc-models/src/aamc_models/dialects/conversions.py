@@ -15,7 +15,7 @@ from aamc_models.dialects.events import data_of, object_of
 from aamc_models.dialects.fields import JSON, check_dialect, mapping, objects, objects_or_empty
 from aamc_models.dialects.known_tools import KnownTools
 from aamc_models.dialects.messages import answers as messages_answers
-from aamc_models.dialects.messages.claude_rules import claude_rules, has_version
+from aamc_models.dialects.messages.claude_rules import claude_rules, has_version, leave_out_force
 from aamc_models.dialects.messages.from_chat import request_from_chat as messages_from_chat
 from aamc_models.dialects.messages.thinking import add_thinking, fit_thinking, leave_out_clearing, sampling_names, settle_sampling
 from aamc_models.dialects.messages.to_chat import request_to_chat as messages_to_chat
@@ -192,7 +192,7 @@ def convert_request(
 ) -> Converted:
     """Return a request in another dialect, as :func:`to_chat` and :func:`from_chat` do; the same body if the dialects are the same.
 
-    Even then, thinking and sampling of a request of ``messages`` are fitted to its model and to the candidate's parameters.
+    Even then, a request of ``messages`` is fitted to its model and to the candidate's parameters.
     """
     check_dialect(target)
     if source == target:
@@ -200,6 +200,7 @@ def convert_request(
         if target == "messages":
             rules = claude_rules(claude_model)
             if has_version(claude_model):  # else the client's fields may be right
+                leave_out_force(same, dropped, rules)
                 fit_thinking(same, dropped, rules)
             if rules.is_adaptive:
                 dropped.update(sampling_names(own) - same.keys())  # the provider leaves them out

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Any
 
 import attrs
 
+from aamc_models.dialects.fields import object_or_empty, objects_or_empty
 from aamc_sdk import Candidate, ModelSpec
 
 _VERSION = re.compile(r"claude[-_ ]?(?:[a-z]+[-_ ]?)?v?(\d{1,2})(?![\dkm])(?:[-_. ](\d{1,2})(?![\dkm]))?", re.IGNORECASE)
@@ -52,6 +54,19 @@ def claude_rules(name: str) -> ClaudeRules:
         forced_tools=version <= (5, 0) or is_haiku,
         system_messages=version >= (4, 8),
     )
+
+
+def leave_out_force(sent: dict[str, Any], dropped: set[str], rules: ClaudeRules) -> None:
+    """Leave a forced tool and the effect of a prefilled answer out of a request of Anthropic's own dialect for a model that refuses them."""
+    choice, messages = object_or_empty(sent.get("tool_choice")), objects_or_empty(sent.get("messages"))
+    if choice.get("type") in ("any", "tool") and not rules.forced_tools:
+        dropped.add(f"tool_choice.{choice['type']}")
+        sent["tool_choice"] = {**{name: value for name, value in choice.items() if name != "name"}, "type": "auto"}
+    if messages and messages[-1].get("role") == "assistant" and not rules.prefill:
+        content = messages[-1].get("content")
+        if isinstance(content, str) or all(block.get("type") == "text" for block in objects_or_empty(content)):  # else its tools go on
+            dropped.add("prefill")
+            sent["messages"] = [*sent["messages"], {"role": "user", "content": "."}]
 
 
 def has_version(name: str) -> bool:
