@@ -16,7 +16,7 @@ from huggingface_hub import _CACHED_NO_EXIST
 from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel, PreTrainedTokenizerFast
 
 from aamc_sdk.errors import AamcError, ConfigError
 
@@ -155,14 +155,24 @@ def test_only_the_last_of_several_layers_has_the_encoders_own_pooling(make_folde
     assert not np.allclose(own[:, 16:], mean[:, 16:], atol=0.1)
 
 
-def test_a_saved_encoder_keeps_its_pooling_normalisation_and_prompt(make_folder, tmp_path):
-    folder = make_folder(by_flags("cls", "max") | {"include_prompt": False}, normalize=True, prompts={"query": "query : "})
+@pytest.mark.parametrize("pooling", [by_flags("cls", "max"), {"pooling_mode": ["lasttoken", "cls"]}], ids=["flags", "another order"])
+def test_a_saved_encoder_keeps_its_pooling_normalisation_and_prompt(make_folder, tmp_path, pooling):
+    folder = make_folder(pooling | {"include_prompt": False}, normalize=True, prompts={"query": "query : "})
     encoder = ours(folder)
     encoder.save(tmp_path / "saved")
     again = ours(str(tmp_path / "saved"))
     assert again.fingerprint == encoder.fingerprint
     assert np.array_equal(again.embed(TEXTS), encoder.embed(TEXTS))
     assert encoder.embed(TEXTS) == close(librarys(str(tmp_path / "saved"), prompt_name="query"))
+
+
+def test_an_encoder_whose_configuration_names_its_width_otherwise_is_saved(make_folder, tmp_path):
+    folder = make_folder(by_flags("cls"))
+    sizes = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": 32}
+    DistilBertModel(DistilBertConfig(vocab_size=4 + len(WORDS), **sizes)).save_pretrained(folder)
+    encoder = ours(folder)
+    encoder.save(tmp_path / "saved")
+    assert encoder.embed(TEXTS) == close(librarys(str(tmp_path / "saved")))
 
 
 def test_pooling_and_prompt_are_in_the_fingerprint_and_a_plain_mean_is_not(make_folder, bare_bert, tmp_path):

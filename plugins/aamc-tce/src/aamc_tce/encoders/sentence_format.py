@@ -75,8 +75,11 @@ class SentenceFormat:
             logger.warning("encoder %r is used without its modules %s, which are not supported", place, ", ".join(left_out))
         return cls(poolings=poolings, normalize="Normalize" in kinds, prompt=prompt, include_prompt=include_prompt)
 
-    def write(self, folder: Path) -> None:
-        """Write the files next to a saved model, for this class and the sentence-transformers library; none for plain mean pooling."""
+    def write(self, folder: Path, width: int) -> None:
+        """Write the files next to a saved model, whose token vectors have this width, for this class and the sentence-transformers library.
+
+        There are none for plain mean pooling.
+        """
         if self == SentenceFormat():
             return
         paths = {"Transformer": "", "Pooling": "1_Pooling"} | ({"Normalize": "2_Normalize"} if self.normalize else {})
@@ -84,10 +87,10 @@ class SentenceFormat:
             {"idx": place, "name": str(place), "path": path, "type": f"sentence_transformers.models.{kind}"}
             for place, (kind, path) in enumerate(paths.items())
         ]
-        width = read_json(folder / "config.json")["hidden_size"]
-        flags: dict[str, Any] = {flag: name in self.poolings for flag, name in FLAGS.items()}
+        pooling = self.poolings[0] if len(self.poolings) == 1 else self.poolings
         write_json(folder / MODULES, modules)
-        write_json(folder / "1_Pooling" / "config.json", flags | {"word_embedding_dimension": width, "include_prompt": self.include_prompt})
+        about = {"word_embedding_dimension": width, "pooling_mode": pooling, "include_prompt": self.include_prompt}
+        write_json(folder / "1_Pooling" / "config.json", about)
         write_json(folder / PROMPTS, {"prompts": {"query": self.prompt} if self.prompt else {}, "default_prompt_name": None})
 
 

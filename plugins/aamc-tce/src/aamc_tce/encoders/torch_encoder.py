@@ -164,7 +164,7 @@ class TorchEncoder(Embedder):
         """Write the tokenizer, the model and its pooling to a folder that :class:`TorchEncoder` can load."""
         self.tokenizer.save_pretrained(folder)
         self.model.save_pretrained(folder, state_dict=self._weights())
-        self.format.write(folder)
+        self.format.write(folder, int(self.model.config.hidden_size))
 
     def _pooled(self, batch: Sequence[TokenIds]) -> NDArray[np.float16]:
         with torch.inference_mode():
