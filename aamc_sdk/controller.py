@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from aamc_sdk.config import ServingSettings
 from aamc_sdk.errors import StoreAwayError
 from aamc_sdk.explain import Explanation, explain
 from aamc_sdk.interfaces import Completion, OnlineRouter
-from aamc_sdk.messages import check_type, router_error
+from aamc_sdk.messages import check_type
 from aamc_sdk.plugins import Plugins, given_or_installed
 from aamc_sdk.routing import find_pool
 from aamc_sdk.serving.arguments import (
@@ -46,8 +45,6 @@ from aamc_sdk.serving.served_components import (
     warn_of_wrapped_learners,
 )
 from aamc_sdk.types import Attempt, Decision, Feedback, Pool, PoolState, Query, Record, check_name
-
-logger = logging.getLogger(__name__)
 
 
 class MetaController:
@@ -95,7 +92,7 @@ class MetaController:
             self.models.record_attempts(partial(self._threads.run_to_end, self._add_attempt))
             self.learner: Learner | None = None
             if isinstance(self.router, OnlineRouter):
-                unusable.callback(self._close_router)
+                unusable.callback(components.close_router)
                 self.router.attach(self.store, self._to_log_user)
                 self.learner = Learner(self.store, self.router, self._events.announce_learned)
             else:
@@ -461,7 +458,7 @@ class MetaController:
             self._decider.close()
             if self.learner is not None:
                 self.learner.close()
-            self._close_router()
+            self._components.close_router()
             if self._loop.started:
                 self._loop.submit(self.models.close()).result()
             self._loop.close()
@@ -474,12 +471,6 @@ class MetaController:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _close_router(self) -> None:
-        try:
-            self.router.close()
-        except (Exception, SystemExit) as error:  # a plugin may raise anything; the log is still closed, and the caller has its answer
-            logger.error("while closing: %s", router_error(self.router_name, error))  # noqa: TRY400  # without a traceback
 
     def _arguments(self, query: str | Query, preference: PreferenceLike, named: RouteKeywords) -> RouteArguments:
         """Return one request with the arguments of :meth:`route`, unless the controller is closed or forked."""

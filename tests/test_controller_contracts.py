@@ -753,7 +753,7 @@ def test_a_second_thread_that_closes_waits_for_the_first(monkeypatch: pytest.Mon
             proceed.wait(60)
             ended.append("router")
 
-    monkeypatch.setattr(controller, "_close_router", close_router)
+    monkeypatch.setattr(controller.router, "close", close_router)
     monkeypatch.setattr(controller._events, "close", lambda: ended.append("events"))
     closers = [threading.Thread(target=controller.close) for _ in range(2)]
     closers[0].start()

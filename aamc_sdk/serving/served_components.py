@@ -16,7 +16,7 @@ from aamc_sdk.config import Choice, ServingSettings, configure
 from aamc_sdk.errors import CheckpointError, ConfigError, PluginError, PoolError, StoreError
 from aamc_sdk.interfaces import Estimator, OnlineRouter, Router, Services, Store
 from aamc_sdk.log import open_store
-from aamc_sdk.messages import check_type, component_errors, one_of
+from aamc_sdk.messages import check_type, component_errors, one_of, router_error
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import find_pool, fit_reward, typical_request
 from aamc_sdk.serving.models.model_client import ModelClient
@@ -82,6 +82,13 @@ class ServedComponents:
     def store_errors(self) -> AbstractContextManager[None]:
         """Return a context that turns the store's exceptions into errors of the SDK that name it."""
         return component_errors(f"{self.store.message_name} failed", raises=StoreError)
+
+    def close_router(self) -> None:
+        """Close the router; an error of it is logged, so that the caller can still close the log."""
+        try:
+            self.router.close()
+        except (Exception, SystemExit) as error:  # a plugin may raise anything
+            logger.error("while closing: %s", router_error(self.router_name, error))  # noqa: TRY400  # without a traceback
 
 
 def components_from_run(
