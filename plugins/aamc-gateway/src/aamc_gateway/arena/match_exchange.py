@@ -144,9 +144,9 @@ class MatchExchange(Exchange):
         except AamcError as failed:
             error = ProviderError(str(failed), kind="protocol")
         except BaseException:  # the client has left
-            self.ended(call, cancelled=True)
+            self.call_ended(call, cancelled=True)
             raise
-        self.ended(call, error)
+        self.call_ended(call, error)
         # Nothing has run since the block's end recorded the attempt.
         return error or MatchReply(call=call, answer=answer, text=text, attempt=self._attempts[-1])
 

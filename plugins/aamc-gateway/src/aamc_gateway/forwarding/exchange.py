@@ -37,11 +37,13 @@ logger = logging.getLogger(__name__)
 
 
 class Exchange:
-    """One request on its way.
+    """The processing of one request.
+
+    :meth:`decide` comes first, then :meth:`next_call` until a call has an answer, and :meth:`end` last, also after an error.
 
     Attributes:
         decision: The decision; set by :meth:`decide`.
-        record: The decision with its inputs; likewise.
+        record: The decision with its inputs; set by :meth:`decide`.
         figures: What metrics and logs see.
         was_limited: Whether a budget has limited an answer, which is then not one for others.
         spent_usd: The known cost so far, of its decision and its calls.
@@ -57,17 +59,17 @@ class Exchange:
         self.was_limited = False
         self._admission: Admission | None = None
         self._origin = UNKNOWN
-        self._failures: list[tuple[ProviderError, bool]] = []
-        self._refusals: list[Refused] = []
-        self._wrong: DataError | None = None
-        self._names: Sequence[str] = ()
-        self._allowed: Sequence[str] = ()
-        self._full: Mapping[str, LimitedClaim] = {}
+        self._failures: list[tuple[ProviderError, bool]] = []  # as unserved() takes them
+        self._refusals: list[Refused] = []  # of candidates over their own limits, by add_refusal()
+        self._unconvertible: DataError | None = None  # why the request could not be converted for the last such candidate
+        self._names: Sequence[str] = ()  # the candidates that can answer the request
+        self._allowed: Sequence[str] = ()  # those of them whose maximum cost fits what was reserved
+        self._full: Mapping[str, LimitedClaim] = {}  # those that could answer, but have used up a limit of their own
         self.spent_usd, self._is_estimated = 0.0, False
         self._spent_tokens = 0
-        self._attempts: list[Attempt] = []
-        self._excused: set[str] = set()
-        self._choices = 0
+        self._attempts: list[Attempt] = []  # that are not in the log yet
+        self._excused: set[str] = set()  # candidates whose refusal says nothing about them, see settled_attempts()
+        self._tried = 0
         self._ended = False
 
     async def decide(self) -> None:
@@ -112,7 +114,7 @@ class Exchange:
             self._allowed = [name for name in self._names if admission.fits(self._max_costs[name])] or self._names
 
     def _demand(self) -> dict[str, Any]:
-        """Return what a request of limited cost asks of :meth:`Access.admit`, by the maximum cost of an answer of each candidate."""
+        """Return the arguments of :meth:`Access.admit` for a request whose cost is limited, from the maximum cost of each candidate's answer."""
         known = [cost for cost in self._max_costs.values() if not math.isnan(cost)]  # candidates of unknown cost fit no budget
         return {"max_cost_usd": max(known, default=math.nan), "least_cost_usd": min(known, default=math.nan), "costs_usd": known}
 
@@ -220,20 +222,20 @@ class Exchange:
             try:
                 prepared = await interpret(self.request.body_bytes, prepare)
             except DataError as error:
-                self._wrong = error.with_traceback(None)  # else a cycle, as in ended()
+                self._unconvertible = error.with_traceback(None)  # else a cycle, as in call_ended()
                 continue
             self.was_limited |= prepared.max_tokens is not None
             try:
                 return await self.begin(upstream, prepared, self.request)
             except Refused as error:
                 self.add_refusal(error)
-        if self._wrong is not None and not self.figures.calls and not self._refusals:
-            raise self._wrong
+        if self._unconvertible is not None and not self.figures.calls and not self._refusals:
+            raise self._unconvertible
         raise self.final_error()
 
     def _next_choice(self) -> tuple[Upstream, Strip] | None:
-        """Return the next candidate to call, and which state of another candidate is taken out of the request for it; None after the last."""
-        earlier, self._choices = self._choices, self._choices + 1
+        """Return the next candidate to call, and the state of other candidates that is taken out of its request; None after the last."""
+        earlier, self._tried = self._tried, self._tried + 1
         if earlier == 0:
             name = self.decision.candidate
         elif earlier <= len(self._fallbacks):
@@ -283,7 +285,7 @@ class Exchange:
             for attempt in settled:
                 self.gateway.commits.add_attempt(attempt)
 
-    def ended(self, call: UpstreamCall, error: ProviderError | None = None, *, cancelled: bool = False) -> None:
+    def call_ended(self, call: UpstreamCall, error: ProviderError | None = None, *, cancelled: bool = False) -> None:
         """Add a call's cost and tokens to the request's sums, and charge the candidate's own limits; a failed call without a cost was free.
 
         Args:
@@ -313,9 +315,9 @@ class Exchange:
         elif cancelled:
             figures.error_kind = "cancelled"
 
-    def answered(self, call: UpstreamCall) -> None:
+    def call_answered(self, call: UpstreamCall) -> None:
         """End the call whose answer is that of the request."""
-        self.ended(call)
+        self.call_ended(call)
         self.note_answer(call, self.spent_usd if not math.isnan(call.block.cost_usd) else math.nan)
 
     def note_answer(self, call: UpstreamCall, cost_usd: float) -> None:
@@ -328,7 +330,7 @@ class Exchange:
 
     def add_refusal(self, error: Refused) -> None:
         """Note that a candidate is over its own limits."""
-        self._refusals.append(error.with_traceback(None))  # else a cycle, as in ended()
+        self._refusals.append(error.with_traceback(None))  # else a cycle, as in call_ended()
 
     def final_error(self) -> Refused:
         """Return the error of a request without an answer: that of its calls, else the refusal that ends first, with status 503 if one was paid."""

@@ -71,14 +71,14 @@ class StreamedAnswer(EventSender):
                     call.bill(monitor.usage, monitor.cost_usd, lambda: (monitor.text_bytes, monitor.reasoning_bytes), finished=monitor.finished)
                     call.figures.finish_reason = monitor.finish_reason or ""
         except ProviderError as error:
-            exchange.ended(call, error)
+            exchange.call_ended(call, error)
             if self._flowing:
                 await self.fail(error, exchange)  # raised, it would hold the request until the garbage collector came
             return self._flowing
         except BaseException:  # the client has left, or the log refused the decision
-            exchange.ended(call, cancelled=True)
+            exchange.call_ended(call, cancelled=True)
             raise
-        exchange.answered(call)
+        exchange.call_answered(call)
         await self.begin(call)
         await exchange.remember(call.upstream, relay.monitor.last_call)
         await self.end(relay.last_events(exchange.document(call.prepared)))

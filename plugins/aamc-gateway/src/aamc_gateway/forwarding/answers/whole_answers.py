@@ -86,12 +86,12 @@ async def _first_answer(exchange: Exchange) -> tuple[UpstreamCall, WireReply]:
                 bill_reply(call, reply, exchange.request.priced)
                 reply = _in_dialect(exchange.request, call, reply)
         except ProviderError as error:
-            exchange.ended(call, error)
+            exchange.call_ended(call, error)
             continue
         except BaseException:  # such as the client that has left
-            exchange.ended(call, cancelled=True)
+            exchange.call_ended(call, cancelled=True)
             raise
-        exchange.answered(call)
+        exchange.call_answered(call)
         return call, reply
 
 

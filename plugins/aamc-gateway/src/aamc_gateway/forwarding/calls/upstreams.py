@@ -196,7 +196,7 @@ class Upstream:
 
 
 class UpstreamCall:
-    """A call of a candidate: an asynchronous context manager. :meth:`aamc_gateway.forwarding.exchange.Exchange.ended` must follow its block.
+    """A call of a candidate: an asynchronous context manager. :meth:`aamc_gateway.forwarding.exchange.Exchange.call_ended` must follow its block.
 
     A call that ends before its usage has come is billed for its estimated prompt, if its server may bill it: an attempt was sent, and not refused.
 
