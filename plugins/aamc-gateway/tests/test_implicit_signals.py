@@ -12,7 +12,7 @@ from aamc_sdk import Decision, Preference, Query
 
 def ask(text, session="s", **fields):
     given = {"dialect": "chat", "api": "chat", "body": {}, "body_bytes": 0, "caller": Caller(), "mode": "route", "model": "auto"}
-    return ClientRequest(**given, query=Query(text), session=session, **fields)
+    return ClientRequest(**given, query=Query(text), session_key=session, **fields)
 
 
 def decision(name):

@@ -93,7 +93,7 @@ def _usual_prompt_tokens(request: ClientRequest) -> int:
     return 0 if request.has_media else request.body_bytes // CHARACTERS_PER_TOKEN
 
 
-def max_tokens(request: ClientRequest, default_tokens: int) -> int:
+def claimed_tokens(request: ClientRequest, default_tokens: int) -> int:
     """Return the tokens of the prompt and the maximum of the answers, for limits per minute; 0 where they cost nothing."""
     if request.priced != "tokens":
         return 0

@@ -51,18 +51,18 @@ class ImplicitSignals:
 
     def observe(self, request: ClientRequest, decision: Decision, now: float) -> Feedback | None:
         """Remember a request, and return the feedback on the decision before it in the conversation; None without a signal."""
-        if not self._infers or request.session is None or request.side_request:
+        if not self._infers or request.session_key is None or request.side_request:
             return None
         if "open_tool_calls" in request.foreign_state or not request.query.text.strip():
             return None
-        before = self._last.get(request.session)
+        before = self._last.get(request.session_key)
         if request.retry_count > 0 or (before is not None and before.decision_id == decision.id):
             return None
         compares = self._settings.rephrasing
         text = normalized_text(request.query.text[:MAX_TEXT]) if compares or before is not None else ""
         current = _Last(decision.id, hash(text), _words(text) if compares else _NO_WORDS, now)
-        self._last[request.session] = current
-        self._last.move_to_end(request.session)
+        self._last[request.session_key] = current
+        self._last.move_to_end(request.session_key)
         while len(self._last) > self._settings.sessions:
             self._last.popitem(last=False)
         source = None if before is None else self._source(text, before, current)

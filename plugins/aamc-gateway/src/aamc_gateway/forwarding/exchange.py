@@ -16,7 +16,7 @@ from aamc_models.dialects import new_messages
 from aamc_gateway.access.admission import Admission
 from aamc_gateway.access.callers import Refused
 from aamc_gateway.access.limit_claims import LimitedClaim
-from aamc_gateway.access.max_cost import advice_for, max_tokens
+from aamc_gateway.access.max_cost import advice_for, claimed_tokens
 from aamc_gateway.forwarding.answers.cache import CachedAnswer
 from aamc_gateway.forwarding.answers.descriptions import HeaderList, description_headers, description_object
 from aamc_gateway.forwarding.calls.upstreams import Prepared, Strip, Upstream, UpstreamCall
@@ -25,7 +25,7 @@ from aamc_gateway.forwarding.decisions.candidates import cheapest, fallbacks, fi
 from aamc_gateway.forwarding.decisions.stickiness import UNKNOWN, find_origin, remember_answer
 from aamc_gateway.forwarding.failures import PASSING, UnservedError, unavailable, unserved, unsuitable
 from aamc_gateway.forwarding.observed_request import request_figures
-from aamc_gateway.requests.bodies import interpret
+from aamc_gateway.requests.bodies import run_by_size
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.server.gateway import Gateway
 from aamc_sdk import Attempt, Decision
@@ -99,7 +99,7 @@ class Exchange:
     async def _admit(self) -> None:
         """Reserve the maximum cost, and keep to the candidates that fit what was reserved."""
         gateway, request, access = self.gateway, self.request, self.gateway.access
-        user, tokens = request.query.user, max_tokens(request, gateway.settings.limits.output_tokens)
+        user, tokens = request.query.user, claimed_tokens(request, gateway.settings.limits.output_tokens)
         demand = self._demand() if access.is_limited(request.caller, user) else {}
         try:
             admission = self._admission = await access.admit(request.caller, user=user, tokens=tokens, advice=advice_for(request), **demand)
@@ -195,7 +195,7 @@ class Exchange:
         request = self.request
         if request.mode == "model":
             return request.model
-        if self._origin.ties and self._origin.candidate in self._allowed:
+        if self._origin.is_sticky and self._origin.candidate in self._allowed:
             return self._origin.candidate
         if request.side_request and request.preference is None and request.quality_floor is None and self._allowed:
             return cheapest(self._max_costs, self._allowed)
@@ -220,7 +220,7 @@ class Exchange:
             upstream, strip = choice
             prepare = partial(upstream.prepare, self.request, strip=strip, limits_answer=self.admission.limits_cost(upstream.name))
             try:
-                prepared = await interpret(self.request.body_bytes, prepare)
+                prepared = await run_by_size(self.request.body_bytes, prepare)
             except DataError as error:
                 self._unconvertible = error.with_traceback(None)  # else a cycle, as in call_ended()
                 continue
@@ -245,7 +245,7 @@ class Exchange:
         request, origin = self.request, self._origin.candidate
         moved = name != origin and (origin is not None or (bool(request.foreign_state) and request.mode != "model"))
         upstream = self.gateway.upstreams[name]
-        is_native = upstream.answers(request.api) == request.api  # a conversion leaves unsigned thinking out, and returns what the model demands
+        is_native = upstream.api_of(request.api) == request.api  # a conversion leaves unsigned thinking out, and returns what the model demands
         mixed = self._origin.mixed or (is_native and "unsigned_thinking" in request.foreign_state)
         return upstream, "all" if moved else "earlier" if mixed else ""
 

@@ -19,7 +19,7 @@ from aamc_gateway.access.limit_claims import Advice
 from aamc_gateway.forwarding.answers.descriptions import cost_header, dropped_header, model_header
 from aamc_gateway.forwarding.answers.event_sender import EventSender
 from aamc_gateway.forwarding.observed_request import ObservedRequest, request_figures
-from aamc_gateway.requests.bodies import interpret
+from aamc_gateway.requests.bodies import run_by_size
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_gateway.server.gateway import Gateway
@@ -43,7 +43,7 @@ async def serve_orchestrator(gateway: Gateway, request: ClientRequest, scope: Sc
         raise Refused(f"{request.model} reads text only; leave out images and files, or ask a model")
     if gateway.log_watch.is_away():
         raise refused_for_now("the decision log cannot be written now")
-    dropped = await interpret(request.body_bytes, lambda: _unread_fields(request))
+    dropped = await run_by_size(request.body_bytes, lambda: _unread_fields(request))
     work = Work(gateway, request, send, scope["route"], dropped)
     await work.admit()
     with ObservedRequest(gateway, work, scope, receive), work.sender if request.stream else nullcontext():

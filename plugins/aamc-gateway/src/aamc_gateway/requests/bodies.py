@@ -130,9 +130,9 @@ async def read_body(large_bodies: LargeBodies, scope: Scope, receive: Receive, a
     return b"".join(parts)
 
 
-async def interpret(size: int, read: Callable[[], T]) -> T:
-    """Return the result of a function that reads a body of a size: at once, or from a worker thread where it is large."""
-    return await asyncio.to_thread(read) if size > LARGE_BODY else read()
+async def run_by_size(size: int, work: Callable[[], T]) -> T:
+    """Return the result of work on a body of a size: done at once, or on a worker thread where the body is large."""
+    return await asyncio.to_thread(work) if size > LARGE_BODY else work()
 
 
 def _too_large(at_most: float) -> Refused:
@@ -178,7 +178,7 @@ async def read_json(
 ) -> T:
     """Return the result of a function that reads a request's body: as an object, such as the example, and as it came."""
     raw = await read_body(large_bodies, scope, receive)
-    return await interpret(len(raw), lambda: read(parse_object(raw, large_bodies.limits.nesting, example), raw))
+    return await run_by_size(len(raw), lambda: read(parse_object(raw, large_bodies.limits.nesting, example), raw))
 
 
 async def read_small_json(large_bodies: LargeBodies, scope: Scope, receive: Receive, example: str) -> dict[str, Any]:

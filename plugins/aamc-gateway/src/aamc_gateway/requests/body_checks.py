@@ -20,7 +20,7 @@ _REQUIRED = {
 }
 """The fields of an API of which a request has at least one."""
 _LIMITED = {**dict.fromkeys(ANY_OUTPUT_LIMIT, (0, math.inf)), **dict.fromkeys(("n", "best_of"), (1, 128))}
-"""Fields with numbers, with the least and the most of each: others would make the reserved cost too small."""
+"""Fields with numbers, with minimum and maximum: a number outside would make the reserved cost too small."""
 _CHECKED = frozenset(
     (*_LIMITED, *OBJECT_FIELDS, *FALLBACKS, "model", "user", "metadata", "stream", "stream_options", "tools", "background", "service_tier")
 ).union(*_REQUIRED.values())
@@ -71,9 +71,9 @@ def check_fields(api: str, body: Mapping[str, Any]) -> None:
 
 def check_number(field: str, value: Any) -> None:
     """Raise Refused unless the value of a field of :data:`_LIMITED` is an integer in its limits, or None."""
-    least, most = _LIMITED[field]
-    if value is not None and not (type(value) is int and least <= value <= most):
-        limits = f"at least {least}" if most == math.inf else f"{least} to {most}"
+    minimum, maximum = _LIMITED[field]
+    if value is not None and not (type(value) is int and minimum <= value <= maximum):
+        limits = f"at least {minimum}" if maximum == math.inf else f"{minimum} to {maximum}"
         raise Refused(f"{field} must be an integer of {limits}, not {value!r:.80}")
 
 

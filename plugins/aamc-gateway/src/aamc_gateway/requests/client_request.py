@@ -34,7 +34,7 @@ class ClientRequest:
         preference: The preference; None for the default.
         quality_floor: Minimum expected quality from 0 to 1; None for none.
         budget_usd: Maximum expected cost of the answer; None for none.
-        session: The key of the conversation, unique among all callers; None without one.
+        session_key: The conversation's session, made unique among all callers; None without one.
         stream: Whether the answer is streamed.
         has_media: Whether images, documents or recordings are part of the conversation.
         media: Their bytes and maximum tokens.
@@ -62,7 +62,7 @@ class ClientRequest:
     preference: Preference | None = None
     quality_floor: float | None = None
     budget_usd: float | None = None
-    session: str | None = None
+    session_key: str | None = None
     stream: bool = False
     has_media: bool = False
     media: Media = Media()  # noqa: RUF009  # it cannot be altered

@@ -34,7 +34,14 @@ _STREAM_BYTES = 1_000
 
 
 class Media(NamedTuple):
-    """The images, documents and recordings of a request, videos among these: their bytes in its body, and their maximum tokens."""
+    """The media of a request.
+
+    Attributes:
+        bytes: Their size in its body.
+        images: Maximum tokens of its images.
+        documents: Maximum tokens of its documents.
+        recordings: Maximum tokens of its recordings and videos.
+    """
 
     bytes: int = 0
     images: int = 0

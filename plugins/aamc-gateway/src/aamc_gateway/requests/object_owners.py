@@ -58,7 +58,7 @@ class ObjectOwners:
             message = f"this list has the objects of all tenants, and {caller.name!r} is not an admin key; get each by its id, or use an admin key"
             raise Refused(message, status=403, kind="permission")
         for name in names:
-            if (await self._found(name))[0] != (caller.tenant or ""):
+            if (await self._owner_of(name))[0] != (caller.tenant or ""):
                 message = f"there is no object {name!r:.200} that this key may use: it was not stored, is too old, or another tenant made it"
                 raise Refused(message, status=404, kind="not_found")
 
@@ -71,7 +71,7 @@ class ObjectOwners:
 
     async def find(self, name: str) -> Answered | None:
         """Return the candidate that gave a stored response; None if it is unknown. :meth:`check` says whether a caller may use it."""
-        _, candidate = await self._found(name)
+        _, candidate = await self._owner_of(name)
         return None if candidate is None else Answered(candidate, 0.0)
 
     async def note(self, caller: Caller, candidate: str, ids: Iterable[Any], parent: str | None = None) -> None:
@@ -94,14 +94,14 @@ class ObjectOwners:
     async def _note(self, name: str, caller: Caller, candidate: str, parent: str | None) -> None:
         tenant = caller.tenant or "" if caller.key_id else None
         if parent is not None:
-            found, _ = await self._found(parent)
+            found, _ = await self._owner_of(parent)
             if found is None and caller.admin:  # it existed before, and may be any tenant's
                 return
             tenant = tenant if found is None else found
-        if (await self._found(name))[0] in (None, tenant):
+        if (await self._owner_of(name))[0] in (None, tenant):
             await self._shared.put(f"owner:{name}", orjson.dumps([tenant, candidate]), KEEP_S)
 
-    async def _found(self, name: str) -> tuple[str | None, str | None]:
+    async def _owner_of(self, name: str) -> tuple[str | None, str | None]:
         """Return the tenant and the candidate of an object; None for each that is unknown."""
         found = await self._shared.get(f"owner:{name}")
         tenant, candidate = (None, None) if found is None else orjson.loads(found)

@@ -17,7 +17,7 @@ from aamc_gateway.server.settings import GatewaySettings
 from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidate, Preference, Query, Turn, text_bytes
 
-_SESSION_HEADERS = (b"x-claude-code-session-id",)
+_CLAUDE_CODE_SESSION = b"x-claude-code-session-id"
 PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key", b"traceparent")
 """Headers of a request that are passed on to its provider; all others stay here, such as the client's key."""
 _PREFERENCE = b"x-aamc-preference"
@@ -42,7 +42,7 @@ class RequestReader:
         self._known = self._names.union({ROUTE, ARENA}, (PREFIX + name for name in orchestrators))
         self._abilities = frozenset[str]().union(*(candidate.abilities for candidate in candidates))
         self._session_header = settings.sessions.header.lower().encode("latin-1")
-        self._own_headers = frozenset((self._session_header, *_SESSION_HEADERS, _PREFERENCE, b"x-stainless-retry-count"))
+        self._own_headers = frozenset((self._session_header, _CLAUDE_CODE_SESSION, _PREFERENCE, b"x-stainless-retry-count"))
 
     def read(
         self, dialect: str, api: str, headers: Sequence[tuple[bytes, bytes]], body: MutableMapping[str, Any], raw: bytes, caller: Caller
@@ -78,7 +78,7 @@ class RequestReader:
             preference=arguments.preference,
             quality_floor=arguments.quality_floor,
             budget_usd=arguments.budget_usd,
-            session=None if session is None else f"{caller.scope}session/{session_of_user(user, session)}",
+            session_key=None if session is None else f"{caller.scope}session/{session_of_user(user, session)}",
             stream=body.get("stream") is True,
             has_media=said.images or said.files,
             media=media,
@@ -113,13 +113,17 @@ class RequestReader:
     def _identity(
         self, own: Mapping[bytes, str], body: Mapping[str, Any], said: Conversation, arguments: RoutingArguments, caller: Caller
     ) -> tuple[str | None, str | None]:
-        """Return user and session."""
-        in_header = own.get(self._session_header) or own.get(_SESSION_HEADERS[0])
+        """Return user and session, each from the first place that has it.
+
+        User: the key, the gateway's own field, ``user``, ``metadata.user_id``. Session: the configured header, Claude Code's header, the gateway's
+        own field, ``metadata.user_id``, and last a hash of the conversation's beginning.
+        """
+        in_header = own.get(self._session_header) or own.get(_CLAUDE_CODE_SESSION)
         in_metadata = _user_text("metadata.user_id", metadata.get("user_id")) if isinstance(metadata := body.get("metadata"), dict) else None
-        user, session = session_in_metadata(in_metadata) if in_metadata else (None, None)
+        metadata_user, metadata_session = session_in_metadata(in_metadata) if in_metadata else (None, None)
         named = _user_text("user", body.get("user"))
-        user = caller.user or arguments.user or named or user
-        session = in_header or arguments.session or session
+        user = caller.user or arguments.user or named or metadata_user
+        session = in_header or arguments.session or metadata_session
         if session is None and (said.first or said.system):
             session = hashed_session(user, said.first, said.system)
         for name, value in (("user", user), ("session", session)):

@@ -1,4 +1,4 @@
-"""Conversations: how they are recognised, and which candidate each was answered by."""
+"""Conversations: their ids, from what a client sends or from a hash, and the candidate that answered each last."""
 
 from __future__ import annotations
 

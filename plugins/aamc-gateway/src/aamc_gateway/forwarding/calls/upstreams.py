@@ -49,7 +49,7 @@ class Prepared:
     """A request to a candidate.
 
     Attributes:
-        request: The request; its API is that of the answer, too.
+        request: The request; the answer comes in its API.
         dropped: Fields that this dialect cannot express, that the model refuses beside its thinking, or that its provider leaves out.
         max_tokens: The limit of the answer that a budget imposes; None for none.
         is_altered: Whether the request lost content or state: a server that refuses it says nothing about its model.
@@ -82,7 +82,7 @@ class Upstream:
         self._claude_model = claude_model(candidate)
         self._warned: set[tuple[str, ...]] = set()
         self._reasons = not candidate.abilities or "reasoning" in candidate.abilities
-        self.max_cost = MaxCost(candidate, self.answers, self._max_tokens, default_tokens)
+        self.max_cost = MaxCost(candidate, self.api_of, self._max_tokens, default_tokens)
 
     @cached_property
     def wire(self) -> WireProvider | PlainWire:
@@ -127,8 +127,8 @@ class Upstream:
         except ProviderError:
             return frozenset()
 
-    def answers(self, api: str) -> str | None:
-        """Return the API that it answers requests of an API by: the same one, else one that converts; None if it cannot."""
+    def api_of(self, api: str) -> str | None:
+        """Return the API by which it serves requests of an API: the same one, else the one that they are converted to; None if it cannot."""
         if api in self.apis:
             return api
         if api.startswith("/"):
@@ -142,16 +142,16 @@ class Upstream:
 
         Args:
             request: The request.
-            strip: The state to take out as only another candidate understands it: ``"all"``, that before the last human message (``"earlier"``),
-                or none (``""``).
-            limits_answer: Whether an answer without a limit gets one, since a budget limits its cost.
+            strip: The state to take out because only other candidates understand it: ``"all"``, ``"earlier"`` for that before the last human
+                message, or ``""`` for none.
+            limits_answer: Whether an answer without a limit of tokens gets one, since a budget limits its cost.
 
         Raises:
             DataError: A field has a wrong type, so that it cannot be converted.
         """
         if request.raw is not None:
             return Prepared(WireRequest(api=request.api, body=self._named(request), headers=request.headers, method=request.method))
-        api = self.answers(request.api) or request.api
+        api = self.api_of(request.api) or request.api
         body: Mapping[str, Any] = request.body
         limit = self.max_cost.imposed_limit(request) if limits_answer else None
         if limit is not None:
@@ -344,13 +344,13 @@ class Upstreams(dict[str, Upstream]):
         if api.startswith("/"):
             api = "/"  # the paths of all APIs that pass through are alike
         if api not in self._capable:
-            self._capable[api] = tuple(name for name, upstream in self.items() if upstream.answers(api) is not None)
+            self._capable[api] = tuple(name for name, upstream in self.items() if upstream.api_of(api) is not None)
         return self._capable[api]
 
     def check_api(self, request: ClientRequest) -> None:
         """Raise Refused if a request's API is not offered: by the model that it names, else by any."""
         asked = [self[request.model]] if request.mode == "model" else self.values()
-        if any(upstream.answers(request.api) is not None or not upstream.apis for upstream in asked):  # a call says why a provider has none
+        if any(upstream.api_of(request.api) is not None or not upstream.apis for upstream in asked):  # a call says why a provider has none
             return
         whose = f"the provider of {request.model!r} has" if request.mode == "model" else "the models here have"
         raise Refused(f"{whose} no API {request.api!r:.100}; ask a model whose provider has it")

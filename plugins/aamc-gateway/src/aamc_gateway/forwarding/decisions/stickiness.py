@@ -28,14 +28,14 @@ class Origin:
     Attributes:
         candidate: The candidate that answered last; None if unknown.
         is_cached: Whether it is expected to hold the prompt in its cache.
-        ties: Whether the conversation stays on it.
+        is_sticky: Whether the conversation stays on it.
         movable: Whether another candidate may continue the conversation.
         mixed: Whether another candidate has answered before it.
     """
 
     candidate: str | None = None
     is_cached: bool = False
-    ties: bool = False
+    is_sticky: bool = False
     movable: bool = True
     mixed: bool = False
 
@@ -61,10 +61,10 @@ async def find_origin(gateway: Gateway, request: ClientRequest, names: Collectio
         await gateway.owners.check(request.caller, request.body)
         previous = request.body.get("previous_response_id")
         keys += [(gateway.owners, previous)] if isinstance(previous, str) and previous else []
-    if request.session is not None:
+    if request.session_key is not None:
         entries = request.body.get("input" if request.dialect == "responses" else "messages")
         call_id = last_call(request.dialect, entries) if "open_tool_calls" in request.foreign_state and isinstance(entries, list) else None
-        keys += [*([] if call_id is None else [(gateway.calls, _call_key(request.session, call_id))]), (gateway.sessions, request.session)]
+        keys += [*([] if call_id is None else [(gateway.calls, _call_key(request.session_key, call_id))]), (gateway.sessions, request.session_key)]
     answered = None
     for place, key in keys:
         try:
@@ -102,10 +102,10 @@ async def remember_answer(gateway: Gateway, request: ClientRequest, origin: Orig
     """
     mixed = origin.mixed or origin.candidate not in (None, name)
     keys = []
-    if request.session is not None and not request.side_request:  # a title is not a turn of the conversation whose id it has
-        keys.append((gateway.sessions, request.session))
+    if request.session_key is not None and not request.side_request:  # a title is not a turn of the conversation whose id it has
+        keys.append((gateway.sessions, request.session_key))
         if call_id is not None:
-            keys.append((gateway.calls, _call_key(request.session, call_id)))
+            keys.append((gateway.calls, _call_key(request.session_key, call_id)))
     notes = [sessions.note(key, name, mixed) for sessions, key in keys]
     if len(notes) == 1:  # a task takes several times as long as the note in this worker's memory
         await notes[0]

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.forwarding.answers.whole_answers import note_objects, send_reply
 from aamc_gateway.forwarding.model_handler import serve
-from aamc_gateway.requests.bodies import interpret, parse_object, read_body
+from aamc_gateway.requests.bodies import parse_object, read_body, run_by_size
 from aamc_gateway.requests.body_checks import check_number, check_spelling
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.forms import Form, is_form, read_form
@@ -66,7 +66,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
     own, headers = sorted_headers(scope["headers"], [_MODEL_HEADER], _PASSED_HEADERS)
     raw = await read_body(gateway.large_bodies, scope, receive)
     content_type, nesting = headers.get("content-type", ""), gateway.settings.limits.nesting
-    document, form = await interpret(len(raw), lambda: _contents(raw, content_type, nesting))
+    document, form = await run_by_size(len(raw), lambda: _contents(raw, content_type, nesting))
     body = document or {}
     caller: Caller = scope["caller"]
     api = _api(scope)
