@@ -24,7 +24,7 @@ WATCHED_AFTER_S = 0.25
 
 
 def request_figures(request: ClientRequest, route: str) -> RequestFigures:
-    """Return a request that begins now."""
+    """Return the figures of a request that begins now."""
     caller = request.caller
     return RequestFigures(
         request_id=f"{_PROCESS}{next(_REQUESTS):08x}",

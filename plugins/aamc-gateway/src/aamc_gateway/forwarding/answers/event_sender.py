@@ -25,6 +25,12 @@ _SEQUENCE_NUMBER = re.compile(rb'"sequence_number":\s*(\d{1,18})')
 class EventSender:
     """Sends a stream of events. Inside its block, comments keep a silent stream alive.
 
+    Args:
+        send: Sends to the client.
+        dialect: The client's dialect, in which an error event is.
+        keep_alive_s: Silence after which a comment is sent, in seconds.
+        count: Counts an event in the life of the stream, see :meth:`aamc_gateway.observe.metrics.Metrics.stream_event`.
+
     Attributes:
         headers: The headers to begin with.
         has_begun: Whether they were sent.

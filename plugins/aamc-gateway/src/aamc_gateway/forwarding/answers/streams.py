@@ -120,9 +120,12 @@ class _Relay:
         self._hides_usage = request.api in ("chat", "completions") and not wants_usage(request.body)  # which the server is asked for all the same
         self._events: AsyncGenerator[bytes, None] = upstream.wire.events(upstream.candidate, call.request)
         self._held: list[bytes] = []
-        many = wire_request.api in ("chat", "completions")
-        self._choices: int = (request.body.get("n") or 1) * prompt_count(request.dialect, request.body) if many else 1
-        self._flowing = self._done = self._has_finish = self._has_end = False
+        has_choices = wire_request.api in ("chat", "completions")
+        self._choices: int = (request.body.get("n") or 1) * prompt_count(request.dialect, request.body) if has_choices else 1
+        self._flowing = False  # events go to the client as they come, else they are held
+        self._done = False  # nothing more is read for the answer
+        self._has_finish = False  # the last read ended at a finish, and not at the end of the stream
+        self._has_end = False  # the event after which no other comes has come, such as [DONE]
 
     async def run(self) -> None:
         """Pass events on until the answer has finished and its usage has come.
@@ -212,7 +215,7 @@ class _Relay:
 
     @property
     def _ending(self) -> bool:
-        """Whether the finish has come. A conversion makes the finish of Anthropic's reason to stop, which comes before the last event."""
+        """Whether the finish has come. In a conversion, Anthropic's reason to stop is enough: it comes before the last event, and becomes the finish."""
         return self.monitor.finished or (self._converter is not None and self.monitor.finish_reason is not None)
 
     def _converted(self, event: bytes) -> list[bytes]:

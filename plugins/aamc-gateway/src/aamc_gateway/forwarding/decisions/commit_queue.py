@@ -69,7 +69,7 @@ class CommitQueue:
         self._put(attempt, None)
 
     async def written(self) -> None:
-        """Wait until everything that was added before is written: feedback is on the candidate that served, which the calls tell."""
+        """Wait until all earlier entries are written: only logged calls tell which candidate served, which is the one that feedback is on."""
         if not self.idle:
             written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._put(None, written)

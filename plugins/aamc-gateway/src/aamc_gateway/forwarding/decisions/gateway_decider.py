@@ -35,7 +35,7 @@ class StartedDecision:
         record: The decision with its inputs. Its id must not leave the process yet.
         began: When the router was asked, in seconds since the epoch.
         ended: When the decision was made.
-        committed: Its future: the decision as it is in the log, once that is durable. It raises a StoreError if the log refuses it.
+        committed: Future of the decision as it is in the log, done once that is durable; it has a StoreError if the log refuses the decision.
     """
 
     record: Record
@@ -47,8 +47,8 @@ class StartedDecision:
 class _DecisionThreads:
     """Mean time of decisions of one kind, and the threads for them while that is long.
 
-    A decision's time is its processor time, or its whole time if it waits for a server. On a thread it may wait for the interpreter instead, while
-    other threads work. If that counted, decisions that came to threads once would stay there for as long as there are many.
+    A decision's time is its processor time, or its whole time if it waits for a server. The wait of a thread for the interpreter does not count:
+    with it the mean would stay long under load, and decisions would never return from the threads to the event loop.
     """
 
     def __init__(self, name: str) -> None:
