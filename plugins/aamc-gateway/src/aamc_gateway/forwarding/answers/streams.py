@@ -215,7 +215,7 @@ class _Relay:
 
     @property
     def _ending(self) -> bool:
-        """Whether the finish has come. In a conversion, Anthropic's reason to stop is enough: it comes before the last event, and becomes the finish."""
+        """Whether the finish has come. Anthropic's reason to stop is enough for a conversion, which makes the finish of it before the last event."""
         return self.monitor.finished or (self._converter is not None and self.monitor.finish_reason is not None)
 
     def _converted(self, event: bytes) -> list[bytes]:
