@@ -295,8 +295,11 @@ def given_or_installed(plugins: Plugins | None) -> Plugins:
 def _clash(registered: RegisteredComponent, owners: Sequence[Plugin], commands: Mapping[str, str], core: Plugin | None) -> str | None:
     """Return why a component cannot be used beside the others; None if it can.
 
-    ``owners`` are the plugins that offer it, one that does so twice is there twice; ``commands`` has the distribution of each command. Components of
-    the plugin ``core`` stay in use: another plugin must not be able to take away the default log.
+    Args:
+        registered: The component.
+        owners: The plugins that offer a component of its kind and name, twice for a plugin that offers two.
+        commands: The distribution of each command.
+        core: The core's own plugin. Its components stay in use: another plugin must not be able to take away the default log.
     """
     kind, name, own = kind_text(registered.kind), registered.name, registered.plugin.distribution
     if len(owners) > 1:

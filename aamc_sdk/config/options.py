@@ -206,7 +206,7 @@ def configure(cls: type[T], options: Mapping[str, Any], *, preset: str | None = 
 
 
 def _check_options(cls: type[Any], options: Mapping[str, Any], where: str) -> None:
-    """Check the names of options, and the values that cattrs would convert: a text is a sequence too."""
+    """Check the names of options, and values that cattrs would accept wrongly: it makes a list of the characters of a text."""
     fields = attrs.fields_dict(cls)
     check_known(options, fields, f"{where} has no option", ConfigError)
     hints = _type_hints(cls)  # type: ignore[arg-type]  # a class is hashable
@@ -296,6 +296,7 @@ def changed_options(config: Any) -> dict[str, Any]:
 
 
 def _first_cause(error: BaseException) -> str:
+    """Return the message of the first wrong option, which cattrs wraps once for each level of grouped options, with the path to the option."""
     inner: BaseException = error
     names: list[str] = []
     while isinstance(inner, cattrs.BaseValidationError):

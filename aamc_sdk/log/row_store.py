@@ -32,13 +32,13 @@ logger = logging.getLogger(__name__)
 MAX_SNAPSHOTS = 8
 """Maximum number of snapshots in a log; beyond it, the least recently written are deleted."""
 EXPIRY_S = 3600.0
-"""Time between two searches for pending entries that are too old."""
+"""Time in seconds between two searches for pending entries that are too old."""
 EXPIRIES = 10
-"""Expired entries are looked for once per ``max_pending`` / ``EXPIRIES`` added entries."""
+"""Pending entries that are too old are also looked for after ``max_pending`` / ``EXPIRIES`` pieces of feedback were added."""
 READ_AT_ONCE = 2_000
 """Entries of one batch when a whole log is read. Decisions may hold long prompts, and larger batches are no faster."""
 BATCH_ENTRIES = 1000
-"""Entries in one write; others' writes come between two of them."""
+"""Entries in one write. A long import or erasure takes several, between which other writes come."""
 
 
 @attrs.frozen

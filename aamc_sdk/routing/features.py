@@ -34,8 +34,8 @@ CANDIDATE_NUMBERS = ("log_input_price", "log_output_price", "prices_known", "log
 WORD_BUCKETS = 32
 """Features that hold a candidate's hashed words."""
 _UNKNOWN_QUERY = (0.5, 0.0, 0.0, 0.0)
-_LEAST_CACHE_READ = -1e6
-"""Bound of ``cache_read``, which 32 bits hold however small the scale of costs is."""
+_MIN_CACHE_READ = -1e6
+"""Lower bound of ``cache_read``, which 32 bits hold however small the scale of costs is."""
 _UNKNOWN_PAIR = (0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 Array32 = NDArray[np.float32]
 """An array of 32-bit floats: features of a policy."""
@@ -113,7 +113,7 @@ def encode_pairs(
     pair[..., 3] = np.log1p(wait_ms / 1000) if np.count_nonzero(wait_ms) else 0.0
     pair[..., 4] = 0.0 if pressure is None else pressure
     cheapness, of_free_call = (reward.vector(attrs.evolve(expected, cost_usd=cost))[..., 1] for cost in (cache_read_usd, np.zeros(mask.shape)))
-    pair[..., 5] = np.maximum(np.divide(cheapness, of_free_call, out=np.zeros(mask.shape), where=of_free_call > 0), _LEAST_CACHE_READ)
+    pair[..., 5] = np.maximum(np.divide(cheapness, of_free_call, out=np.zeros(mask.shape), where=of_free_call > 0), _MIN_CACHE_READ)
     pair[..., 6] = mask
     unknown = np.isnan(pair)
     if np.count_nonzero(unknown):

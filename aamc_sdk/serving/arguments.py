@@ -106,7 +106,7 @@ class RouteArguments:
 
     @classmethod
     def of(cls, query: str | Query, preference: PreferenceLike, given: RouteKeywords) -> RouteArguments:
-        """Return one request with the named arguments. One that describes the query replaces the query's own value; needs are added."""
+        """Return one request with the named arguments; user, session and tenant replace those of the query, and needs add to them."""
         check_known(given, _ROUTE_NAMES, "routing has no argument", DataError)
         own: dict[str, Any] = {name: value for name, value in given.items() if name not in _OF_ONE_QUERY}
         fields: dict[str, Any] = {name: given[name] for name in ("user", "session", "tenant") if given.get(name) is not None}
@@ -213,7 +213,10 @@ def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> tuple
 
 
 def _is_one_each(preference: object, rows: int) -> bool:
-    """Whether the value has one preference for each request: its elements are not numbers. Several values for one request are its weights."""
+    """Return whether the value has one preference for each request, so that its elements are no numbers.
+
+    For one request, a value of several elements is one preference, whose weights they are.
+    """
     if isinstance(preference, np.ndarray):
         each = preference.ndim == 2
     else:

@@ -129,6 +129,7 @@ def _is_known_attempt(excerpt: Excerpt, row: Row) -> bool:
 
 
 def _is_new(excerpt: Excerpt, row: Row) -> bool:
+    """Return whether the log lacks an entry; a StoreError if its id is known with other content that does not replace the known one."""
     known = excerpt.find(row.kind, row.id)
     if not known:
         return True

@@ -1,1 +1,1 @@
-"""One request: the decision, its entry in the log, and the attempts and feedback that follow."""
+"""Deciding requests: the decider, the guard that waits for work in progress when a controller closes, and the events for plugins."""

@@ -90,7 +90,7 @@ class GuardedThreads:
         return await asyncio.wrap_future(future)
 
     async def run_to_end(self, work: Callable[..., T], *arguments: Any, **fields: Any) -> T:
-        """Do the same with work that a cancelled caller does not withdraw: a call that was made is recorded."""
+        """Return the result of blocking work as :meth:`run` does; a cancelled caller does not withdraw the work, since each call must be recorded."""
         future: Future[T] = Future()
         future.set_running_or_notify_cancel()
         with self._guard:
@@ -98,7 +98,7 @@ class GuardedThreads:
         return await asyncio.wrap_future(future)
 
     async def run_callback(self, callback: Callable[..., T], *arguments: Any) -> T:
-        """Return the result of an application's function, whose threads are its own: it may wait for work that needs one of the others."""
+        """Return the result of an application's function. Such functions have threads of their own: one may wait for work on the other threads."""
         with self._guard:
             future = self._callbacks.submit(callback, *arguments)
         return await asyncio.wrap_future(future)

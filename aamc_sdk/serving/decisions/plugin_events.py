@@ -37,7 +37,10 @@ class PluginEvents:
             self._announce_early([decision.id for decision in decisions])
 
     def announce_feedback(self, feedback: Sequence[Feedback], store: Store) -> None:
-        """Announce logged feedback if no learner does. Feedback on an unknown decision waits until this controller logs that decision."""
+        """Announce logged feedback of a controller without a learner, which would do it after learning.
+
+        Feedback on an unknown decision waits until this controller logs that decision.
+        """
         if "aamc_learned" not in self._listened:
             return
         with self._lock:

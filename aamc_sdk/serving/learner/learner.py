@@ -1,4 +1,4 @@
-"""Online learning: one thread keeps a router up with the log, by learning it or by following the process that learns."""
+"""Online learning: one thread keeps a router up to date with the log, by learning it or by following the process that learns."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _UNDAMAGED = -1
 
 
 class Learner:
-    """Keeps a router's state up with the log, on one thread.
+    """Keeps a router's state up to date with the log, on one thread.
 
     By default each process calls ``router.learn`` with the entries of the log, in log order. If the store shares learning and the router gives its
     deltas, only the elected process does so; it publishes the deltas in the log, and the others apply them. If that process is lost, the store
@@ -51,7 +51,10 @@ class Learner:
     the entries after it. When ``learn`` raises, learning stops there and ``error`` says why; scoring and the log continue, and the next start resumes
     at the same entry.
 
-    The router's initial state is never learned from the log. ``report`` is called with each feedback that this process learns after the start.
+    Args:
+        store: The log.
+        router: The router in its initial state, which must contain nothing that it learned from the log.
+        report: Called with each feedback that this process learns after the start.
 
     Attributes:
         error: Why learning has stopped; None while it continues.
@@ -242,7 +245,7 @@ class Learner:
 
 
 class Follower:
-    """Keeps the router of a :class:`LogConsumer` up with the deltas that the elected process publishes. Used by one thread.
+    """Applies the deltas that the elected process publishes to the router of a :class:`LogConsumer`. Used by one thread.
 
     Attributes:
         stalled: Whether no published deltas continue from the router's state, so that a whole state must be loaded.
@@ -302,7 +305,7 @@ class Follower:
             self.stalled, self._damaged_position = False, _UNDAMAGED
 
     def _note_end(self) -> None:
-        """Ask for the log's end; once the end asked for before is reached, note that the whole log was known then."""
+        """Ask for the log's end if the last known one is reached; the router then knew the whole log at the time of that earlier question."""
         if self.end is None or self._consumer.point.position >= self.end:
             if self.end is not None:
                 self._consumer.complete_at = max(self._consumer.complete_at, self._asked_at)

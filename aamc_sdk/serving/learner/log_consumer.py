@@ -29,7 +29,7 @@ class LogConsumer:
     of forgotten users; then it takes over the second one's state.
 
     Attributes:
-        router: The served router; its initial state is never learned from the log.
+        router: The served router, given in its initial state, which must contain nothing that it learned from the log.
         name: The name of the router's snapshots in the log.
         shared: Whether one process learns for all, and publishes its deltas.
         report: Called with each feedback that is learned for the first time; None while the log is learned at the start.
