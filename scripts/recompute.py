@@ -263,11 +263,12 @@ def per_category(data: Decisions, router: int) -> dict[Place, Any]:
     return found
 
 
-def constant_policies(data: Decisions, constants: Decisions | None) -> tuple[list[tuple[float, float]], list[float]]:
-    """Return the mean cost and quality of each constant policy, and its mean reward."""
-    if constants is None:
+def constant_policies(data: Decisions, arrays: dict[str, Array] | None) -> tuple[list[tuple[float, float]], list[float]]:
+    """Return the mean cost and quality of each constant policy, and its mean reward; of a table, or from the arrays of ``constants.npz``."""
+    if arrays is None:
         columns = [tuple(data.constant(name)[:, m] for name in ("quality", "cost_usd", "latency_ms")) for m in range(len(data.models))]
     else:
+        constants = Decisions(arrays, data.rows)
         columns = [constants.realised(m, HEADLINE) for m in range(len(data.models))]
     points = [(float(costs.mean()), float(qualities.mean())) for qualities, costs, _ in columns]
     return points, [float(data.reward(column, HEADLINE).mean()) for column in columns]
@@ -284,12 +285,10 @@ def on_hull(points: list[tuple[float, float]]) -> list[int]:
     return [m for m in range(len(points)) if is_better(m)]
 
 
-def promotion(data: Decisions, constants: Decisions | None, router: int, hull: list[int], best_reward: int) -> dict[str, Any]:
-    """Return the figures of the promotion gate; the candidates on the hull and the one with the best reward are given."""
+def promotion(data: Decisions, points: list[tuple[float, float]], best: float, router: int) -> dict[str, Any]:
+    """Return the figures of the promotion gate, by the constant policies on the hull and the best one's reward."""
     outcome = data.realised(router, HEADLINE)
     quality, cost, reward = float(outcome[0].mean()), float(outcome[1].mean()), float(data.reward(outcome, HEADLINE).mean())
-    every, rewards = constant_policies(data, constants)
-    points, best = [every[m] for m in hull], rewards[best_reward]
     constant = mixtures(points, max(cost, min(points)[0]))
     way = None
     if "oracle" in data.names:
@@ -401,20 +400,18 @@ def check(folder: Path, resamples: int = 0) -> list[str]:
         drawn = Decisions(arrays, rows)
         found = everything(drawn, price, best_candidate)
         if "gate" in document:
-            constants = None if constant is None else Decisions(constant, rows)
+            points, rewards = constant_policies(drawn, constant)
             for router, name in enumerate(drawn.names):
-                gate = promotion(drawn, constants, router, *references)
+                gate = promotion(drawn, [points[m] for m in hull], rewards[best], router)
                 found |= {("gate", name, key): value for key, value in gate.items()}
         return found
 
-    rows = np.arange(len(arrays["queries"]))
-    data = Decisions(arrays, rows)
+    data = Decisions(arrays, np.arange(len(arrays["queries"])))
     price, best_candidate = price_of_time(data), best_single(data)
-    references: tuple[list[int], int] = [], 0
     if "gate" in document:
-        points, rewards = constant_policies(data, None if constant is None else Decisions(constant, rows))
-        references = on_hull(points), int(np.argmax(rewards))
-    lines = differences(stated, recompute(rows)) + tested(data, document)
+        points, rewards = constant_policies(data, constant)
+        hull, best = on_hull(points), int(np.argmax(rewards))
+    lines = differences(stated, recompute(data.rows)) + tested(data, document)
     rng, found = np.random.default_rng(2), []
     for unit in units(arrays) if resamples else ():
         members = [np.flatnonzero(unit == number) for number in range(unit.max() + 1)]
