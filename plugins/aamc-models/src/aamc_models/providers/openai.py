@@ -8,7 +8,7 @@ from typing import ClassVar
 import attrs
 
 from aamc_models.providers.chat import ChatProvider
-from aamc_models.providers.server_quirks import LIMITS, OPENAI_HOST, ServerQuirks, are_at, quirks_of
+from aamc_models.providers.server_quirks import LIMIT_FIELDS, OPENAI_HOST, ServerQuirks, are_at, quirks_of
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
 from aamc_sdk import Candidate, ModelSpec, option
@@ -22,7 +22,7 @@ class OpenAIOptions(EndpointOptions):
 
     base_url: str = option("https://api.openai.com/v1", "Address of the server, with /v1 if it has that.")
     api_key_env: str = option("OPENAI_API_KEY", "Environment variable with the API key; without the variable no key is sent.")
-    limit_field: str = option("auto", "Field with the maximum tokens of an answer; auto: by address and model.", choices=("auto", *LIMITS))
+    limit_field: str = option("auto", "Field with the maximum tokens of an answer; auto: by address and model.", choices=("auto", *LIMIT_FIELDS))
     omit_fields: Sequence[str] = option([], "Fields of requests that the server refuses, such as [user]; they are left out and reported.")
     requires_reasoning: bool = option(
         False, "The server refuses tool loops without reasoning_content, as DeepSeek's and Moonshot's do; known by address, but not behind a proxy."
@@ -71,12 +71,12 @@ class OpenAI(ChatProvider, HttpProvider):
         if request.api != "chat" or isinstance(body, bytes):
             return request
         quirks = self._quirks(candidate)
-        left_out = (*LIMITS, *(quirks.refused_fields if request.is_converted else ()))
+        left_out = (*LIMIT_FIELDS, *(quirks.refused_fields if request.is_converted else ()))
         adapted = {name: value for name, value in body.items() if name not in left_out}
         parameters = candidate.parameters if isinstance(candidate, ModelSpec) else {}
-        limits = [source[name] for source in (body, parameters) for name in LIMITS if source.get(name) is not None]
+        limits = [source[name] for source in (body, parameters) for name in LIMIT_FIELDS if source.get(name) is not None]
         if limits:
-            own = LIMITS[0] if quirks.is_openai or LIMITS[0] in parameters else LIMITS[1]
+            own = LIMIT_FIELDS[0] if quirks.is_openai or LIMIT_FIELDS[0] in parameters else LIMIT_FIELDS[1]
             adapted[own if self.config.limit_field == "auto" else self.config.limit_field] = limits[0]
         if "messages" in body:
             adapted["messages"] = quirks.adapted(body["messages"], is_converted=request.is_converted)

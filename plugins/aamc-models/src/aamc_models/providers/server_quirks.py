@@ -15,7 +15,7 @@ import attrs
 from aamc_models.dialects.carried_state import CALL_STATE
 from aamc_models.dialects.conversations.reminders import with_reminders
 
-LIMITS = ("max_completion_tokens", "max_tokens")
+LIMIT_FIELDS = ("max_completion_tokens", "max_tokens")
 """Names of the limit of an answer's tokens: OpenAI's newer models refuse the second, and most other servers refuse or ignore the first."""
 _OPENAI_FIELDS = ("prompt_cache_key", "prompt_cache_retention", "safety_identifier", "verbosity")
 """Fields of OpenAI's own models, which some other servers refuse."""
