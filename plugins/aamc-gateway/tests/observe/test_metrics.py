@@ -45,8 +45,8 @@ def request(**fields: object) -> RequestFigures:
 
 def test_a_request_is_counted_by_route_model_and_status_with_its_cost_tokens_and_times() -> None:
     metrics = Metrics()
-    metrics.started("/v1/chat/completions")
-    metrics.started("/v1/chat/completions")
+    metrics.started()
+    metrics.started()
     metrics.ended(request())
     metrics.decisions.observe(0.0002)
     metrics.fallbacks.labels("strong", "server").inc()
@@ -97,9 +97,9 @@ from aamc_gateway.observe.metrics import Metrics
 from aamc_gateway.observe.request_figures import RequestFigures
 metrics = Metrics()
 for _ in range(int(sys.argv[1])):
-    metrics.started("/v1/messages")
+    metrics.started()
     metrics.ended(RequestFigures(request_id="r", route="/v1/messages", candidate="cheap", cost_usd=0.5, saved_usd=-0.25))
-metrics.started("/v1/messages")
+metrics.started()
 if len(sys.argv) > 2:
     sys.stdout.buffer.write(metrics.text())
 """

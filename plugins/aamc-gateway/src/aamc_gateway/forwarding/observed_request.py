@@ -96,7 +96,7 @@ class ObservedRequest(WatchedBlock):
         super().__enter__()
         figures = self._request.figures
         self._scope["request_id"] = figures.request_id
-        self._gateway.metrics.started(figures.route)
+        self._gateway.metrics.started()
         self._gateway.observer.trace(figures, self._scope["headers"])
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:

@@ -82,7 +82,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._child = cache(_child)
 
-    def started(self, route: str) -> None:
+    def started(self) -> None:
         """Count a request as in flight; :meth:`ended` must follow."""
         self._count(self.in_flight)
 

@@ -54,7 +54,7 @@ async def count_tokens(gateway: Gateway, scope: Scope, receive: Receive, send: S
     async with gateway.access.admitted(request.caller, request.query.user):
         try:
             if counting is not None:
-                reply = await free_reply(gateway, counting, request, receive)
+                reply = await free_reply(counting, request, receive)
         except UnservedError as error:
             if error.kind == "request":
                 raise
@@ -64,7 +64,7 @@ async def count_tokens(gateway: Gateway, scope: Scope, receive: Receive, send: S
         await send_json(send, {"input_tokens": max(1, request.prompt_tokens(CHARACTERS_PER_TOKEN))})
 
 
-async def free_reply(gateway: Gateway, upstream: Upstream, request: ClientRequest, receive: Receive) -> WireReply:
+async def free_reply(upstream: Upstream, request: ClientRequest, receive: Receive) -> WireReply:
     """Return a candidate's answer to a request that costs nothing, without a decision.
 
     Raises:

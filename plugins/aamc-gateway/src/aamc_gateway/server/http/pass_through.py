@@ -135,7 +135,7 @@ async def _look_up(gateway: Gateway, request: ClientRequest, receive: Receive, s
     if request.model not in gateway.upstreams.capable(request.api):
         raise Refused(f"the provider of {request.model!r} has no such API")
     async with gateway.access.admitted(request.caller, request.query.user):
-        reply = await free_reply(gateway, upstream, request, receive)
+        reply = await free_reply(upstream, request, receive)
     await note_objects(gateway, request, reply)
     await send_reply(send, reply)
 
