@@ -11,9 +11,9 @@ from aamc_sdk.types import Pool
 
 
 def make_services(pool: Pool, plugins: Plugins, settings: ServingSettings | None = None, reward: Reward | None = None) -> Services:
-    """Return the services for making components, by default at default settings; components that these make start from the same preset.
+    """Return the services that components are made with. Components that these make in turn start from the preset of the same settings.
 
-    Without a reward they have a linear one without scales, as for making the reward itself.
+    Without settings the default ones count, and without a reward a linear one without scales, as when the reward itself is made.
     """
     chosen = settings or ServingSettings()
     services: Services = Services(

@@ -159,7 +159,7 @@ class Call:
 
 @contextmanager
 def counted_calls(costs: list[float]) -> Iterator[None]:
-    """Add the known costs in USD of the calls that the block and the tasks that it starts make to a list."""
+    """Append to a list the known cost in USD of each call that is made in the block, or in a task that it starts."""
     token = _COUNTED.set((*_COUNTED.get(), costs))
     try:
         yield
@@ -180,7 +180,10 @@ def settled_attempts(attempts: Sequence[Attempt], *, ended: bool, excused: Colle
 
 
 def price(candidate: Candidate, usage: Usage) -> tuple[float, str]:
-    """Return the cost in USD by list prices, and its source, an estimate where others apply; NaN and ``""`` where prices or tokens are unknown."""
+    """Return the cost in USD by list prices, and its source: ``"priced"``, or ``"estimated"`` for a call at other prices.
+
+    NaN and ``""`` where prices or tokens are unknown.
+    """
     prices = candidate.prices if isinstance(candidate, ModelSpec) else None
     if prices is None or usage.prompt_tokens is None or usage.output_tokens is None:
         return math.nan, ""

@@ -104,7 +104,7 @@ class Exchange:
         try:
             admission = self._admission = await access.admit(request.caller, user=user, tokens=tokens, advice=advice_for(request), **demand)
         except Refused as error:
-            if "least_cost_usd" in demand:  # the arena needs all of its candidates
+            if "least_cost_usd" in demand:  # not in the arena, which needs all of its candidates
                 costs = {name: gateway.upstreams[name].max_cost.usd(request) for name in self._full}
                 if cheaper := access.cheaper(costs, error.left_usd):
                     raise unavailable(gateway.upstreams, {name: self._full[name] for name in cheaper}) from error
@@ -333,7 +333,7 @@ class Exchange:
         self._refusals.append(error.with_traceback(None))  # else a cycle, as in call_ended()
 
     def final_error(self) -> Refused:
-        """Return the error of a request without an answer: that of its calls, else the refusal that ends first, with status 503 if one was paid."""
+        """Return the error of a request without an answer: that of its failed calls, else the refusal that passes first, 503 once a call was made."""
         refusals, self._refusals = self._refusals, []  # else a cycle, once one of them is raised
         if self._failures:
             return unserved(self._failures, refusals)

@@ -50,7 +50,7 @@ class LargeBodies:
         self._sizes: Counter[str] = Counter()  # by the id of the key; "" for all
 
     def take_over(self, earlier: LargeBodies) -> None:
-        """Go on with the counts of the table that this one replaces."""
+        """Share the counts of the replaced gateway, whose requests in progress still change them."""
         self._sizes = earlier._sizes
 
     def hold(self, scope: Scope, size: int) -> None:

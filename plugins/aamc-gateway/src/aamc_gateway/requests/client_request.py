@@ -30,7 +30,7 @@ class ClientRequest:
         caller: Who sent it.
         mode: Whether a candidate is chosen (``"route"``), named (``"model"``), an orchestrator works, or the arena compares.
         model: The name of the model, orchestrator or route, without arguments.
-        query: What is classified, with the request's needs, tenant, user, session and token counts.
+        query: The classified text, with the request's needs, tenant, user, session and token counts.
         preference: The preference; None for the default.
         quality_floor: Minimum expected quality from 0 to 1; None for none.
         budget_usd: Maximum expected cost of the answer; None for none.
@@ -41,9 +41,9 @@ class ClientRequest:
         turns: Number of human messages in the whole conversation.
         max_tokens: Maximum tokens of the answer; None without a limit.
         caches_for_an_hour: Whether it may write the prompt to a cache for an hour, which costs more.
-        priced: How its cost is known before: by its tokens, nothing to pay, or not at all (a batch).
+        priced: How its cost follows in advance: from its ``"tokens"``, ``"nothing"`` is paid, or ``"unknown"``, as of a batch.
         answers: Number of answers or images, as the fields ``n`` and ``best_of`` and a list of prompts ask for; 0 for embeddings.
-        foreign_state: What ties the conversation to its model, see ``aamc_models.dialects.foreign_state``.
+        foreign_state: Kinds of state that only the model understands that answered before, see ``aamc_models.dialects.foreign_state``.
         side_request: Whether it is a client's own request for a title or a summary.
         retry_count: How often the client's SDK has sent this request before.
         headers: Headers that are passed on to the provider, such as ``anthropic-beta``.
@@ -83,7 +83,7 @@ class ClientRequest:
 
     @property
     def known_tools(self) -> KnownTools:
-        """What it says of tools, for an answer of another dialect; empty if its client does not need it."""
+        """Its tools, to whose names, ids and kinds an answer of chat is adapted; empty where the client needs no adaptation."""
         return KnownTools.of(self.body, self.dialect)
 
     @property

@@ -73,7 +73,7 @@ class Sessions:
         self._known: OrderedDict[str, Answered] = OrderedDict()
 
     def take_over(self, earlier: Sessions) -> None:
-        """Go on with the conversations of earlier sessions, also those whose answers are still under way there."""
+        """Share the conversations of the replaced gateway, whose answers in progress still add to them."""
         self._known = earlier._known
 
     async def find(self, key: str) -> Answered | None:

@@ -82,8 +82,8 @@ class AnswerCache:
     def key(self, request: ClientRequest) -> str | None:
         """Return the key of a request; None if its answer must not be cached.
 
-        It must not be where tools or state outside the request take part, and where the answer may differ each time: without temperature 0, unless
-        the settings say so.
+        That is the case where tools or state outside the request take part, and, unless the settings allow it, where the answer may differ each time,
+        as without temperature 0.
         """
         if not self._settings.enabled or request.api not in APIS or request.mode not in ("route", "model") or request.body_bytes > _MAX_REQUEST:
             return None
@@ -122,7 +122,7 @@ class AnswerCache:
     async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record) -> None:
         """Keep an answer, unless it is too large, its tenant has too many, or the shared state is away.
 
-        It is a whole one, or all events of a stream if the request asked for one, and goes when the user of its decision is forgotten.
+        The answer is whole, or all events of a stream if the request asked for one. It is deleted when the user of its decision is forgotten.
         """
         if len(answer.content) <= self.max_answer:
             with suppress(AamcError):

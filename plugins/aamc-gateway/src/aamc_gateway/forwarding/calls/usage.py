@@ -94,7 +94,7 @@ class UsageEstimator:
         self._learned = defaultdict[str, _Learned](_Learned)
 
     def take_over(self, earlier: UsageEstimator, candidates: Iterable[str]) -> None:
-        """Go on with the ratios of these candidates, also those of calls that are still under way."""
+        """Share the ratios of these candidates with the estimator of the replaced gateway, whose calls in progress still update them."""
         self._learned.update((name, earlier._learned[name]) for name in candidates)
 
     def usage(
