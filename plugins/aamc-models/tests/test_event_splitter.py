@@ -1,5 +1,5 @@
 import pytest
-from aamc_models.transport.exchange import EventSplitter
+from aamc_models.transport.answers import EventSplitter
 from aamc_models.transport.failures import Failure
 
 EVENTS = [b"data: a\n\n", b"event: x\r\ndata: b\r\n\r\n", b"data: c\r\r", b": note\n\n", b"data: " + b"x" * 50 + b"\n\n"]

@@ -17,8 +17,8 @@ from aamc_models.dialects import StreamMonitor, usage_of
 from aamc_models.dialects.error_bodies import error_in_event
 from aamc_models.dialects.events import data_of, strict_event
 from aamc_models.dialects.fields import json_object, strict_json
+from aamc_models.transport.answers import EventStream, checked_answer, reported, whole_answer
 from aamc_models.transport.deployments import LONGEST_PAUSE_S, Deployment, Deployments, DeploymentTurn
-from aamc_models.transport.exchange import EventStream, checked_answer, reported, whole_answer
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
 from aamc_models.transport.options import EndpointOptions, header_values, header_variables, shown_address
 from aamc_models.transport.request_body import RequestBody
