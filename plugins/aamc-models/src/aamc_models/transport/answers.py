@@ -1,4 +1,4 @@
-"""One attempt: a request to one deployment, and its answer."""
+"""Answers of servers over HTTP: read whole or as a stream of events, and checked for errors and missing content."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _is_comment(event: bytes) -> bool:
 
 
 def reported(error: Mapping[str, Any], body: bytes) -> Failure:
-    """Return the failure in the error that an answer holds."""
+    """Return the failure by the error that an answer reports in its body."""
     kind = kind_of(error)
     wanted_s = reset_s({}, error) if kind == "rate_limit" else None
     return Failure(f"answered with an error: {error.get('message') or error}", kind, status_of(error), body, wanted_s)

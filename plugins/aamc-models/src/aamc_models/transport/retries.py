@@ -1,4 +1,4 @@
-"""Further attempts: the permission for one, and the pause before it."""
+"""Further attempts: whether one may be made, although an earlier one may be billed, and the pause before it, by ``Retry-After`` or back-off."""
 
 from __future__ import annotations
 
