@@ -73,6 +73,14 @@ def test_names_and_habits_of_other_servers() -> None:
     assert (usage.cache_write_tokens, usage.cache_write_1h_tokens) == (7, 6)
 
 
+@pytest.mark.parametrize("prompt", [5, 3005])
+def test_cached_tokens_that_only_the_total_counts_are_part_of_the_prompt(prompt: int) -> None:
+    counts = {"prompt_tokens": prompt, "completion_tokens": 100, "total_tokens": 3105}
+    portkey = {"cache_read_input_tokens": 2000, "cache_creation_input_tokens": 1000}
+    expected = Usage(prompt_tokens=3005, cached_tokens=2000, cache_write_tokens=1000, output_tokens=100)
+    assert expected == usage_of("chat", {"usage": {**counts, **portkey}})
+
+
 @pytest.mark.parametrize(
     ("counts", "output", "reasoning"),
     [

@@ -121,10 +121,13 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage
     written = _count(details.get("cache_write_tokens"))
     for holder in (details, counted):  # as Qwen and LiteLLM name it
         written = _count(holder.get("cache_creation_input_tokens")) if written is None else written
-    cached = _count(counted.get("prompt_cache_hit_tokens", counted.get("cached_tokens"))) if cached is None else cached  # DeepSeek's and Kimi's names
-    if prompt_tokens is not None and (cached or 0) + (written or 0) > prompt_tokens:
+    for name in ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"):  # as DeepSeek, Kimi and Portkey name it
+        cached = _count(counted.get(name)) if cached is None else cached
+    total, of_cache = _count(counted.get("total_tokens")), (cached or 0) + (written or 0)
+    if prompt_tokens is not None and of_cache and total == prompt_tokens + (output_tokens or 0) + of_cache:
+        prompt_tokens += of_cache  # Portkey counts them beside the prompt
+    if prompt_tokens is not None and of_cache > prompt_tokens:
         cached = written = None  # they are parts of the prompt: its rest, and so its cost, would be negative
-    total = _count(counted.get("total_tokens"))
     audio = counted.get("prompt_audio_seconds")  # whose tokens Mistral counts in the total alone
     if total is not None and prompt_tokens is not None and total > prompt_tokens + (output_tokens or 0) and not audio:
         if reasoning is None and (output_tokens is not None or counted.get(answer) is None):  # nothing follows from a count that cannot be read
