@@ -40,7 +40,7 @@ class Usage:
         prompt_tokens: Tokens of the prompt, those read from and written to a cache included.
         cached_tokens: Tokens of the prompt that were read from a cache.
         cache_write_tokens: Tokens of the prompt that were written to a cache.
-        cache_write_1h_tokens: Those of them that the cache keeps for an hour.
+        cache_write_1h_tokens: Those of them that the cache keeps for an hour or longer.
         output_tokens: Tokens of the answer, reasoning included.
         reasoning_tokens: Tokens of the answer that were reasoning.
         at_list_prices: Whether list prices apply. They do not for another service tier or speed, audio, drawn images, or tools that the server bills.

@@ -28,7 +28,7 @@ class Prices:
         cached_input: Per million tokens of the prompt that are read from a cache; None for ``input``.
         cache_write: Per million tokens of the prompt that are written to a cache; None for ``input``.
         request: Per request.
-        cache_write_1h: Per million tokens of the prompt that are written to a cache for an hour; None for twice ``input``.
+        cache_write_1h: Per million tokens of the prompt that are written to a cache for an hour or longer; None for twice ``input``.
     """
 
     input: float = attrs.field(validator=_check_price)

@@ -46,6 +46,13 @@ MAP = {
     "free-x": {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0},
     "image-x": {"output_cost_per_image": 0.02},
     "song-x": {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "output_cost_per_second": 0.04, "litellm_provider": "openai"},
+    "lasting-x": {
+        "input_cost_per_token": 4e-06,
+        "output_cost_per_token": 2e-05,
+        "cache_creation_input_token_cost": 5e-06,
+        "cache_creation_input_token_cost_above_12hr": 1e-05,
+        "litellm_provider": "openai",
+    },
     "drawing-x": {
         "input_cost_per_token": 5e-06,
         "output_cost_per_token": 1e-05,
@@ -113,11 +120,16 @@ def test_prices_windows_and_abilities_are_filled_by_the_endpoints_model(aamc: Aa
     assert "groq/open-x" in out
 
 
-def test_a_model_that_draws_costs_the_tokens_of_images_and_one_billed_in_other_units_is_not_free(aamc: Aamc) -> None:
-    names = ("drawing-x", "song-x", "free-x")
+def test_prices_of_images_of_other_units_and_of_lasting_caches(aamc: Aamc) -> None:
+    names = ("drawing-x", "song-x", "free-x", "lasting-x")
     Path("pool.yaml").write_text(json.dumps({"candidates": [{"name": name, "endpoint": "http://localhost:8000/v1"} for name in names]}))
     aamc("pool.yaml", "--prices", "map.json")
-    assert [spec(name).prices for name in names] == [Prices(5.0, 32.0), None, Prices(0.0, 0.0)]
+    assert [spec(name).prices for name in names] == [
+        Prices(5.0, 32.0),
+        None,
+        Prices(0.0, 0.0),
+        Prices(4.0, 20.0, cache_write=5.0, cache_write_1h=10.0),
+    ]
 
 
 def test_comments_order_and_all_other_lines_stay(aamc: Aamc) -> None:

@@ -194,6 +194,8 @@ def test_a_prompt_that_is_cached_for_an_hour_reserves_twice_its_price(serve: Any
 
     assert (post(ttl), stub.counts("good").calls) == (402, 0)
     assert post("5m") == 200
+    lasting = {"model": "good", "max_tokens": 10, "messages": [{"role": "user", "content": WORDS}], "prompt_cache_options": {"ttl": "12h"}}
+    assert httpx.post(f"{gateway.url}/v1/chat/completions", json=lasting, timeout=60).status_code == 402
 
 
 @pytest.mark.parametrize("limits", [{"usd_total": 9.0}, {"tokens_per_minute": 8000}])

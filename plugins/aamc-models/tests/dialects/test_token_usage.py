@@ -71,6 +71,8 @@ def test_names_and_habits_of_other_servers() -> None:
     litellm = {"cache_creation_tokens": 7, "cache_creation_token_details": {"ephemeral_1h_input_tokens": 6}}
     usage = usage_of("chat", {"usage": {"prompt_tokens": 9, "cache_creation_input_tokens": 7, "prompt_tokens_details": litellm}})
     assert (usage.cache_write_tokens, usage.cache_write_1h_tokens) == (7, 6)
+    openai = {"cache_write_tokens": 7, "cache_write_tokens_details": {"ttl_30m_tokens": 2, "ttl_12h_tokens": 5}}
+    assert usage_of("responses", {"usage": {"input_tokens": 9, "input_tokens_details": openai}}).cache_write_1h_tokens == 5
 
 
 @pytest.mark.parametrize("prompt", [5, 3005])

@@ -21,6 +21,8 @@ _CLAUDE_CODE_SESSION = b"x-claude-code-session-id"
 PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key", b"traceparent")
 """Headers of a request that are passed on to its provider; all others stay here, such as the client's key."""
 _PREFERENCE = b"x-aamc-preference"
+_LONG_MARKS = (b"1h", b"12h", b"\\u")
+"""Texts of which a body has one if it is to be cached for an hour or longer."""
 _LISTS = (b"anthropic-beta", b"openai-beta", b"accept")
 """Headers whose values are lists, so that several lines of one are joined; of another header the last line counts."""
 _OWN_PREFIX = b"x-aamc-"
@@ -85,7 +87,7 @@ class RequestReader:
             turns=len(said.human),
             max_tokens=max([body[name] for name in OUTPUT_LIMITS.get(api, ()) if body.get(name)], default=None),
             answers=_answers(api, body),
-            caches_for_an_hour=(b"1h" in raw or b"\\u" in raw) and caches_for_an_hour(body),
+            caches_for_an_hour=any(mark in raw for mark in _LONG_MARKS) and caches_for_an_hour(body),
             foreign_state=foreign_state(dialect, body) if api == dialect else frozenset(),
             side_request=bool(said.side_request) and mode in ("route", "model") and self._settings.classified.side_requests,
             retry_count=_count(own.get(b"x-stainless-retry-count")),
@@ -227,15 +229,15 @@ def prompt_count(api: str, body: Mapping[str, Any]) -> int:
 
 
 def caches_for_an_hour(body: Mapping[str, Any]) -> bool:
-    """Return whether a part of a request is marked to be cached for an hour, in Anthropic's form."""
+    """Return whether a request or a part of it is marked to be cached for an hour or longer, in Anthropic's or OpenAI's form."""
     waiting: list[Any] = [body]
     while waiting:
         inner = waiting.pop()
         if isinstance(inner, list):
             waiting += inner
         elif isinstance(inner, Mapping):
-            mark = inner.get("cache_control")
-            if isinstance(mark, Mapping) and mark.get("ttl") == "1h":
+            marks = inner.get("cache_control"), inner.get("prompt_cache_options")
+            if any(isinstance(mark, Mapping) and mark.get("ttl") in ("1h", "12h") for mark in marks):
                 return True
             waiting += inner.values()
     return False

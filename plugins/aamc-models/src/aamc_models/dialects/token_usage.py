@@ -118,7 +118,9 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage
     prompt_tokens, output_tokens = _count(counted.get(prompt)), _count(counted.get(answer))
     details = object_or_empty(counted.get(f"{prompt}_details"))
     cached, reasoning = _count(details.get("cached_tokens")), _count_at(counted, f"{answer}_details", "reasoning_tokens")
-    written = _count(details.get("cache_write_tokens"))
+    written, for_long = _count(details.get("cache_write_tokens")), _count_at(details, "cache_write_tokens_details", "ttl_12h_tokens")
+    if for_long is None:  # LiteLLM's name
+        for_long = _count_at(details, "cache_creation_token_details", "ephemeral_1h_input_tokens")
     for holder in (details, counted):  # as Qwen and LiteLLM name it
         written = _count(holder.get("cache_creation_input_tokens")) if written is None else written
     for name in ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"):  # as DeepSeek, Kimi and Portkey name it
@@ -137,7 +139,7 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage
         prompt_tokens=prompt_tokens,
         cached_tokens=cached,
         cache_write_tokens=written,
-        cache_write_1h_tokens=_count_at(details, "cache_creation_token_details", "ephemeral_1h_input_tokens"),  # LiteLLM's name
+        cache_write_1h_tokens=for_long,
         output_tokens=output_tokens,
         reasoning_tokens=reasoning,
     )

@@ -166,6 +166,8 @@ def _vendor(endpoint: Endpoint) -> str | None:
 
 def _listed(key: str, entry: Mapping[str, Any]) -> ListedModel | None:
     prices = {name: _million(entry.get(listed)) for name, listed in _PRICES.items()}
+    if prices["cache_write_1h"] is None:  # OpenAI's caches keep for half an hour or for twelve
+        prices["cache_write_1h"] = _million(entry.get("cache_creation_input_token_cost_above_12hr"))
     if prices["output"] is None and entry.get("mode") == "embedding":
         prices["output"] = 0.0
     if entry.get("mode") == "image_generation" and (drawn := _million(entry.get("output_cost_per_image_token"))) is not None:
