@@ -119,6 +119,8 @@ def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict
         ("messages", {}, {"service_tier": "priority"}, False),
         ("messages", {}, {"speed": "fast"}, False),
         ("messages", {}, {"inference_geo": "us"}, False),
+        ("messages", {}, {"fallback_credit": {"status": {"type": "not_applied"}}}, True),
+        ("messages", {}, {"fallback_credit": {"status": {"type": "redeemed"}}}, False),
         ("messages", {}, {"server_tool_use": {"web_search_requests": 0, "web_fetch_requests": 3}}, True),
         ("messages", {}, {"server_tool_use": {"web_search_requests": 2}}, False),
         ("chat", {}, {"prompt_tokens_details": {"audio_tokens": 0, "image_tokens": 9}, "completion_tokens_details": {"audio_tokens": 0}}, True),

@@ -66,6 +66,9 @@ def _at_list_prices(answer: Mapping[str, Any]) -> bool:
     tools = object_or_empty(answer.get("server_tool_use"))
     if any(count for name, count in tools.items() if name != "web_fetch_requests"):  # fetching costs only tokens
         return False
+    credit = object_or_empty(object_or_empty(answer.get("fallback_credit")).get("status"))
+    if credit.get("type") == "redeemed":  # Anthropic's prompt costs less after another model refused it
+        return False
     if any(iteration.get("type") in _OTHER_MODELS for iteration in objects_or_empty(answer.get("iterations"))):
         return False
     if any(item.get("type") in _BILLED_CALLS for item in objects_or_empty(answer.get("output"))):
