@@ -372,6 +372,35 @@ def test_an_answer_that_is_to_be_stored_comes_from_a_model_that_stores_if_one_ca
     assert (answer.headers["x-aamc-model"], answer.headers["x-aamc-dropped"]) == ("plain", "store")
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "native"),
+    [
+        ("/v1/responses", {"input": "The news?", "tools": [{"type": "web_search"}]}, "keeps"),
+        (
+            "/v1/messages",
+            {
+                "messages": [{"role": "user", "content": "The news?"}],
+                "tools": [{"type": "web_search_20250305", "name": "web_search"}],
+                "max_tokens": 9,
+            },
+            "claude",
+        ),
+    ],
+)
+def test_a_request_with_tools_of_the_server_alone_goes_to_a_model_of_its_api_if_one_can_answer(
+    serve: Any, stub: StubServer, path: str, body: dict[str, Any], native: str
+) -> None:
+    """Claude Code searches the web by such a request, and takes whatever comes back for the results."""
+    fields = {"plain": {"apis": ["chat"]}, "keeps": {"apis": ["responses"]}, "claude": {"provider": "anthropic"}}
+    running = serve(plain=Script(), keeps=Script(), claude=Script(), fields=fields)
+    assert {running.ask(path, {**body, "model": "aamc/auto"}).headers["x-aamc-model"] for _ in range(6)} == {native}
+    function = {"name": "look", "input_schema": {"type": "object"}, "parameters": {"type": "object"}}
+    mixed = {**body, "tools": [*body["tools"], {**function, **({"type": "function"} if "input" in body else {})}], "model": "aamc/auto"}
+    assert {running.ask(path, mixed).headers["x-aamc-model"] for _ in range(12)} != {native}
+    stub.scripts[native] = Script(fault="status", status=500)
+    assert running.ask(path, {**body, "model": "aamc/auto"}).headers["x-aamc-model"] != native
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_response_says_whether_a_server_keeps_it(serve: Any, stub: StubServer, stream: bool) -> None:
     running = serve(plain=Script(), keeps=Script(), fields={"plain": {"provider": "anthropic"}, "keeps": {"apis": ["responses"]}})

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import attrs
-from aamc_models.dialects import new_messages
+from aamc_models.dialects import has_only_server_tools, new_messages
 
 from aamc_gateway.access.admission import Admission
 from aamc_gateway.access.callers import Refused
@@ -160,7 +160,7 @@ class Exchange:
     async def _decide(self) -> Decision:
         """Choose the only candidate that may be chosen, or let the router choose one."""
         request, forced = self.request, self._forced()
-        preferred = [forced] if forced is not None else self._storing() or self._allowed
+        preferred = [forced] if forced is not None else self._native() or self._allowed
         try:
             return await self._start(preferred, forced is not None)
         except NoCandidateError:
@@ -201,12 +201,13 @@ class Exchange:
             return cheapest(self._max_costs, self._allowed)
         return None
 
-    def _storing(self) -> list[str]:
-        """Return the allowed candidates whose server can store the answer, if the request asks for that."""
+    def _native(self) -> list[str]:
+        """Return the allowed candidates whose server has the request's API, if no other can store the answer, or has any of its tools."""
         request = self.request
-        if request.mode != "route" or request.dialect != "responses" or request.body.get("store") is not True:
+        stores = request.dialect == "responses" and request.body.get("store") is True
+        if request.mode != "route" or not (stores or has_only_server_tools(request.dialect, request.body)):
             return []
-        return [name for name in self._allowed if "responses" in self.gateway.upstreams[name].apis]
+        return [name for name in self._allowed if request.dialect in self.gateway.upstreams[name].apis]
 
     async def next_call(self) -> UpstreamCall:
         """Return the call of the next candidate that may answer.

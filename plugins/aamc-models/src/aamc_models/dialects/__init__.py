@@ -27,7 +27,7 @@ from aamc_models.dialects.conversions import (
 from aamc_models.dialects.error_bodies import broken_off, broken_off_error, error_body, error_event
 from aamc_models.dialects.events import DONE, event_of, last_events, object_of
 from aamc_models.dialects.fields import DIALECTS, json_object
-from aamc_models.dialects.known_tools import KnownTools
+from aamc_models.dialects.known_tools import KnownTools, has_only_server_tools
 from aamc_models.dialects.messages.claude_rules import claude_model
 from aamc_models.dialects.messages.thinking import thinking_budget
 from aamc_models.dialects.stream_monitor import Seen, StreamMonitor, answer_bytes, reasoning_bytes
@@ -65,6 +65,7 @@ __all__ = [
     "finish_reason",
     "foreign_state",
     "from_chat",
+    "has_only_server_tools",
     "json_object",
     "last_call",
     "last_events",

@@ -20,6 +20,9 @@ from aamc_models.dialects.fields import JSON, object_or_empty, objects, objects_
 MAX_NAME = 64
 """Maximum characters of a name for OpenAI."""
 
+_PLAIN_TOOLS = {"messages": (None, "custom"), "responses": ("function", "custom", "namespace")}
+"""Types of tools that other dialects have too."""
+
 
 @attrs.frozen
 class KnownTools:
@@ -84,6 +87,13 @@ def tools_in_namespaces(body: JSON) -> Iterator[tuple[str, JSON, str]]:
             yield from ((place, each, namespace) for place, each in objects(tool.get("tools"), f"{field}.tools"))
         else:
             yield field, tool, ""
+
+
+def has_only_server_tools(dialect: str, body: JSON) -> bool:
+    """Return whether a request has tools, and only those that no other dialect has, such as a search by the server."""
+    plain = _PLAIN_TOOLS.get(dialect)
+    kinds = [tool.get("type") for tool in objects_or_empty(body.get("tools"))]
+    return plain is not None and bool(kinds) and not any(kind in plain for kind in kinds)
 
 
 def function_name(name: str, namespace: str) -> str:
