@@ -110,3 +110,16 @@ def test_a_custom_tool_and_a_namespace_of_a_client_of_responses_reach_a_model_of
         response = next(event["response"] for event in answer.events if event["type"] == "response.completed") if stream else answer.json
         (call,) = [item for item in response["output"] if item["type"] not in ("message", "reasoning")]
         assert own.items() <= call.items()
+
+
+@pytest.mark.parametrize("model", ["good", "aamc/arena"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_sends_functions_gets_a_function_call(serve: Any, model: str, stream: bool) -> None:
+    anthropic = {"provider": "anthropic"}
+    running = serve(fields={"good": anthropic, "other": anthropic}, good=Script(tool_arguments='{"at": 1}'), other=Script(tool_arguments="{}"))
+    answer = running.chat(model=model, stream=stream, functions=[{"name": "f", "parameters": {"type": "object"}}])
+    choices = [choice for event in answer.events for choice in event["choices"]] if stream else answer.json["choices"]
+    messages = [choice["delta" if stream else "message"] for choice in choices]
+    names = [message["function_call"]["name"] for message in messages if message.get("function_call", {}).get("name")]
+    assert (names, choices[-1]["finish_reason"]) == (["f"], "function_call")
+    assert not any("tool_calls" in message for message in messages)

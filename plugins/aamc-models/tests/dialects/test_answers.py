@@ -496,7 +496,7 @@ def test_an_answer_without_an_id_gets_one_of_its_own(target: str, missing: dict[
 def test_a_call_has_no_id_of_an_earlier_one_in_messages() -> None:
     """Some servers count the calls of each answer; Claude Code, which knows calls by their ids alone, then asked for the same one for ever."""
     used = [{"type": "tool_use", "id": each, "name": "f", "input": {}} for each in ("call_0", "call_0_2", "f_1")]
-    tools = KnownTools.of({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": used}]})
+    tools = KnownTools.of({"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": used}]}, "messages")
     calls = [call(identity, "{}", index) for index, identity in enumerate(("call_0", "f:1", "call_1"))]
     whole = convert_answer("chat", "messages", chat({"tool_calls": calls}, "tool_calls"), tools=tools)
     converter = StreamConverter("chat", "messages", tools=tools)

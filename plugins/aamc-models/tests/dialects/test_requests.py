@@ -126,7 +126,7 @@ def test_names_of_tools_that_are_too_long_for_openai_are_shortened_and_told_apar
     called = body["messages"][1]["tool_calls"] if target == "chat" else [item for item in body["input"] if item["type"] == "function_call"]
     assert [call.get("function", call)["name"] for call in called] == sent
     assert ([len(name) for name in sent], len(set(sent)), sent[0]) == ([64] * 3, 3, names[0])
-    assert KnownTools.of(asked).names == dict(zip(sent[1:], names[1:], strict=True))
+    assert KnownTools.of(asked, "messages").names == dict(zip(sent[1:], names[1:], strict=True))
 
 
 def test_parallel_tool_calls_are_switched_off_in_both_dialects() -> None:

@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from aamc_models.dialects import StreamConverter, StreamMonitor, convert_answer, convert_request, foreign_state, usage_of, without_foreign_state
+from aamc_models.dialects import (
+    KnownTools,
+    StreamConverter,
+    StreamMonitor,
+    convert_answer,
+    convert_request,
+    foreign_state,
+    usage_of,
+    without_foreign_state,
+)
+from aamc_models.dialects.events import data_of
 from aamc_models.testing import Script, StubServer
 
 from aamc_sdk.errors import DataError
@@ -35,6 +45,8 @@ ASKS: dict[str, dict[str, Any]] = {
         "reasoning": {"effort": "low"},
     },
 }
+
+ONE_CALL = {"type": "auto", "disable_parallel_tool_use": True}
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +135,45 @@ def test_a_stream_says_and_counts_what_the_whole_answer_does(client: str, upstre
 def test_an_answer_that_is_stored_elsewhere_is_refused_before_it_is_asked_for() -> None:
     with pytest.raises(DataError, match="previous_response_id"):
         convert_request("responses", "messages", {**ASKS["responses"], "previous_response_id": "resp_one_1"})
+
+
+@pytest.mark.parametrize("upstream", ["messages", "responses"])
+def test_an_old_client_gets_its_call_as_a_function_call(stub: StubServer, upstream: str) -> None:
+    asked: dict[str, Any] = {"messages": [*ASKS["chat"]["messages"]], "functions": [{"name": "weather", "parameters": SCHEMA}]}
+    converted, tools = convert_request("chat", upstream, asked), KnownTools.of(asked, "chat")
+    assert (converted.body["tools"][0]["name"], converted.dropped) == ("weather", [])
+    assert True in (converted.body.get("parallel_tool_calls") is False, converted.body.get("tool_choice") == ONE_CALL)
+    whole = json.loads(post(stub, upstream, {**converted.body, "model": "m"}))
+    (choice,) = convert_answer(upstream, "chat", whole, tools=tools)["choices"]
+    expected = {"name": "weather", "arguments": {"city": "Paris"}}
+    assert (choice["finish_reason"], called(choice["message"]), "tool_calls" in choice["message"]) == ("function_call", expected, False)
+
+    converter = StreamConverter(upstream, "chat", tools=tools)
+    streamed = post(stub, upstream, {**converted.body, "model": "m", "stream": True}).split(b"\n\n")
+    chunks = [json.loads(data_of(event)) for each in streamed if each for event in converter.feed(each + b"\n\n") if data_of(event) != b"[DONE]"]
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    pieces = [choice["delta"]["function_call"] for choice in choices if "function_call" in choice["delta"]]
+    joined = {name: "".join(piece.get(name) or "" for piece in pieces) for name in expected}
+    assert called({"function_call": joined}) == expected
+    assert not any("tool_calls" in choice["delta"] for choice in choices)
+    assert [choice["finish_reason"] for choice in choices if choice["finish_reason"]] == ["function_call"]
+
+    answered = [{"role": "assistant", "content": None, "function_call": joined}, {"role": "function", "name": "weather", "content": "Rain."}]
+    last = convert_request("chat", upstream, {**asked, "messages": [*asked["messages"], *answered]}).body
+    assert (
+        convert_answer(upstream, "chat", json.loads(post(stub, upstream, {**last, "model": "m"})), tools=tools)["choices"][0]["finish_reason"]
+        == "stop"
+    )
+
+
+def test_an_old_client_gets_the_first_of_two_calls() -> None:
+    calls = [{"index": n, "id": f"c{n}", "type": "function", "function": {"name": f"f{n}", "arguments": "{}"}} for n in range(2)]
+    tools = KnownTools.of({"functions": [{"name": "f0"}, {"name": "f1"}]}, "chat")
+    for key in ("message", "delta"):
+        adapted = [tools.adapt({"choices": [{key: {"tool_calls": given}}]})["choices"][0][key] for given in (calls, calls[1:])]
+        assert adapted == [{"function_call": {"name": "f0", "arguments": "{}"}}, {}]
+
+
+def called(message: dict[str, Any]) -> dict[str, Any]:
+    """The call of a message, with its arguments as an object."""
+    return {**message["function_call"], "arguments": json.loads(message["function_call"]["arguments"])}

@@ -35,7 +35,7 @@ def check_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
         if isinstance(message.get("content"), list):
             for place, part in objects(message["content"], f"{field}.content"):
                 text(part.get("type"), f"{place}.type")
-    return dict(body)
+    return {**body, "parallel_tool_calls": False} if is_set(body.get("functions")) else dict(body)  # old clients read one call
 
 
 def plain_request(body: JSON, dropped: set[str], model: str) -> dict[str, Any]:
