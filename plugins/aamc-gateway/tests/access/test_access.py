@@ -329,16 +329,16 @@ def test_an_unknown_cost_fits_no_budget(store: Store) -> None:
 def test_over_budget_cheaper_reserves_what_is_left(store: Store) -> None:
     async def test(access: Access, shared: SharedState) -> None:
         limited = caller(usd_total=1.0)
-        whole = await access.admit(limited, max_cost_usd=0.7, least_cost_usd=0.1)
+        whole = await access.admit(limited, max_cost_usd=0.7, minimum_cost_usd=0.1)
         assert whole.budget_usd == 0.7
-        rest = await access.admit(limited, max_cost_usd=0.7, least_cost_usd=0.1)
+        rest = await access.admit(limited, max_cost_usd=0.7, minimum_cost_usd=0.1)
         assert rest.budget_usd == pytest.approx(0.3)
         assert rest.fits(0.3)
         assert not rest.fits(0.31)
         assert not rest.fits(math.nan)
-        assert (await refused(access.admit(limited, max_cost_usd=0.7, least_cost_usd=0.1))).kind == "budget"
+        assert (await refused(access.admit(limited, max_cost_usd=0.7, minimum_cost_usd=0.1))).kind == "budget"
         rest.settle(0.05)
-        unpriced = await access.admit(limited, max_cost_usd=math.nan, least_cost_usd=0.1)
+        unpriced = await access.admit(limited, max_cost_usd=math.nan, minimum_cost_usd=0.1)
         assert unpriced.budget_usd == pytest.approx(0.1)
 
     run(store, test, over_budget="cheaper")

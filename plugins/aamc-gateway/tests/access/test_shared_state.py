@@ -41,8 +41,8 @@ def run(store: Store, test: Any, **options: Any) -> None:
     asyncio.run(whole())
 
 
-def claim(limit: float, amount: float = 1.0, *, least: float | None = None, counter: str = "c", **fields: Any) -> Claim:
-    return Claim(counter, limit, amount, amount if least is None else least, math.inf, **fields)
+def claim(limit: float, amount: float = 1.0, *, minimum: float | None = None, counter: str = "c", **fields: Any) -> Claim:
+    return Claim(counter, limit, amount, amount if minimum is None else minimum, math.inf, **fields)
 
 
 async def reserved(shared: SharedState, *claims: Claim) -> float | Exceeded:
@@ -268,7 +268,7 @@ def test_ten_times_a_tenth_fits_into_one_and_no_more(store: Store) -> None:
 @every_backend
 def test_of_the_amounts_that_are_enough_the_largest_that_fits_is_held(store: Store) -> None:
     async def test(shared: SharedState) -> None:
-        wide = claim(1.0, 5.0, least=0.1)
+        wide = claim(1.0, 5.0, minimum=0.1)
         assert [(await shared.reserve([wide], [0.1, 0.4, 5.0]))[1] for _ in range(4)] == [0.4, 0.4, 0.1, 0.1]
         assert (await shared.reserve([wide], [0.1, 0.4, 5.0]))[1] == Exceeded(0, pytest.approx(1.0), pytest.approx(1.0))
         assert (await shared.reserve([claim(1.0, 0.5, counter="other")], [0.1]))[1] == math.inf
@@ -292,7 +292,7 @@ def test_a_refusal_tells_what_open_reservations_hold(store: Store) -> None:
 def test_a_claim_with_a_least_amount_gets_what_is_left_of_all_its_counters(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         await reserved(shared, claim(1.0, 0.7, counter="day"))
-        both = (claim(1.0, 0.8, least=0.1, counter="day"), claim(5.0, 0.8, least=0.1, counter="month"), claim(9, 1, counter="requests"))
+        both = (claim(1.0, 0.8, minimum=0.1, counter="day"), claim(5.0, 0.8, minimum=0.1, counter="month"), claim(9, 1, counter="requests"))
         found = await reserved(shared, *both)
         assert isinstance(found, float)
         assert found == pytest.approx(0.3)

@@ -104,7 +104,7 @@ class Access:
         caller: Caller,
         *,
         max_cost_usd: float = math.nan,
-        least_cost_usd: float | None = None,
+        minimum_cost_usd: float | None = None,
         costs_usd: Sequence[float] = (),
         tokens: int = 0,
         calls: int = 1,
@@ -116,7 +116,7 @@ class Access:
         Args:
             caller: The caller.
             max_cost_usd: The maximum cost in USD over all candidates that may answer, NaN if unknown.
-            least_cost_usd: The maximum cost of the cheapest candidate, NaN if unknown; used where ``over_budget`` is ``cheaper``.
+            minimum_cost_usd: The maximum cost of the cheapest candidate, NaN if unknown; used where ``over_budget`` is ``cheaper``.
             costs_usd: The maximum cost of each candidate. If less than ``max_cost_usd`` is left, the largest of them that fits is reserved.
             tokens: The estimated tokens of the prompt, and the maximum of the answer, of one call.
             calls: The maximum number of calls.
@@ -127,11 +127,11 @@ class Access:
             Refused: A limit or budget has not enough left.
         """
         holders = self._holders(caller, caller.user or user)
-        least = max_cost_usd
-        if self._settings.over_budget == CHEAPER and least_cost_usd is not None and not math.isnan(least_cost_usd):
-            least = least_cost_usd
-            max_cost_usd = least if math.isnan(max_cost_usd) else max_cost_usd
-        demand = Demand(max_cost_usd, least, float(tokens * calls), costs_usd, advice)
+        minimum_usd = max_cost_usd
+        if self._settings.over_budget == CHEAPER and minimum_cost_usd is not None and not math.isnan(minimum_cost_usd):
+            minimum_usd = minimum_cost_usd
+            max_cost_usd = minimum_usd if math.isnan(max_cost_usd) else max_cost_usd
+        demand = Demand(max_cost_usd, minimum_usd, float(tokens * calls), costs_usd, advice)
         reservation = await Reservation.make(self._shared, holders, demand)
         return Admission(self._shared, reservation, self._models, float(tokens), advice)
 

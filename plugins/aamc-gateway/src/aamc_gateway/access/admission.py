@@ -40,7 +40,7 @@ class Reservation:
         if not claims:
             return cls(shared, holders, now, "", (), math.inf)
         try:
-            token, found = await shared.reserve([claim.claim for claim in claims], demand.enough_usd)
+            token, found = await shared.reserve([claim.claim for claim in claims], demand.costs_usd)
         except StoreAwayError as error:
             raise refused_for_now("budgets and limits cannot be checked now") from error
         if isinstance(found, Exceeded):
@@ -62,7 +62,7 @@ class Reservation:
         self._shared.settle(self._token, [one.claim for one in self._claims], charges)
 
     def _held(self, one: LimitedClaim) -> float:
-        return one.claim.amount if one.claim.least >= one.claim.amount else min(one.claim.amount, self._granted)
+        return one.claim.amount if one.claim.minimum >= one.claim.amount else min(one.claim.amount, self._granted)
 
 
 class Admission:

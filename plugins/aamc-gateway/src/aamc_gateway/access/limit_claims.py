@@ -67,16 +67,16 @@ class Demand:
 
     Attributes:
         max_usd: The maximum of its cost in USD; NaN if unknown.
-        least_usd: A cost in USD that is enough; equal to ``max_usd`` to get all or nothing.
+        minimum_usd: The cost in USD of which less is refused; equal to ``max_usd`` to get all or nothing.
         tokens: The maximum of its tokens.
-        enough_usd: The maximum cost of each candidate in USD. If less than ``max_usd`` is left, the largest of them that fits is reserved.
+        costs_usd: The maximum cost of each candidate in USD. If less than ``max_usd`` is left, the largest of them that fits is reserved.
         advice: What the client is advised if it does not fit.
     """
 
     max_usd: float
-    least_usd: float
+    minimum_usd: float
     tokens: float
-    enough_usd: Sequence[float] = ()
+    costs_usd: Sequence[float] = ()
     advice: Advice = USUAL_ADVICE
 
 
@@ -99,11 +99,11 @@ class LimitedClaim:
         limit, who, used = self.claim.limit, self.holder.label, found.used
         if self.unit == USD:
             left = f"the budget of {who} has {_usd(max(0.0, limit - used))} USD left of {_usd(limit)} USD {_PERIODS[self.period]}"
-            if used - found.held + self.claim.least <= limit:
-                held = f"{_usd(found.held)} USD are reserved for requests in progress, and this one may cost up to {_usd(self.claim.least)} USD"
+            if used - found.held + self.claim.minimum <= limit:
+                held = f"{_usd(found.held)} USD are reserved for requests in progress, and this one may cost up to {_usd(self.claim.minimum)} USD"
                 return Refused(f"{left}; {held}: try again once they have ended", status=402, kind="budget", retry_after_s=1.0)
-            asks = f"this request may cost up to {_usd(self.claim.least)} USD: {advice.too_expensive}"
-            renewed = self.ends != math.inf and self.claim.least <= limit
+            asks = f"this request may cost up to {_usd(self.claim.minimum)} USD: {advice.too_expensive}"
+            renewed = self.ends != math.inf and self.claim.minimum <= limit
             after = f"; the budget is renewed at {_time(self.ends)}" if renewed else ""
             wait = max(1.0, self.ends - time.time()) if renewed else None
             return Refused(f"{left}; {asks}{after}", status=402, kind="budget", retry_after_s=wait, left_usd=limit - used)
@@ -131,10 +131,10 @@ def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedCla
     for period, limit in budgets_of(limits):
         if limit is None:
             continue
-        if math.isnan(demand.max_usd) or math.isnan(demand.least_usd):
+        if math.isnan(demand.max_usd) or math.isnan(demand.minimum_usd):
             why = f"{holder.label} has a budget, and the cost of this request is unknown: {demand.advice.unpriced}"
             raise Refused(why, status=402, kind="budget")
-        yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.least_usd)
+        yield _claim(holder, USD, period, limit, demand.max_usd, now, demand.minimum_usd)
 
 
 @lru_cache(maxsize=10_000)  # each request of a key looks there
@@ -158,16 +158,16 @@ def budgets_of(limits: Limits) -> Sequence[tuple[str, float | None]]:
     return ("day", limits.usd_per_day), ("month", limits.usd_per_month), ("total", limits.usd_total)
 
 
-def _claim(holder: Holder, unit: str, period: str, limit: float, amount: float, now: float, least: float | None = None) -> LimitedClaim:
+def _claim(holder: Holder, unit: str, period: str, limit: float, amount: float, now: float, minimum: float | None = None) -> LimitedClaim:
     name, ends = _window(period, now)
     scope = f"{holder.scope}|{unit}"
-    least = amount if least is None else min(least, amount)
+    minimum = amount if minimum is None else min(minimum, amount)
     expires, before, weight = ends + _LATE_S, "", 0.0
     if period == "minute":
         begin = ends - _MINUTE_S
         expires, before = ends + _MINUTE_S, f"{scope}|{begin - _MINUTE_S:.0f}"
         weight = 1.0 - (now - begin) / _MINUTE_S  # the window of the last 60 s, if requests came evenly in the minute before
-    return LimitedClaim(Claim(f"{scope}|{name}", float(limit), amount, least, expires, before, weight), holder, unit, period, ends)
+    return LimitedClaim(Claim(f"{scope}|{name}", float(limit), amount, minimum, expires, before, weight), holder, unit, period, ends)
 
 
 def _window(period: str, now: float) -> tuple[str, float]:

@@ -104,7 +104,7 @@ class Exchange:
         try:
             admission = self._admission = await access.admit(request.caller, user=user, tokens=tokens, advice=advice_for(request), **demand)
         except Refused as error:
-            if "least_cost_usd" in demand:  # not in the arena, which needs all of its candidates
+            if "minimum_cost_usd" in demand:  # not in the arena, which needs all of its candidates
                 costs = {name: gateway.upstreams[name].max_cost.usd(request) for name in self._full}
                 if cheaper := access.cheaper(costs, error.left_usd):
                     raise unavailable(gateway.upstreams, {name: self._full[name] for name in cheaper}) from error
@@ -116,7 +116,7 @@ class Exchange:
     def _demand(self) -> dict[str, Any]:
         """Return the arguments of :meth:`Access.admit` for a request whose cost is limited, from the maximum cost of each candidate's answer."""
         known = [cost for cost in self._max_costs.values() if not math.isnan(cost)]  # candidates of unknown cost fit no budget
-        return {"max_cost_usd": max(known, default=math.nan), "least_cost_usd": min(known, default=math.nan), "costs_usd": known}
+        return {"max_cost_usd": max(known, default=math.nan), "minimum_cost_usd": min(known, default=math.nan), "costs_usd": known}
 
     async def admit_cached(self, answer: CachedAnswer) -> None:
         """Admit a request whose answer is in the cache, and costs nothing."""

@@ -52,15 +52,15 @@ class Accounts:
         for index, claim in enumerate(operation.claims):
             used = self.used(claim.counter) + (claim.weight * self.used(claim.before) if claim.before else 0.0)
             left = claim.limit * (1 + TOLERANCE) - used
-            if left < claim.least:
+            if left < claim.minimum:
                 counter = self._counters.get(claim.counter)
                 return Exceeded(index, used, 0.0 if counter is None else counter.held)
-            if claim.least < claim.amount:
+            if claim.minimum < claim.amount:
                 granted = min(granted, claim.amount, claim.limit - used)
         granted = max(0.0, granted)
         if granted < math.inf:
-            granted = max((amount for amount in operation.enough if amount <= granted * (1 + TOLERANCE)), default=granted)
-        held = [(claim.counter, min(claim.amount, granted) if claim.least < claim.amount else claim.amount) for claim in operation.claims]
+            granted = max((amount for amount in operation.steps if amount <= granted * (1 + TOLERANCE)), default=granted)
+        held = [(claim.counter, min(claim.amount, granted) if claim.minimum < claim.amount else claim.amount) for claim in operation.claims]
         for claim, (name, amount) in zip(operation.claims, held, strict=True):
             self._change(name, held=amount, claim=claim)
         self._reservations[operation.token] = self.begun[operation.token] = held

@@ -22,7 +22,8 @@ class Claim:
         counter: The counter's name, with the start of its window.
         limit: The maximum of the charged and held amount.
         amount: The amount to hold until the claim is settled.
-        least: The amount that is enough. All claims of a reservation with ``least`` below ``amount`` get the same amount between both.
+        minimum: The amount below which the claim is refused. All claims of a reservation with a ``minimum`` below ``amount`` get the same amount,
+            between both.
         expires: When the counter is no longer needed, in seconds since the epoch; infinity for never.
         before: The counter of the window before, which counts too, with a weight; ``""`` for none.
         weight: The weight of the window before, from 0 to 1.
@@ -31,7 +32,7 @@ class Claim:
     counter: str
     limit: float
     amount: float
-    least: float
+    minimum: float
     expires: float
     before: str = ""
     weight: float = 0.0
@@ -111,17 +112,17 @@ class Scan:
 class Reserve:
     """Hold the amounts of all claims, or of none.
 
-    Return the amount of the claims with ``least`` below ``amount``, infinity without such claims; or :class:`Exceeded`.
+    Return the amount of the claims with a ``minimum`` below ``amount``, infinity without such claims; or :class:`Exceeded`.
 
     Attributes:
         token: The token of the reservation.
         claims: The claims.
-        enough: Amounts of which the largest that fits is held by claims with ``least`` below ``amount``; all that fits where there are none.
+        steps: Amounts of which the largest that fits is held by claims with a ``minimum`` below ``amount``; all that is left where none fits.
     """
 
     token: str
     claims: Sequence[Claim]
-    enough: Sequence[float] = ()
+    steps: Sequence[float] = ()
 
 
 @attrs.frozen

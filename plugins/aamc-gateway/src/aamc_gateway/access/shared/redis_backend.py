@@ -103,8 +103,8 @@ class RedisBackend(Backend):
             case Read():
                 return run(READ, json.dumps(list(operation.counters)), int(operation.held))
             case Reserve():
-                claims = [(c.counter, c.limit, c.amount, c.least, _finite(c.expires), c.before, c.weight) for c in operation.claims]
-                return run(RESERVE, self._worker, self._lease_s, operation.token, json.dumps(claims), json.dumps(list(operation.enough)))
+                claims = [(c.counter, c.limit, c.amount, c.minimum, _finite(c.expires), c.before, c.weight) for c in operation.claims]
+                return run(RESERVE, self._worker, self._lease_s, operation.token, json.dumps(claims), json.dumps(list(operation.steps)))
             case Settle():
                 charges = [(charge, _finite(claim.expires)) for claim, charge in zip(operation.claims, operation.charges, strict=True)]
                 return run(SETTLE, self._worker, operation.token, json.dumps(charges))

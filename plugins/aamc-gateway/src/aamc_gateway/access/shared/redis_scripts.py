@@ -75,8 +75,8 @@ local index, amount, holding = check()
 if index > 0 and give_back() then index, amount, holding = check() end
 if index > 0 then return {index, string.format('%.17g', amount), holding} end
 local fitting = -1
-for _, enough in ipairs(cjson.decode(ARGV[6])) do
-    if enough <= amount * (1 + 1e-9) and enough > fitting then fitting = enough end
+for _, step in ipairs(cjson.decode(ARGV[6])) do
+    if step <= amount * (1 + 1e-9) and step > fitting then fitting = step end
 end
 if fitting >= 0 then amount = fitting end
 local held = {}
@@ -90,7 +90,7 @@ redis.call('HSET', p .. 'held:' .. ARGV[2], ARGV[4], cjson.encode(held))
 return {0, string.format('%.17g', amount)}
 """
 )
-"""Reserve. Arguments: prefix, worker, seconds of its lease, token, claims, amounts that are enough. Returns the index of the claim that does not
+"""Reserve. Arguments: prefix, worker, seconds of its lease, token, claims, steps. Returns the index of the claim that does not
 fit, from 1, what is used of its counter, and what of that is held; else 0 and the granted amount, below 0 for none."""
 
 SETTLE = (

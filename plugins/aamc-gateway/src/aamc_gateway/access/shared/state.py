@@ -113,10 +113,10 @@ class SharedState:
         found: Mapping[str, bytes] = await self.apply(Scan(group))
         return found
 
-    async def reserve(self, claims: Sequence[Claim], enough: Sequence[float] = ()) -> tuple[str, float | Exceeded]:
+    async def reserve(self, claims: Sequence[Claim], steps: Sequence[float] = ()) -> tuple[str, float | Exceeded]:
         """Hold the amounts of all claims, or of none; return the token for :meth:`settle`, and the result. See :class:`Reserve`."""
         token = os.urandom(8).hex()
-        found: float | Exceeded = await self.apply(Reserve(token, claims, enough))
+        found: float | Exceeded = await self.apply(Reserve(token, claims, steps))
         return token, found
 
     def settle(self, token: str, claims: Sequence[Claim], charges: Sequence[float]) -> None:
