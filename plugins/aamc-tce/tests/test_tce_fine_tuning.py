@@ -1,8 +1,11 @@
+import shutil
+
 import attrs
 import numpy as np
 import pytest
 import torch
 from aamc_tce.training import fine_tuning as module
+from transformers import AutoModel
 
 from aamc_sdk import Training
 from aamc_sdk.errors import CheckpointError
@@ -101,6 +104,21 @@ def test_mixed_precision_learns_too(make_estimator, make_dataset, precision):
 def test_a_gpu_that_only_emulates_bfloat16_trains_in_float16(monkeypatch, choice, device, native, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or native)
     assert module.training_precision(choice, torch.device(device)) == expected
+
+
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])
+def test_an_encoder_stored_in_half_precision_is_trained_in_full(make_estimator, make_dataset, tiny_distilbert, tmp_path, stored):
+    found, dataset = [], make_dataset(40, outcomes=False)
+    for name, kept in (("half", stored), ("full", torch.float32)):
+        shutil.copytree(tiny_distilbert, tmp_path / name)
+        AutoModel.from_pretrained(tiny_distilbert).to(stored).to(kept).save_pretrained(tmp_path / name)
+        estimator = make_estimator(**OPTIONS, encoder=str(tmp_path / name))
+        found.append((estimator.train(Training(dataset=dataset)), estimator.estimate(dataset.queries).embedding.tolist()))
+        estimator.save(tmp_path / f"trained {name}")
+    loaded = make_estimator(**OPTIONS, encoder=str(tmp_path / "half"))
+    loaded.load(tmp_path / "trained half")
+    found.append((found[1][0], loaded.estimate(dataset.queries).embedding.tolist()))
+    assert found == [found[1]] * 3
 
 
 def test_biases_and_layer_norms_have_no_weight_decay(make_estimator, make_dataset, monkeypatch):

@@ -140,7 +140,7 @@ class _FineTuner:
         self.job, self.heads, self.checkpoint, self.stopping = job, heads, checkpoint, EarlyStopping()
         self.encoder = job.examples.encoder
         self.device = self.encoder.device
-        self.model = nn.ModuleDict({"heads": heads, "encoder": self.encoder.model})
+        self.model = nn.ModuleDict({"heads": heads, "encoder": self.encoder.model}).float()  # updates are too small for weights of half precision
         self.optimizer = torch.optim.AdamW(self._groups(), fused=True)
         self.precision = training_precision(job.config.mixed_precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
