@@ -41,7 +41,7 @@ class PuppeteerRouter(Router):
 
     Config = PuppeteerRouterConfig
     config: PuppeteerRouterConfig
-    requires = Requirements(outcomes=True, text=True, training=True)
+    requires = Requirements(outcomes=True, comparisons=True, text=True, training=True)
     uses_preference = False
     uses_estimates = False
 

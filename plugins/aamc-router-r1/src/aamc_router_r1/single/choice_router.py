@@ -31,7 +31,7 @@ class ChoiceRouter(Router):
 
     Config = ChoiceOptions
     config: ChoiceOptions
-    requires = Requirements(outcomes=True, text=True, training=True)
+    requires = Requirements(outcomes=True, comparisons=True, text=True, training=True)
     uses_preference = False
     uses_estimates = False
 
