@@ -14,7 +14,7 @@ from aamc_tce.encoders import embedder
 from aamc_tce.encoders.torch_encoder import TorchEncoder, one_core_each, torch_device
 from aamc_tce.encoders.vector_cache import VectorCache, cache_folder
 from aamc_tce.estimator import TaskComplexityEstimator
-from transformers import BertConfig, BertModel, T5Config, T5Model
+from transformers import BertConfig, BertModel, T5Config, T5Model, XLNetConfig, XLNetModel
 
 from aamc_sdk.errors import AamcError, ConfigError
 
@@ -67,6 +67,14 @@ def test_padding_does_not_change_an_embedding(tiny):
 
 def test_texts_are_cut_at_the_length_that_the_model_has(tiny):
     assert len(tiny(max_length=1000).tokenize(["sort " * 500])[0]) == 32
+
+
+def test_texts_are_whole_for_a_model_without_a_limit(tiny_distilbert, tmp_path):
+    shutil.copytree(tiny_distilbert, tmp_path / "xlnet")
+    XLNetModel(XLNetConfig(vocab_size=18, d_model=16, n_layer=2, n_head=2, d_inner=32)).save_pretrained(tmp_path / "xlnet")
+    encoder = TorchEncoder(str(tmp_path / "xlnet"), layers=1, max_length=16, device=CPU)
+    assert encoder.tokenize(["sort a list"]) == [[2, 16, 3]]  # in the vocabulary of the words
+    assert len(encoder.tokenize(["sort a list " * 20])[0]) == 16
 
 
 def test_an_encoder_without_the_pooler_is_the_same_each_time(tiny_roberta, tmp_path):

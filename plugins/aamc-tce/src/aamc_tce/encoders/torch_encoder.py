@@ -113,7 +113,8 @@ class TorchEncoder(Embedder):
         self.tokenizer, self.model, self._untrained = _pretrained(name)
         self.model.to(device).eval()
         self.device = device
-        limit = getattr(self.model.config, "max_position_embeddings", max_length)
+        limit = getattr(self.model.config, "max_position_embeddings", 0)
+        limit = limit if limit > 0 else max_length  # XLNet, without a limit, says -1
         self._earlier_max_length = min(max_length, limit)
         self.max_length = min(self._earlier_max_length, limit - _positions_before(self.model))
         depth = self.model.config.num_hidden_layers
