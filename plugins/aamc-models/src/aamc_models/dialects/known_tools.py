@@ -53,7 +53,7 @@ class KnownTools:
         return cls(long, frozenset(_call_ids(body)))
 
     def adapt(self, chat: JSON) -> JSON:
-        """Return a chat completion, or a chunk of one, whose calls have the form, names and fields that the client reads, and ids that are not taken."""
+        """Return a chat completion, or a chunk of one, whose calls have the form, names and fields that its client reads, and new ids."""
         if not (self.names or self.ids or self.items or self.is_old):
             return chat
         choices = []
