@@ -196,6 +196,16 @@ def test_the_saving_is_against_the_model_for_which_the_tokens_cost_most(stub: St
         assert totals(gateway)["aamc_saved_usd"] == pytest.approx(0.0)
 
 
+def test_the_saving_is_not_against_a_model_that_gives_no_such_answer(stub: StubServer, tmp_path: Path) -> None:
+    stub.scripts["small"] = Script(prompt_tokens=100, output_tokens=10)
+    image = stub_candidate("image", f"{stub.url}/v1", input_price=5.0, output_price=40.0, request_price=0.04, apis=["embeddings"])
+    with ForkedGateway(tmp_path, [stub_candidate("small", f"{stub.url}/v1"), image], router="random") as gateway:
+        assert httpx.post(f"{gateway.url}/v1/chat/completions", json={**REQUEST, "model": "small"}, timeout=60).status_code == 200
+        wait_for(lambda: totals(gateway).get("aamc_requests_total") == 1)
+        assert totals(gateway)["aamc_saved_usd"] == pytest.approx(0.0)
+        assert httpx.get(f"{gateway.url}/admin/overview", timeout=60).json()["baselines"] == ["small"]
+
+
 def test_several_images_of_the_most_expensive_model_save_nothing(stub: StubServer, tmp_path: Path) -> None:
     stub.scripts["good"] = Script()
     pool = [stub_candidate("good", f"{stub.url}/v1", request_price=0.04), stub_candidate("bad", f"{stub.url}/v1", request_price=0.01)]

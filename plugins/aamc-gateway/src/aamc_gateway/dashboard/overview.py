@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -193,9 +193,10 @@ class Overview:
         self._trials = TrialReader(controller.store)
         self._lock = asyncio.Lock()
 
-    async def start(self, shared: SharedState) -> None:
-        """Note the prices of the pool, so that the answers to come are compared at these, also once others hold."""
-        self._reader.history = await note_prices(shared, prices_of(self._controller.pool))
+    async def start(self, shared: SharedState, candidates: Collection[str]) -> None:
+        """Note the prices of the candidates that answer in words, so that the answers to come are compared at these, also once others hold."""
+        prices = {name: each for name, each in prices_of(self._controller.pool).items() if name in candidates}
+        self._reader.history = await note_prices(shared, prices)
 
     async def of_period(self, period: str, baseline: str) -> dict[str, Any]:
         """Return the figures of a period; ``baseline`` names the model that costs are compared with, ``""`` for the best one."""

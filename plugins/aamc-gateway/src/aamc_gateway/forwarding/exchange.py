@@ -327,7 +327,7 @@ class Exchange:
         source = "" if math.isnan(cost_usd) else "estimated" if self._is_estimated else block.cost_source
         self.figures.note_answer(call.upstream.name, block.usage, cost_usd, source)
         if block.usage.output_tokens:  # other models give no embeddings and images for these tokens
-            self.figures.saved_usd = self.gateway.upstreams.maximum_usd(block.usage, self.request.priced_requests) - cost_usd
+            self.figures.saved_usd = self.gateway.upstreams.maximum_usd(self.request, block.usage) - cost_usd
 
     def add_refusal(self, error: Refused) -> None:
         """Note that a candidate is over its own limits."""

@@ -334,9 +334,9 @@ class Upstreams(dict[str, Upstream]):
             errors.append(f"{name}: {problem}")
         raise PoolError(failures_text("no candidate of the pool can be called", errors))
 
-    def maximum_usd(self, usage: Usage, requests: int) -> float:
-        """Return the cost of an answer with the candidate for which it costs most, NaN if none is known; ``requests``: its ``priced_requests``."""
-        costs = [_price(upstream.candidate, usage, requests)[0] for upstream in self.values()]
+    def maximum_usd(self, request: ClientRequest, usage: Usage) -> float:
+        """Return the cost of an answer with the candidate for which it costs most, of those that can give it; NaN if none is known."""
+        costs = [_price(self[name].candidate, usage, request.priced_requests)[0] for name in self.capable(request.api)]
         return max((cost for cost in costs if not math.isnan(cost)), default=math.nan)
 
     def capable(self, api: str) -> Sequence[str]:

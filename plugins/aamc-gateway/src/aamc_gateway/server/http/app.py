@@ -139,7 +139,8 @@ async def _start(gateway: Gateway) -> None:
     """Start a gateway, and its dashboard; one that cannot is closed, or each failed reload would leave its threads and its log open."""
     try:
         await gateway.start()
-        await gateway.overview.start(gateway.shared)  # a gateway that is only checked leaves no trace in the history of prices
+        # A gateway that is only checked leaves no trace in the history of prices.
+        await gateway.overview.start(gateway.shared, gateway.upstreams.capable("chat"))
     except BaseException:
         await gateway.close()
         raise
