@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 from aamc_models.dialects import reported_cost, usage_of, wants_usage, with_usage, without_usage
+from aamc_models.dialects.conversions import reader_of
 from aamc_models.dialects.token_usage import StreamedUsage
 
 from aamc_sdk.interfaces import Usage
@@ -148,6 +149,12 @@ def test_another_tier_or_speed_and_billed_tools_are_not_at_list_prices(dialect: 
         streamed.note_delta(choice["message"])
     streamed.note({**fields, "usage": counts})
     assert streamed.tokens.at_list_prices is expected
+
+
+def test_a_tool_of_the_server_in_the_event_of_the_usage_counts() -> None:
+    reader, delta = reader_of("chat"), {"content": "Hi", "annotations": [{"type": "url_citation"}]}
+    list(reader.read({"choices": [{"index": 0, "delta": delta, "finish_reason": "stop"}], "usage": {"prompt_tokens": 9, "completion_tokens": 1}}))
+    assert not reader.usage.tokens.at_list_prices
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from aamc_models.dialects.carried_state import CALL_STATE, add_details, carried_
 from aamc_models.dialects.content import ITEM, OLD_CALL, arguments_text, choice_number, chosen, creation_time, identity, is_set, made_id, text_of
 from aamc_models.dialects.error_bodies import error_event, error_in, error_message, kind_of
 from aamc_models.dialects.events import DONE, event_of, object_of
-from aamc_models.dialects.fields import JSON, items, mapping, objects, objects_or_empty, optional_text, text, wrong
+from aamc_models.dialects.fields import JSON, items, mapping, object_or_empty, objects, objects_or_empty, optional_text, text, wrong
 from aamc_models.dialects.token_usage import StreamedUsage, reported_cost
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -159,6 +159,8 @@ class ChatReader:
 
     def read(self, event: JSON) -> Iterator[JSON]:
         """Yield the chunks that an event becomes."""
+        for choice in objects_or_empty(event.get("choices")):
+            self.usage.note_delta(object_or_empty(choice.get("delta")))
         self.usage.note(event)
         yield event if (error := error_in(event)) is None else {**event, "error": error}
 

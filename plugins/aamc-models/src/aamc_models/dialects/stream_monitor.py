@@ -117,7 +117,6 @@ class StreamMonitor:
 
     def _choice(self, choice: dict[str, Any]) -> bool:
         delta = object_or_empty(choice.get("delta"))
-        self._reader.usage.note_delta(delta)
         size = _message_bytes(delta, _TEXTS)
         content = size > 0 or any(delta.get(name) for name in _WITHOUT_TEXT)
         calls = delta.get("tool_calls")

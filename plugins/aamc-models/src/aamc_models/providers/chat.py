@@ -140,7 +140,6 @@ def _chunks(candidate: Candidate, reader: ChatReader, event: bytes) -> Iterator[
         if (broken := error_of_choice(choice)) is not None:
             raise broken_off_error(candidate.name, broken, body=event)
         delta, reasoning = object_or_empty(choice.get("delta")), ""
-        reader.usage.note_delta(delta)
         content = _text_of(delta.get("content"))
         with suppress(DataError):  # the answer goes on without reasoning that cannot be read
             reasoning = reasoning_of(delta)
