@@ -128,6 +128,37 @@ def test_failures_have_kinds_and_are_retried_where_that_helps(status: int, kind:
 
 
 @pytest.mark.parametrize("model", ["openai/m", "anthropic/m"])
+def test_a_refusal_tells_the_server_s_reason(model: str, make: Callable[..., Any], stub: StubServer) -> None:
+    stub.default = Script(fault="status", status=400)
+    with pytest.raises(ProviderError) as raised:
+        asyncio.run(make(model).send(spec(), request()))
+    assert raised.value.body == b"The stub fails as its script says."
+    assert raised.value.public == "model 'm' refused the request (400 Bad Request): The stub fails as its script says."
+
+
+@pytest.mark.parametrize(
+    ("message", "kind", "body"),
+    [
+        ("ContextWindowExceededError: litellm.BadRequestError: OpenAIException - prompt - too long", "request", b"prompt - too long"),
+        ('BadRequestError: AnthropicError - {"type": "error", "error": {"message": "prompt is too long"}}', "request", b"prompt is too long"),
+        ("ContextWindowExceededError: BedrockException: Context Window Error - prompt is too long", "request", b"prompt is too long"),
+        ('GeminiException BadRequestError - {"error": {"message": "API key not valid."}}', "authentication", b"API key not valid."),
+        ("LLM Provider NOT provided.", "request", b""),
+    ],
+)
+def test_the_server_s_words_are_those_after_the_vendor(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, message: str, kind: str, body: bytes
+) -> None:
+    async def refuse(**_: Any) -> None:
+        raise litellm.BadRequestError(message, model="m", llm_provider="openai")
+
+    monkeypatch.setattr(litellm, "acompletion", refuse)
+    with pytest.raises(ProviderError) as raised:
+        asyncio.run(make("openai/m").send(spec(), request()))
+    assert (raised.value.kind, raised.value.body) == (kind, body)
+
+
+@pytest.mark.parametrize("model", ["openai/m", "anthropic/m"])
 def test_the_pause_that_a_server_wants_is_kept(model: str, make: Callable[..., Any], stub: StubServer) -> None:
     stub.default = Script(fault="status", status=429, retry_after_s=30.0)
     calling = make(model)

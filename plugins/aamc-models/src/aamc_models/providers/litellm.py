@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import time
 from collections.abc import AsyncGenerator, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ import orjson
 
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.providers.server_quirks import quirks_of
-from aamc_models.transport.failures import RETRIED, Failure, provider_error, refusal, without_key
+from aamc_models.transport.failures import RETRIED, Failure, message_of, provider_error, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable, header_values, header_variables
 from aamc_models.transport.retries import SentAttempts, may_repeat, pause_s, wanted_pause_s
 from aamc_sdk import Candidate, ModelSpec, Services, option
@@ -39,6 +40,8 @@ _FIELDS = {
 """The fields of a request that reach LiteLLM: others, such as ``api_base``, would let a request choose the address that is called."""
 _UNNAMED = frozenset({"messages", "model", "stream", "stream_options", "user"})
 """Fields that are not reported as dropped: LiteLLM sends ``user``, a mere label, even to some servers for which it does not list it."""
+_SERVER_WORDS = re.compile(r"(?:Exception\b.*?|AnthropicError) - (.+)")
+"""The end of LiteLLM's message about a server's error, such as ``litellm.BadRequestError: OpenAIException - Bad prompt.``"""
 
 
 @attrs.frozen(kw_only=True)
@@ -194,18 +197,20 @@ class LiteLLM(ChatProvider):
         """Return the error for LiteLLM's, which are those of OpenAI's client."""
         key = self.config.api_key_env
         text = without_key(" ".join(str(error).split()), os.environ.get(key) or "")
+        words = _SERVER_WORDS.search(text)
+        body = message_of(words[1].encode(errors="replace")).encode(errors="replace") if words else b""
         status = getattr(error, "status_code", None)
         if isinstance(error, self._litellm.Timeout | asyncio.TimeoutError):
             kind, status = "timeout", None
         elif isinstance(error, self._litellm.APIConnectionError):
             kind, status = "connection", None
         elif isinstance(status, int):
-            kind = "configuration" if status == 404 else refusal(status, text.encode(errors="replace"), None).kind
+            kind = "configuration" if status == 404 else refusal(status, body or text.encode(errors="replace"), None).kind
         else:
             kind = "failed"
         headers = getattr(error, "litellm_response_headers", None) or {}  # those of its response are mostly left out
         wait = wanted_pause_s(status, headers, {})
-        return self._explained(candidate, Failure(f"failed: {type(error).__name__}: {text}", kind, status, retry_after_s=wait))
+        return self._explained(candidate, Failure(f"failed: {type(error).__name__}: {text}", kind, status, body, wait))
 
     def _explained(self, candidate: Candidate, failure: Failure) -> ProviderError:
         key = self.config.api_key_env
