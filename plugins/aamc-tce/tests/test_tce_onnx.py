@@ -96,8 +96,8 @@ def test_a_text_has_one_embedding_whatever_it_comes_with(graphs, name):
 
 def cores_given(monkeypatch):
     """Return a list that grows by the cores of each session that is made."""
-    given, made = [], onnx_encoder._session
-    monkeypatch.setattr(onnx_encoder, "_session", lambda graph, folder, cores: given.append(cores) or made(graph, folder, cores))
+    given, made = [], onnx_encoder.open_session
+    monkeypatch.setattr(onnx_encoder, "open_session", lambda graph, folder, cores: given.append(cores) or made(graph, folder, cores))
     return given
 
 
@@ -203,6 +203,14 @@ def test_a_model_that_the_exporter_does_not_know_is_one_line(encoder, tmp_path, 
     with pytest.raises(AamcError, match=r"cannot be exported to ONNX \(no such operator\); set estimator.runtime=torch"):
         export(encoder, "onnx", tmp_path)
     assert encoder.model.config._attn_implementation == "sdpa"
+
+
+def test_weights_that_onnxruntime_does_not_compute_are_refused_at_the_export(tiny_distilbert, tmp_path):
+    encoder = TorchEncoder(tiny_distilbert, layers=4, max_length=16, device=CPU)
+    encoder.model.to(torch.bfloat16)
+    with pytest.raises(AamcError, match=r"exported as onnx \(.* in bfloat16\); set estimator.runtime=torch, or save it in float32"):
+        export(encoder, "onnx", tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_auto_is_a_graph_for_the_bundled_encoder_on_a_cpu():

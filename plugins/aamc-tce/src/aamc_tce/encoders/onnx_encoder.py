@@ -102,7 +102,7 @@ class OnnxEncoder(Embedder):
         self._tokenizer.no_truncation()
         graph = self._graph()
         self._cores = min(available_cores(), MAX_CORES) if len(graph) >= SHARED_GRAPH_BYTES else 1
-        self._sessions = {self._cores: _session(graph, folder, self._cores)}
+        self._sessions = {self._cores: open_session(graph, folder, self._cores)}
         self._loading, self._datasets = threading.Lock(), 0
         super().__init__(self._manifest.fingerprint, self._manifest.width, self._manifest.prompt)
 
@@ -134,7 +134,7 @@ class OnnxEncoder(Embedder):
         with self._loading:
             cores = 1 if self._datasets else self._cores
             if cores not in self._sessions:
-                self._sessions[cores] = _session(self._graph(), self._folder, cores)
+                self._sessions[cores] = open_session(self._graph(), self._folder, cores)
             return self._sessions[cores]
 
     def _graph(self) -> bytes:
@@ -149,8 +149,13 @@ def without_telemetry() -> None:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
-def _session(graph: bytes, folder: Path, cores: int) -> Any:
-    """Return an inference session of a graph that uses a number of cores."""
+def open_session(graph: bytes, folder: Path, cores: int = 1) -> Any:
+    """Return an inference session of a graph that uses a number of cores.
+
+    Raises:
+        CheckpointError: onnxruntime cannot run the graph; the folder is for the message.
+        ConfigError: onnxruntime is not installed.
+    """
     without_telemetry()
     try:
         import onnxruntime  # type: ignore[import-untyped]  # onnxruntime ships no types

@@ -17,9 +17,18 @@ from pathlib import Path
 
 import torch
 
-from aamc_sdk.errors import AamcError, ConfigError
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError
 from aamc_sdk.storage import write_bytes
-from aamc_tce.encoders.onnx_encoder import GRAPH, INPUT, REQUIRED_LIBRARIES, TOKENIZER, GraphManifest, graph_fingerprint, without_telemetry
+from aamc_tce.encoders.onnx_encoder import (
+    GRAPH,
+    INPUT,
+    REQUIRED_LIBRARIES,
+    TOKENIZER,
+    GraphManifest,
+    graph_fingerprint,
+    open_session,
+    without_telemetry,
+)
 from aamc_tce.encoders.torch_encoder import TorchEncoder, pool_tokens, side_by_side, temporarily, without_first
 
 EXAMPLE_TOKENS = 7
@@ -46,6 +55,11 @@ def export(encoder: TorchEncoder, runtime: str, folder: Path) -> None:
         if runtime == "onnx-int8":
             path = _quantize(path)
         files = {GRAPH: path.read_bytes(), TOKENIZER: tokenizer.to_str().encode()}
+    try:
+        open_session(files[GRAPH], folder)
+    except CheckpointError as error:
+        cause = f"onnxruntime cannot run its graph with weights in {str(encoder.model.dtype).removeprefix('torch.')}"
+        raise AamcError(f"this encoder cannot be exported as {runtime} ({cause}); set estimator.runtime=torch, or save it in float32") from error
     for name, content in files.items():
         write_bytes(folder / name, content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
