@@ -8,7 +8,7 @@ from aamc_tce.training import fine_tuning as module
 from transformers import AutoModel
 
 from aamc_sdk import Training
-from aamc_sdk.errors import CheckpointError
+from aamc_sdk.errors import AamcError, CheckpointError
 from aamc_sdk.interfaces import NoProgress
 
 OPTIONS = {"fine_tune": True, "learning_rate": 3e-3, "epochs": 4, "folds": 2, "gradient_accumulation": 2, "batch_size": 8, "patience": 4}
@@ -74,6 +74,13 @@ def test_a_damaged_state_is_a_checkpoint_error(make_estimator, make_dataset, tmp
     state.write_bytes(state.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="without --resume"):
         make_estimator(**OPTIONS).train(Training(dataset=dataset, folder=tmp_path, resume=True))
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_training_whose_loss_is_not_finite_is_an_error(make_estimator, make_dataset, validated):
+    estimator, validation = make_estimator(**OPTIONS | {"learning_rate": 1e30}), make_dataset(20, seed=2) if validated else None
+    with pytest.raises(AamcError, match=r"^the loss in epoch \d of the training is not a finite number; lower estimator.learning_rate"):
+        estimator.train(Training(dataset=make_dataset(40), validation=validation))
 
 
 def test_training_stops_when_validation_no_longer_gets_better(make_estimator, make_dataset):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Generic, TypeVar
 
 import attrs
 from aamc_lexical.heads import Targets
 
+from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Progress
 from aamc_tce.config import TCEConfig
 
@@ -66,8 +68,15 @@ class EarlyStopping:
         return self.epoch < config.epochs and self.epochs_since_best < config.patience
 
     def add(self, loss: float, validation_loss: float | None) -> bool:
-        """Record an epoch; return whether it is the best so far. Without a validation loss the last epoch is the best."""
+        """Record an epoch; return whether it is the best so far. Without a validation loss the last epoch is the best.
+
+        Raises:
+            AamcError: A loss is not finite.
+        """
         self.epoch += 1
+        if not math.isfinite(loss + (validation_loss or 0.0)):
+            advice = "lower estimator.learning_rate or estimator.head_learning_rate, or set estimator.mixed_precision=never"
+            raise AamcError(f"the loss in epoch {self.epoch} of the training is not a finite number; {advice}")
         point = {"epoch": self.epoch, "loss": loss}
         if validation_loss is not None:
             point["validation_loss"] = validation_loss
