@@ -205,6 +205,14 @@ def test_a_service_level_must_be_met_on_resamples_of_the_streams_too(run, plugin
     assert 0.6 < unsure.confidence < 0.8  # the slow one of 32 streams is above 5% of a resample that draws it twice: 26%
 
 
+def test_a_service_level_that_few_questions_never_exceed_is_not_sure(run, plugins, monkeypatch) -> None:
+    compare = Measurement.compare
+    monkeypatch.setattr(Measurement, "compare", lambda self: attrs.evolve(compare(self), latency_ms=np.ones_like(compare(self).latency_ms)))
+    found = calibrated(run, plugins, "p95-ms", 1000.0)
+    assert found.rows == found.questions == 32
+    assert found.confidence == pytest.approx(1 - 0.95**32, abs=0.04)  # as likely as that not all are below a 95th percentile
+
+
 def in_streams(comparison, times):
     """Return the comparison as if each of its 32 queries were drawn some times, in 32 streams."""
     cells, streams = (np.arange(len(comparison.queries)), comparison.chosen), np.tile(np.arange(32), times)

@@ -115,6 +115,19 @@ class Resampling:
         order = values.argsort()
         return np.concatenate([_interpolated(values[order], counts.cumsum(axis=1), share) for counts in self.counts(order)])
 
+    def quantile(self, values: Floats, share: float) -> Floats:
+        """Return a quantile of ``[Q]`` values for an interval, ``[B]``: that of the data or of each resample, or of independent values exact draws.
+
+        The number of n independent values below the true quantile is binomial, so the draws are values of such ranks, infinite beyond the last one.
+        No resample exceeds the maximum, which most samples of few values have below their true 95th percentile.
+        """
+        if not self.independent or self.units < 2:
+            return self.percentile(values, share)
+        below = np.random.default_rng(self.seed).binomial(self.units, share, size=len(self.weights) - self.data_first)
+        rank = below + (below >= share * self.units)  # the quantile lies between two values: the outer one, so that no interval is too narrow
+        own = Resampling.once(self.unit).percentile(values, share)[: int(self.data_first)]
+        return np.concatenate((own, np.concatenate(([-np.inf], np.sort(values), [np.inf]))[rank]))
+
     def counts(self, order: NDArray[np.integer[Any]]) -> Iterator[Floats]:
         """Yield the number of draws of each value, in an order ``[Q]``, for up to ``BLOCK`` resamples at a time."""
         unit = self.unit[order]
@@ -163,7 +176,9 @@ def ratio(part: Floats, whole: Floats) -> Floats:
 
 def interval(figures: Floats) -> list[float]:
     """Return the bounds of the central 95% of resampled figures ``[B]``; NaN if a figure is NaN."""
-    return [float(bound) for bound in np.quantile(figures, (0.025, 0.975))]
+    ends = 0.025, 0.975
+    bounds = np.quantile(figures, ends, method="inverted_cdf") if np.isinf(figures).any() else np.quantile(figures, ends)
+    return [float(bound) for bound in bounds]
 
 
 def known_interval(figures: Floats) -> list[float] | None:
