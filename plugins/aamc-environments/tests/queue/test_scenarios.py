@@ -344,6 +344,16 @@ def test_a_budget_below_the_cheapest_candidate_is_refused(budget):
         streams_of("daily-budget", budget_usd=budget)
 
 
+def test_a_load_that_leaves_less_than_the_cheapest_candidate_costs_is_refused():
+    named = SCENARIOS["scarce-server"]  # whose candidates cost 10 to 1
+    world = {"pool": named.pool, "queries": 300, "scenario": "daily-budget", "world": named.world}
+    assert standalone(**world, load=9.9).vector(1, "train").resource.budget_usd > 0
+    with pytest.raises(
+        ConfigError, match=r"load must be at most 10 in scenario daily-budget, not 10\.1: 100 queries of the cheapest candidate, weak"
+    ):
+        standalone(**world, load=10.1).vector(1, "train")
+
+
 def test_a_limit_below_one_call_is_refused():
     with pytest.raises(ConfigError, match="tokens_per_minute must hold the longest call"):
         streams_of("rate-limit", tokens_per_minute=1.0)

@@ -35,7 +35,7 @@ COLUMNS = (
 )
 NOTE = (
     "mean reward: true expected reward at the scenario's preference. gap closed: share of the way from greedy-truth (0) to reference (100). "
-    "bound: no policy earns more; the fluid bound in daily-budget, else the best candidate of each query in an idle pool. "
+    "bound: no policy earns more on average; the fluid bound in daily-budget, else the best candidate of each query in an idle pool. "
     "All policies but greedy see true expectations; greedy's quality has an error of .1, or of environment.noise. The same streams for all, after a "
     "warm-up in which greedy's rewards settle (4,000 steps at most, or four recoveries of a resource; they may change after it). "
     "Warm-up and steps are per stream. 95% intervals over seeds (Student), or over streams if there is one seed. No gap is closed where the interval "

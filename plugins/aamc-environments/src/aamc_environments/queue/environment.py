@@ -62,13 +62,14 @@ def make_resource(options: QueueOptions, request: RoutingRequest, truth: TrueOut
 
 
 def _budget_usd(options: QueueOptions, mean_usd: Floats, pool: Pool) -> float:
-    least = float(mean_usd.min()) * options.day
+    least, most = float(mean_usd.min()) * options.day, float(mean_usd.max()) * options.day
+    needed = f"{options.day} queries of the cheapest candidate, {pool.names[int(mean_usd.argmin())]}, cost {least:.4g} USD"
     budget = options.budget_usd
     if budget is None:
-        return max(float(mean_usd.max()) * options.day / options.present_load, 1.001 * least)
+        if options.load is not None and most / options.load < least:
+            raise ConfigError(f"load must be at most {most / least:.4g} in scenario daily-budget, not {options.load:g}: {needed}; lower it")
+        return max(most / options.present_load, 1.001 * least)  # candidates of similar cost may need more than the scenario's load leaves
     if budget <= least:
-        cheapest = pool.names[int(mean_usd.argmin())]
-        needed = f"{options.day} queries of the cheapest candidate, {cheapest}, cost {least:.4g} USD"
         raise ConfigError(f"budget_usd must be more than {least:.4g}, not {budget:g}: {needed}; raise it, or lower day")
     return budget
 
