@@ -179,6 +179,15 @@ def test_figures_of_an_estimator_are_those_of_hand_computation() -> None:
     assert (unknown["n"], unknown["complexity_mae"], unknown["category_accuracy"], unknown["brier"]) == (1, None, None, None)
 
 
+def test_probabilities_that_tell_four_rows_from_others_are_not_sure_to_tell_all() -> None:
+    needed = (np.arange(40) % 10 == 0).astype(float)
+    text, unknown = np.full(40, ""), np.full((40, 2), np.nan)
+    rows = EstimatedRows(unknown, np.column_stack((needed, needed)), text, text, unknown, unknown, np.arange(40))
+    found = rows.figures(1000, 0)
+    assert found["tool_use_auc"] == 1
+    assert found["ci95"]["tool_use_auc"] == pytest.approx([0.025**0.25, 1.0])
+
+
 def test_the_area_is_the_share_of_pairs_that_are_ranked_right() -> None:
     rng = np.random.default_rng(0)
     score, positive = rng.integers(0, 5, 60).astype(float), rng.integers(0, 2, 60).astype(float)

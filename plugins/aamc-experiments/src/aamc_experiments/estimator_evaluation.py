@@ -84,6 +84,7 @@ class EstimatedRows:
         """Return ``n``, the figures and their intervals under ``ci95``."""
         rated, with_tools = (np.asarray(np.isfinite(pairs).all(axis=1)) for pairs in (self.complexity, self.tool_use))
         complexity, tools = self.complexity[rated], self.tool_use[with_tools]
+        of_each = [len(np.unique(self.unit[with_tools][tools[:, 0] == needed])) for needed in (0, 1)]
         errors = np.abs(complexity[:, :1] - complexity[:, 1:])
         named = (self.category != "") & (self.predicted != "")
         hit = (self.category == self.predicted)[named].astype(np.float64)[:, None]
@@ -103,8 +104,9 @@ class EstimatedRows:
                 found = part(resampling)
                 values |= point_estimates(found)
                 ci95 |= intervals(found)
-                if (accuracy := found.get("category_accuracy")) is not None:
-                    ci95["category_accuracy"] = share_interval(accuracy[1:], accuracy[0], resampling.units, resampling.independent)
+                for name, units, exact in (("category_accuracy", resampling.units, resampling.independent), ("tool_use_auc", min(of_each), False)):
+                    if name in found:
+                        ci95[name] = share_interval(found[name][1:], found[name][0], units, exact)
         return {"n": len(self.category), **values, "ci95": ci95}
 
     def confusion(self) -> dict[str, dict[str, int]]:
