@@ -140,7 +140,7 @@ def evaluate_estimator(run: RunFolder, name: str, request: EvaluationRequest, pl
     """
     if request.out is not None:
         RunFolder(request.out).refuse_to_overwrite(resumes=False)
-    settings, folder = evaluation_settings(run, request, plugins), estimator_checkpoint(name, run)
+    settings, folder = evaluation_settings(run, request), estimator_checkpoint(name, run)
     setup = make_evaluation_setup(run, settings, plugins, evaluation_rows(run, settings, plugins, request))
     estimator: Estimator = load_component(folder, "estimator", plugins, setup.services)
     strict, own = settings.evaluation.strict, run.fingerprints[0]

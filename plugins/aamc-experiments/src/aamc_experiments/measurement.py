@@ -182,7 +182,7 @@ def evaluate_run(run: RunFolder, request: EvaluationRequest, plugins: Plugins, p
     _check_request(run, request)
     if request.out is not None:
         RunFolder(request.out).refuse_to_overwrite(resumes=False)
-    settings = evaluation_settings(run, request, plugins)
+    settings = evaluation_settings(run, request)
     found = evaluation_rows(run, settings, plugins, request)
     if found.rows.groups is not None:
         return _evaluate_users(run, request, found, settings, plugins)
@@ -257,13 +257,13 @@ def _check_request(run: RunFolder, request: EvaluationRequest) -> None:
         raise ConfigError(f"{why}; leave out --split")
 
 
-def evaluation_settings(run: RunFolder, request: EvaluationRequest, plugins: Plugins) -> Settings:
-    """Return the run's settings with the dataset, preference and strictness of a request."""
+def evaluation_settings(run: RunFolder, request: EvaluationRequest) -> Settings:
+    """Return the run's settings, whose paths are absolute, with the dataset, preference and strictness of a request."""
     settings = run.settings
     if request.source is not None:
-        settings = attrs.evolve(settings, dataset=request.source.like(settings.dataset), test_dataset=None)
+        settings = attrs.evolve(settings, dataset=request.source.like(settings.dataset).absolute(), test_dataset=None)
     options = attrs.evolve(settings.evaluation, strict=request.strict or settings.evaluation.strict)
-    return attrs.evolve(settings, preference=request.preference, evaluation=options).with_absolute_paths(plugins.names("model_pool"))
+    return attrs.evolve(settings, preference=request.preference, evaluation=options)
 
 
 def evaluation_rows(run: RunFolder, settings: Settings, plugins: Plugins, request: EvaluationRequest) -> EvaluationRows:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -350,6 +351,17 @@ def test_a_checkpoint_is_used_instead_of_training(experiment) -> None:
     metrics = second.complete()
     assert metrics["routers"]["favourite"]["model_share"]["LLM-XLarge"] > 0
     assert second.run.router_names == ["favourite", "best-expected", "seer"]
+
+
+def test_a_run_of_checkpoints_is_evaluated_without_them(experiment, plugins) -> None:
+    first = experiment()
+    first.complete()
+    second = experiment(folder="second", router=str(first.run.folder), estimator=str(first.run.folder / "estimator"))
+    expected = second.complete()
+    shutil.rmtree(first.run.folder)
+    run = RunFolder.open(second.run.folder)
+    again = evaluate_run(run, EvaluationRequest(names=run.router_names, preference=run.settings.preference), plugins)
+    assert again["routers"] == expected["routers"]
 
 
 def test_two_variants_of_one_router_are_compared_under_their_own_names(experiment) -> None:
