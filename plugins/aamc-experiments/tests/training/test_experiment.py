@@ -394,6 +394,7 @@ def test_a_pool_of_one_routes_to_it(experiment, tmp_path, monkeypatch) -> None:
         ({"router": {"name": "favourite", "favourite": -1}}, ConfigError, "at least 0"),
         ({"router": {"name": "favourite", "favourite": "x"}}, ConfigError, "whole number"),
         ({"routers": ["nobody"]}, UnknownComponentError, "no router"),
+        ({"routers": {"favourite": {"favourite": 3}}}, ConfigError, "routers.favourite is another router than the run's own"),
         ({"dataset": "tony"}, UnknownComponentError, "did you mean 'tiny'"),
         ({"environment": "tabel"}, UnknownComponentError, "did you mean 'table'"),
         ({"dataset": "tiny:1"}, DataError, "too few"),

@@ -88,12 +88,19 @@ class Experiment:
         self._left_out: dict[str, str] | None = None  # likewise
 
     def compared(self) -> dict[str, Choice]:
-        """Return all routers to train, the run's own first."""
+        """Return all routers to train, the run's own first.
+
+        Raises:
+            ConfigError: Another router has the name of the run's own.
+        """
         if self.goal is Goal.ESTIMATOR:
             return {}
         if self.goal is Goal.ROUTER:
             return {self.router_name: self.settings.router}
         others = self._baselines() if self.settings.routers is None else self.settings.routers
+        if others.get(self.router_name, self.settings.router) not in (self.settings.router, Choice(self.router_name)):
+            name = self.router_name
+            raise ConfigError(f"routers.{name} is another router than the run's own {name}; give it another name: {{NAME: {{name: {name}, ...}}}}")
         return {self.router_name: self.settings.router, **{name: choice for name, choice in others.items() if name != self.router_name}}
 
     def _baselines(self) -> dict[str, Choice]:
