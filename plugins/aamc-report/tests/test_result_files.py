@@ -74,6 +74,15 @@ def test_metrics_of_another_shape_are_an_error(make_run: Any, part: str, value: 
         write_report(folder)
 
 
+def test_a_folder_of_aamc_train_has_no_report(make_run: Any) -> None:
+    folder = make_run(routers=("ppo",))
+    (folder / "metrics.json").unlink()
+    content = (folder / "run.yaml").read_text(encoding="utf-8")
+    (folder / "run.yaml").write_text(content.replace("goal: comparison", "goal: router"), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"was made by aamc train and holds no comparison; .* aamc evaluate .* --out FOLDER"):
+        write_report(folder)
+
+
 def test_missing_metrics_are_measured_again_by_completing_the_run(make_run: Any) -> None:
     folder = make_run(routers=("ppo",))
     (folder / "metrics.json").unlink()

@@ -30,6 +30,9 @@ def read_results(folder: Path) -> Results:
     """
     run = RunFolder.open(folder)
     run.refuse_orchestrator()
+    if run.goal.command == "train":
+        how = f"compare routers with aamc run, or a trained one with: aamc evaluate {run.folder} --out FOLDER"
+        raise CheckpointError(f"{run.folder} was made by aamc train and holds no comparison; {how}")
     content = _read_metrics(run.folder / "metrics.json")
     routers = content["routers"]
     decisions = _read_decisions(run.folder / "decisions.npz", routers)
