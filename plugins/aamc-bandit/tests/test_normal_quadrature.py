@@ -63,6 +63,12 @@ def test_utilities_that_are_certain_leave_no_doubt_and_ties_share() -> None:
     assert normal_best_probabilities(mean, certain, np.ones((1, 3), dtype=bool))[0] == pytest.approx([0, 0.5, 0.5], abs=ERROR)
 
 
+@pytest.mark.parametrize("others", [1, 200])
+def test_the_greatest_utility_is_the_best_however_far_from_zero(others: int) -> None:
+    mean = np.array([[-1e12, *[-1e12 - 100] * others]])
+    assert normal_best_probabilities(mean, np.zeros(mean.shape), np.ones(mean.shape, dtype=bool))[0] == pytest.approx([1, *[0] * others], abs=ERROR)
+
+
 def test_rows_sum_to_one_in_batches_of_any_size() -> None:
     rng = np.random.default_rng(1)
     mean, sd, mask = rng.normal(size=(500, 12)), rng.uniform(1e-4, 1, (500, 12)), rng.random((500, 12)) < 0.7

@@ -37,7 +37,9 @@ def normal_best_probabilities(mean: Floats, sd: Floats, mask: NDArray[np.bool_])
     rows, candidates = mean.shape
     if candidates == 1:
         return np.ones((rows, 1))
-    mean, sd = np.where(mask, mean, 0.0), np.where(mask, np.maximum(sd, MIN_SD), 1.0)  # masked values may be NaN
+    highest = np.where(mask, mean, -np.inf).max(axis=1, keepdims=True)
+    mean = np.where(mask, mean - highest, 0.0)  # far from zero a standard deviation would be lost in rounding; masked values may be NaN
+    sd = np.where(mask, np.maximum(sd, MIN_SD), 1.0)
     if candidates > MANY:
         return np.stack([_row_probabilities(*row) for row in zip(mean, sd, mask, strict=True)]) if rows else np.empty((0, candidates))
     step = max(1, _BLOCK // (candidates**2 * len(_DIVISIONS) * len(_NODES)))
