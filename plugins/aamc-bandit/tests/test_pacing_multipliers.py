@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from aamc_bandit.pacing import multipliers
 from aamc_bandit.pacing.multipliers import PriceCurve, WrappedChoices, curves_of
 from scipy.optimize import linprog
 
@@ -67,6 +68,22 @@ def test_the_mixture_spends_the_target_and_is_near_the_linear_program(seed, shar
     )
     assert (found * use).sum(axis=1).mean() == pytest.approx(target)
     assert (found * choices.utility).sum(axis=1).mean() == pytest.approx(-best.fun, abs=0.005)
+
+
+def test_the_prices_of_many_candidates_are_bounded_in_number_and_keep_the_target(monkeypatch):
+    choices, use = random_window(0, candidates=40)
+    exact = PriceCurve.of(choices, use, np.zeros_like(use))
+    monkeypatch.setattr(multipliers, "MAX_PAIRS", 40_000)  # of 320,000
+    assert choices.critical_prices(use).size <= 40_000
+    curve = PriceCurve.of(choices, use, np.zeros_like(use))
+    np.testing.assert_array_equal(spent(choices, use, curve, 0.0).argmax(axis=1), use.argmin(axis=1))
+    for share in (0.1, 0.4, 0.8):
+        target = use.min(axis=1).mean() * (1 - share) + curve.use[0] * share
+        found, best = spent(choices, use, curve, target), spent(choices, use, exact, target)
+        assert (found * use).sum(axis=1).mean() == pytest.approx(target)
+        assert (found * choices.utility).sum(axis=1).mean() == pytest.approx(
+            (best * choices.utility).sum(axis=1).mean(), abs=0.01 * np.ptp(choices.utility)
+        )
 
 
 def test_a_router_without_utilities_keeps_the_target_by_dividing_its_requests():
