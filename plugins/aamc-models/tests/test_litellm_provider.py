@@ -143,6 +143,7 @@ def test_a_refusal_tells_the_server_s_reason(model: str, make: Callable[..., Any
         ('BadRequestError: AnthropicError - {"type": "error", "error": {"message": "prompt is too long"}}', "request", b"prompt is too long"),
         ("ContextWindowExceededError: BedrockException: Context Window Error - prompt is too long", "request", b"prompt is too long"),
         ('GeminiException BadRequestError - {"error": {"message": "API key not valid."}}', "authentication", b"API key not valid."),
+        ("""AnthropicException - b'{"error": {"message": "prompt is too long"}}'""", "request", b"prompt is too long"),  # of a stream
         ("LLM Provider NOT provided.", "request", b""),
     ],
 )
