@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -12,10 +13,11 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from aamc_gateway.access import access as access_module
 from aamc_gateway.access import limit_claims
 from aamc_gateway.access.access import Access
 from aamc_gateway.access.callers import Caller, Refused
-from aamc_gateway.access.keys import add_key, revoke_key
+from aamc_gateway.access.keys import Key, add_key, revoke_key
 from aamc_gateway.access.settings import AccessSettings, Limits
 from aamc_gateway.access.shared import SharedState, open_shared
 from aamc_gateway.access.shared.state import backend_of
@@ -469,6 +471,25 @@ def test_the_spending_of_keys_tenants_and_users_stands_beside_their_budgets(stor
         assert found == {("tenant", "new"): ("new", none | {"total": 9.0}, {"day": 0.0, "month": 0.0, "total": 0.0})}
 
     run(store, test, **limits)
+
+
+def test_requests_are_served_while_the_spending_of_many_keys_is_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    served, read = threading.Event(), Key.from_bytes
+
+    def slow(value: bytes) -> Key:
+        assert served.wait(20), "the event loop waited for the keys"
+        return read(value)
+
+    async def test(access: Access, shared: SharedState) -> None:
+        for name in ("a", "b", "c"):
+            _, secret = await add_key(shared, name=name, limits=Limits(usd_total=2.0))
+            (await access.admit(await access.caller(bearer(secret)), max_cost_usd=1.0)).settle(0.25)
+        monkeypatch.setattr(access_module, "_AT_ONCE", 2)
+        monkeypatch.setattr(Key, "from_bytes", slow)
+        asyncio.get_running_loop().call_later(0.01, served.set)
+        assert [(row["name"], row["spent_usd"]["total"]) for row in await access.spending()] == [("a", 0.25), ("b", 0.25), ("c", 0.25)]
+
+    run(store, test)
 
 
 def test_spending_is_without_what_is_reserved(store: Store) -> None:

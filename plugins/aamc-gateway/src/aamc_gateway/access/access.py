@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,7 +15,7 @@ from aamc_models import foreign_header, is_loopback
 
 from aamc_gateway.access.admission import Admission, Reservation
 from aamc_gateway.access.callers import Caller, Refused, refused_for_now
-from aamc_gateway.access.keys import FRESH_S, GROUP, KeyRing, any_has_tenant, digest_of, read_keys
+from aamc_gateway.access.keys import FRESH_S, GROUP, Key, KeyRing, any_has_tenant, digest_of, read_keys
 from aamc_gateway.access.limit_claims import USUAL_ADVICE, Advice, Demand, Holder, LimitedClaim, budgets_of, claims_of, counters_of
 from aamc_gateway.access.settings import CHEAPER, NO_LIMITS, AccessSettings, Limits
 from aamc_gateway.access.shared import SharedState
@@ -28,6 +29,8 @@ FEEDBACK_PER_REQUEST = 10
 """Pieces of feedback that count as one request: an answer may get some from its user and from judges, and revisions."""
 _FULL_S = 0.25
 """Time for which a worker remembers which candidates are over their limits, in seconds."""
+_AT_ONCE = 1000
+"""Counters that are read at once: requests that reserve wait for one such read at most."""
 _MISSING = "send a key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'; an administrator makes one with: aamc keys add NAME"
 
 
@@ -197,10 +200,19 @@ class Access:
     async def spending(self) -> list[dict[str, Any]]:
         """Return budgets and spending in USD of the active keys, of tenants, and of the users that keys or the settings name.
 
-        Other users are counted under digests of their names, so they cannot be listed. Users without spending are left out.
+        Other users are counted under digests of their names, so they cannot be listed. Users without spending are left out. Many keys take
+        seconds: a worker thread handles them, and counters are read in parts, so that requests are served meanwhile.
         """
-        now, settings = time.time(), self._settings
-        callers = [key.caller(settings.limits) for key in await read_keys(self._shared) if key.state(now) == "active"]
+        now = time.time()
+        found = await asyncio.to_thread(self._spenders, await read_keys(self._shared), now)
+        counters = [counter for *_, own in found for counter in own]
+        used = [usd for n in range(0, len(counters), _AT_ONCE) for usd in await self._shared.read(counters[n : n + _AT_ONCE], held=False)]
+        return await asyncio.to_thread(_spending_rows, found, used)
+
+    def _spenders(self, keys: Sequence[Key], now: float) -> list[tuple[Holder, Caller, Sequence[str]]]:
+        """Return the holders whose spending is shown, each with a caller of it and its counters."""
+        settings = self._settings
+        callers = [key.caller(settings.limits) for key in keys if key.state(now) == "active"]
         if self._admin_digest:
             callers.append(self._admin)
         elif not callers:
@@ -208,15 +220,7 @@ class Access:
         tenants = {caller.tenant for caller in callers} | (settings.tenants.keys() - {"*"})
         callers += [Caller(tenant=tenant, user=user) for tenant in tenants for user in (None, *(settings.users.keys() - {"*"}))]
         found = {holder.scope: (holder, caller) for caller in callers for holder in self._holders(caller, caller.user)}
-        used = iter(await self._shared.read([counter for holder, _ in found.values() for counter in counters_of(holder, now)], held=False))
-        rows = []
-        for holder, caller in found.values():
-            budgets = dict(budgets_of(holder.limits))
-            spent = {period: next(used) for period in budgets}
-            if holder.kind != "user" or any(spent.values()):
-                name = {"key": caller.name, "tenant": caller.tenant, "user": caller.user}[holder.kind]
-                rows.append({"kind": holder.kind, "name": name, "tenant": caller.tenant, "budget_usd": budgets, "spent_usd": spent})
-        return sorted(rows, key=lambda row: (row["kind"], row["name"], row["tenant"] or ""))
+        return [(holder, caller, counters_of(holder, now)) for holder, caller in found.values()]
 
     async def has_tenants(self) -> bool:
         """Return whether a key has a tenant; once one has, that is so for good."""
@@ -235,6 +239,18 @@ class Access:
                     raise
             self._checked = time.monotonic()
         return self._needs_keys
+
+
+def _spending_rows(found: Sequence[tuple[Holder, Caller, Sequence[str]]], used: Iterable[float]) -> list[dict[str, Any]]:
+    """Return the rows of :meth:`Access.spending` from what the holders' counters have used."""
+    amounts, rows = iter(used), []
+    for holder, caller, _ in found:
+        budgets = dict(budgets_of(holder.limits))
+        spent = {period: next(amounts) for period in budgets}
+        if holder.kind != "user" or any(spent.values()):
+            name = {"key": caller.name, "tenant": caller.tenant, "user": caller.user}[holder.kind]
+            rows.append({"kind": holder.kind, "name": name, "tenant": caller.tenant, "budget_usd": budgets, "spent_usd": spent})
+    return sorted(rows, key=lambda row: (row["kind"], row["name"], row["tenant"] or ""))
 
 
 def _named(limits: Mapping[str, Limits], name: str) -> Limits | None:
