@@ -59,7 +59,6 @@ def summary(answers: Sequence[AnsweredQuestion], strongest: Sequence[str], quest
     information about ten questions.
     """
     columns = {
-        "f1": [each.f1 for each in answers],
         "mean_cost_usd": [each.cost_usd for each in answers],
         "mean_seconds": [each.seconds for each in answers],
         "mean_tokens": [float(each.tokens) for each in answers],
@@ -75,8 +74,12 @@ def summary(answers: Sequence[AnsweredQuestion], strongest: Sequence[str], quest
     intervals: dict[str, Any] = {name: list(wilson_interval(part / n, len(np.unique(question)))) if n else None for name, (part, n) in shares.items()}
     for name, values in columns.items():
         figures[name], intervals[name] = _mean(np.array(values), question, seed)
-    calls = [(each.consulted.count(name), len(each.consulted)) for each, name in zip(answers, strongest, strict=True)]
-    figures["strongest_share"], intervals["strongest_share"] = _share(np.array(calls, dtype=np.float64), question, seed)
+    ratios = {
+        "f1": [(each.f1, 1) for each in answers],
+        "strongest_share": [(each.consulted.count(name), len(each.consulted)) for each, name in zip(answers, strongest, strict=True)],
+    }
+    for name, counts_of in ratios.items():
+        figures[name], intervals[name] = _share(np.array(counts_of, dtype=np.float64), question, seed)
     return {
         "n": len(answers),
         **figures,
@@ -96,7 +99,7 @@ def _mean(values: Floats, question: Integers, seed: int) -> tuple[float | None, 
 
 
 def _share(counts: Floats, question: Integers, seed: int) -> tuple[float | None, list[float] | None]:
-    """Return the share of calls, given each answer's number of them and of all its calls, and the interval over questions; None without calls."""
+    """Return the share of a part in a whole, both given for each answer, with its interval over questions; None without a whole."""
     called = counts[:, 1] > 0
     if not called.any():
         return None, None

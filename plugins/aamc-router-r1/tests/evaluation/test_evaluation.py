@@ -187,6 +187,14 @@ def test_the_calls_of_a_question_are_not_independent():
     assert share(4) == share(1) == pytest.approx([0.4, 0.6], abs=0.01)
 
 
+@pytest.mark.parametrize(("f1", "bounds"), [(1.0, [0.025**0.2, 1.0]), (0.0, [0.0, 1 - 0.025**0.2])])
+def test_five_answers_of_one_f1_are_not_sure_of_it(f1, bounds):
+    answers = [AnsweredQuestion(answer="a", exact_match=f1, f1=f1, cost_usd=0, seconds=1, tokens=1)] * 5
+    found = summary(answers, ["big"] * 5, np.arange(5))
+    assert found["f1"] == f1
+    assert found["ci95"]["f1"] == pytest.approx(bounds)  # resamples of equal values have no width
+
+
 def test_repeated_answers_to_a_question_say_no_more_about_others():
     def intervals(repeats):
         each = [{"exact_match": n % 2, "f1": n / 10, "cost_usd": n, "consulted": [["big", "small"][n % 2]]} for n in range(10)]
