@@ -38,7 +38,7 @@ from transformers import (
 
 from aamc_sdk import Candidate, Dataset, Outcomes, Pool, Query, Training
 from aamc_sdk.config import ServingSettings
-from aamc_sdk.errors import CheckpointError, ConfigError, DataError, PluginError
+from aamc_sdk.errors import AamcError, CheckpointError, ConfigError, DataError, PluginError
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.routing import build_request
 from aamc_sdk.serving import make_services
@@ -229,6 +229,11 @@ def test_each_stage_learns_alone(tiny: Path, stage: dict[str, float]) -> None:
     router = trained(table(80), options(tiny, **stage))
     chosen = utilities(router, [query.text for query in table(40, first=100).queries]).argmax(axis=1)
     assert np.mean(chosen == 2 * (np.arange(40) % 2)) > 0.9
+
+
+def test_a_training_whose_loss_is_not_finite_is_an_error(tiny: Path) -> None:
+    with pytest.raises(AamcError, match=r"^router-r1-choice: the loss of update \d+ is not a finite number; lower the learning rate"):
+        trained(table(80), options(tiny, learning_rate=1e30))
 
 
 def test_adapters_learn_too_and_are_merged(tiny: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ there is no critic.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import warnings
@@ -39,6 +40,7 @@ from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.tokens import plain_ids
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
 from aamc_router_r1.training.stages import STATE, WARM_START, Job, load_model, play_all
+from aamc_sdk.errors import AamcError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import read_json_object, save_training_checkpoint, write_json
 
@@ -86,6 +88,11 @@ class Follow(TrainerCallback):
         """Report an update."""
         if state.is_world_process_zero:
             self._progress.advance(1)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Raise AamcError if the loss of an update is not finite: the weights are lost then."""
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            raise AamcError(f"{self._title}: the loss of update {state.global_step} is not a finite number; lower the learning rate")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Complete a checkpoint."""
@@ -179,6 +186,7 @@ def base_arguments(folder: Path, device: str, seed: int, save_every: int, *, bf1
         "save_steps": save_every,
         "save_total_limit": 2,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # it shows the mean of the other losses instead
         "report_to": [],
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
