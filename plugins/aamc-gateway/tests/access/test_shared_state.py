@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import redis
 from aamc_gateway.access.shared import Claim, Exceeded, SharedState, is_lasting, open_shared
-from aamc_gateway.access.shared.operations import Get, Read, Reserve, Settle
+from aamc_gateway.access.shared.operations import Get, Put, Read, Reserve, Scan, Settle
 from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 from aamc_gateway.access.shared.state import backend_of
 
@@ -168,6 +168,17 @@ def test_a_group_lists_its_values_and_drops_the_oldest_beyond_its_size(store: St
         assert len(await shared.scan("g")) == len(kept)
 
     run(store, test)
+
+
+def test_small_values_of_a_group_are_summed_up_rarely_and_keep_its_size(tmp_path: Path) -> None:
+    """A sum reads all entries of the group, so one for each value would make a full cache slow."""
+    with closing(SqliteBackend(tmp_path / "shared.db")) as backend:
+        sums: list[str] = []
+        backend._connection.set_trace_callback(lambda statement: sums.append(statement) if "sum(size)" in statement else None)
+        backend.apply([Put(f"k{number}", b"x", math.inf, "g", 1000) for number in range(2000)])
+        assert 100 <= len(sums) <= 200
+        (kept,) = backend.apply([Scan("g")])
+    assert 900 <= len(kept) <= 1010
 
 
 @pytest.mark.parametrize("store_url", ["redis"], indirect=True)

@@ -69,7 +69,7 @@ class Put:
         value: The value.
         expires: When it goes, in seconds since the epoch; infinity for never.
         group: The name of its group; ``""`` for none.
-        max_bytes: The maximum size of the group's values in bytes; 0 for no limit.
+        max_bytes: The maximum size of the group's values in bytes, which each process may exceed by a hundredth; 0 for no limit.
     """
 
     key: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import collections
 import math
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -33,6 +34,8 @@ LAPSED_S = 86400.0
 """Time for which a reservation is kept that was given back, in seconds: its request may still end, and is charged then."""
 KEPT_FREE = 0.9
 """Share of its maximum size that a group has after its oldest values went."""
+_SUMMED = 0.01
+"""Share of its maximum size by which a process lets a group grow until it sums it up again, as that reads the group's whole index."""
 TABLES = (
     """CREATE TABLE IF NOT EXISTS {p}values (key TEXT PRIMARY KEY, value {blob} NOT NULL, expires {real} NOT NULL, value_group TEXT NOT NULL,
         written {real} NOT NULL, size INTEGER NOT NULL)""",
@@ -67,6 +70,7 @@ class SqlBackend(Backend):
         self._lease_s = lease_s
         self._worker = os.urandom(8).hex()
         self._renewed = -math.inf
+        self._unsummed = collections.Counter[str]()
 
     @abc.abstractmethod
     def _transaction(self, *, exclusive: bool) -> Any:
@@ -188,7 +192,10 @@ class SqlBackend(Backend):
             return None
         self._run(_PUT, (operation.key, operation.value, min(operation.expires, NEVER), operation.group, now, size))
         if operation.max_bytes:
-            self._shrink(operation.group, operation.max_bytes)
+            self._unsummed[operation.group] += size
+            if self._unsummed[operation.group] >= _SUMMED * operation.max_bytes:
+                del self._unsummed[operation.group]
+                self._shrink(operation.group, operation.max_bytes)
         return None
 
     def _shrink(self, group: str, max_bytes: int) -> None:
