@@ -115,7 +115,9 @@ def test_preferences_between_those_of_the_ray_use_more_of_a_budget(run, plugins,
 
 def test_a_share_of_no_strong_calls_avoids_the_strongest_candidate(run, plugins) -> None:
     assert calibrated(run, plugins, "strong-share", 1.0).figures["strong_share"] > 0.5
-    assert calibrated(run, plugins, "strong-share", 0.0).figures["strong_share"] == 0
+    none = calibrated(run, plugins, "strong-share", 0.0)
+    assert none.figures["strong_share"] == 0
+    assert none.ci95["strong_share"] == pytest.approx([0, 1 - 0.025 ** (1 / none.rows)])  # exact: none of these rows is not none at all
 
 
 def test_a_service_level_is_kept_with_the_best_quality(run, plugins) -> None:

@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_experiments.data import check_unchanged
-from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, known_interval, ratio, two_way
+from aamc_experiments.evaluation import Comparison, Resampling, growing_waits_note, ratio
+from aamc_experiments.evaluation.bootstrap import combined_intervals
 from aamc_experiments.evaluation.comparison import from_quality_to_cost
 from aamc_experiments.leak_guard import leave_out_trained_rows
 from aamc_experiments.measurement import Measurement
@@ -168,6 +169,7 @@ def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Targ
     ray, finer = np.concatenate((ray, between)), measure(between)[1]
     over = [{name: np.concatenate((values, more[name]), axis=1) for name, values in each.items()} for each, more in zip(over, finer, strict=True)]
     point = _best_point(target, over)
+    at_point, shares = [{name: values[:, point] for name, values in each.items()} for each in over], ["strong_share"]
     return Calibration(
         target=target,
         router=run.router_name,
@@ -175,8 +177,8 @@ def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Targ
         rows=len(rows.quality),
         questions=rows.questions,
         confidence=float(_confidence(target, over)[point]),
-        figures={name: float(values[0, point]) for name, values in over[0].items()},
-        ci95={name: two_way([known_interval(each[name][1:, point]) for each in over]) for name in over[0]},
+        figures={name: float(values[0]) for name, values in at_point[0].items()},
+        ci95=combined_intervals([Resampling.once(unit) for unit in rows.units.T], at_point, shares, shares),
     )
 
 
