@@ -208,7 +208,7 @@ def test_a_model_that_the_exporter_does_not_know_is_one_line(encoder, tmp_path, 
 def test_weights_that_onnxruntime_does_not_compute_are_refused_at_the_export(tiny_distilbert, tmp_path):
     encoder = TorchEncoder(tiny_distilbert, layers=4, max_length=16, device=CPU)
     encoder.model.to(torch.bfloat16)
-    with pytest.raises(AamcError, match=r"exported as onnx \(.* in bfloat16\); set estimator.runtime=torch, or save it in float32"):
+    with pytest.raises(AamcError, match=r"exported to ONNX \(.* in bfloat16\); set estimator.runtime=torch, or save it in float32"):
         export(encoder, "onnx", tmp_path)
     assert not list(tmp_path.iterdir())
 

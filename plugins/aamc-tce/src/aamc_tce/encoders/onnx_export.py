@@ -59,7 +59,7 @@ def export(encoder: TorchEncoder, runtime: str, folder: Path) -> None:
         open_session(files[GRAPH], folder)
     except CheckpointError as error:
         cause = f"onnxruntime cannot run its graph with weights in {str(encoder.model.dtype).removeprefix('torch.')}"
-        raise AamcError(f"this encoder cannot be exported as {runtime} ({cause}); set estimator.runtime=torch, or save it in float32") from error
+        raise AamcError(f"this encoder cannot be exported to ONNX ({cause}); set estimator.runtime=torch, or save it in float32") from error
     for name, content in files.items():
         write_bytes(folder / name, content)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
