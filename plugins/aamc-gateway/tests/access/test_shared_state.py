@@ -181,6 +181,14 @@ def test_small_values_of_a_group_are_summed_up_rarely_and_keep_its_size(tmp_path
     assert 900 <= len(kept) <= 1010
 
 
+def test_a_group_keeps_its_size_over_processes_that_write_little_each(tmp_path: Path) -> None:
+    for process in range(150):
+        with closing(SqliteBackend(tmp_path / "shared.db")) as backend:
+            backend.apply([Put(f"k{process}-{number}", b"x", math.inf, "g", 1000) for number in range(9)])
+            (kept,) = backend.apply([Scan("g")])
+    assert len(kept) <= 1010
+
+
 @pytest.mark.parametrize("store_url", ["redis"], indirect=True)
 def test_a_scan_forgets_the_values_of_a_group_that_have_expired_or_were_deleted(store: Store, redis_server: Any) -> None:
     async def test(shared: SharedState) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import collections
 import math
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -70,7 +69,7 @@ class SqlBackend(Backend):
         self._lease_s = lease_s
         self._worker = os.urandom(8).hex()
         self._renewed = -math.inf
-        self._unsummed = collections.Counter[str]()
+        self._unsummed: dict[str, float] = {}  # bytes written since a group was summed up
 
     @abc.abstractmethod
     def _transaction(self, *, exclusive: bool) -> Any:
@@ -192,10 +191,11 @@ class SqlBackend(Backend):
             return None
         self._run(_PUT, (operation.key, operation.value, min(operation.expires, NEVER), operation.group, now, size))
         if operation.max_bytes:
-            self._unsummed[operation.group] += size
-            if self._unsummed[operation.group] >= _SUMMED * operation.max_bytes:
-                del self._unsummed[operation.group]
+            unsummed = self._unsummed.get(operation.group, math.inf) + size
+            if unsummed >= _SUMMED * operation.max_bytes:
                 self._shrink(operation.group, operation.max_bytes)
+                unsummed = 0.0
+            self._unsummed[operation.group] = unsummed
         return None
 
     def _shrink(self, group: str, max_bytes: int) -> None:
