@@ -328,6 +328,13 @@ def test_tokens_are_counted_by_the_answers(upstream, provider, call) -> None:
     assert (error.kind, len(server.asked), calling.state().remaining) == ("rate_limit", 3, 0)
 
 
+def test_tokens_of_embeddings_are_counted_though_a_server_has_their_total_alone(upstream, provider) -> None:
+    calling = provider(base_url=upstream(reply({"data": [], "usage": {"total_tokens": 300}})).url, tokens_per_minute=300)
+    embedding = type(CHAT)(api="embeddings", body={"input": "a cat"})
+    sent(calling, embedding)
+    assert failed(sent, calling, embedding).kind == "rate_limit"
+
+
 def test_the_longest_answer_is_reserved_until_the_real_one_has_come(upstream, provider) -> None:
     server = upstream(then(hang, reply()), reply())
     calling = provider(base_url=server.url, tokens_per_minute=1000, max_pause_s=0.0)

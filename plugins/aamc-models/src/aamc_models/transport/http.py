@@ -16,7 +16,7 @@ from yarl import URL
 from aamc_models.dialects import StreamMonitor, usage_of
 from aamc_models.dialects.error_bodies import error_in_event
 from aamc_models.dialects.events import data_of, strict_event
-from aamc_models.dialects.fields import json_object, strict_json
+from aamc_models.dialects.fields import DIALECTS, json_object, strict_json
 from aamc_models.transport.answers import EventStream, checked_answer, reported, whole_answer
 from aamc_models.transport.deployments import LONGEST_PAUSE_S, Deployment, Deployments, DeploymentTurn
 from aamc_models.transport.failures import ELSEWHERE, RETRIED, Failure, asked_model, failure_of, provider_error, redacted, without_key
@@ -31,9 +31,8 @@ from aamc_sdk.interfaces import EndpointState, WireProvider, WireReply, WireRequ
 T = TypeVar("T")
 _LONG_ANSWER = 2**20
 """Bytes of a list of embeddings from which it is not read: that would block the event loop for milliseconds."""
-_USAGE_DIALECTS = {"chat": "chat", "completions": "completions", "embeddings": "completions", "messages": "messages", "responses": "responses"}
-"""The dialect in which the answers of an API report usage."""
-_JSON_APIS = frozenset((*_USAGE_DIALECTS, "count_tokens"))
+_JSON_APIS = frozenset((*DIALECTS, "embeddings", "count_tokens"))
+"""The APIs whose answers are JSON objects."""
 _LAST_EVENTS = 16
 """Number of events at the end of a stream among which its finish is, before the usage and the last one: to read all of them would cost 5 us each."""
 _HELD_S = 1.0
@@ -144,8 +143,8 @@ class HttpProvider(WireProvider):
             answer = None
             if request.api in _JSON_APIS and (request.api != "embeddings" or len(content) <= _LONG_ANSWER):
                 answer = checked_answer(content, api=request.api)
-                if turn.counts_tokens and request.api in _USAGE_DIALECTS:
-                    turn.count(usage_of(_USAGE_DIALECTS[request.api], answer))
+                if turn.counts_tokens and request.api != "count_tokens":
+                    turn.count(usage_of(request.api, answer))
             turn.succeed()
             return WireReply(status=status, headers=headers, body=content if answer is None else strict_json(content), answer=answer)
 
@@ -167,7 +166,7 @@ class HttpProvider(WireProvider):
             return stream, turn
 
         stream, turn = await self._attempts(body, attempt)
-        dialect = _USAGE_DIALECTS.get(request.api)
+        dialect = request.api if request.api in DIALECTS else None
         monitor = StreamMonitor(dialect) if turn.counts_tokens and dialect is not None else None
         last: deque[bytes] = deque(maxlen=_LAST_EVENTS)
         began, held_s = time.monotonic(), 0.0
