@@ -74,6 +74,12 @@ def test_an_answer_calls_them_as_the_client_named_them(arguments: str) -> None:
     assert inputs == [PATCH, PATCH]
 
 
+@pytest.mark.parametrize("name", [None, 5, ["look"]])
+def test_a_tool_whose_name_is_no_text_is_left_to_its_server(name: object) -> None:
+    plain = {"type": "function", "name": name}
+    assert KnownTools() == KnownTools.of({"tools": [{**plain, "type": "custom"}, {"type": "namespace", "name": "n", "tools": [plain]}]}, "responses")
+
+
 def test_a_cut_call_of_a_custom_tool_is_marked() -> None:
     tools = KnownTools.of(REQUEST, "responses")
     call = {"index": 0, "id": "c", "type": "function", "function": {"name": "apply_patch", "arguments": '{"input": "*** Beg'}}

@@ -32,34 +32,35 @@ class KnownTools:
         names: The names that the conversion of a request of messages shortens, by the short ones.
         ids: The ids of the calls in its conversation.
         items: Type, name and namespace of the calls of tools that are no plain functions in responses, by their names in chat.
-        is_old: Whether its client reads an answer's first call alone, as ``function_call``.
+        has_functions: Whether its client sends ``functions``, and so reads an answer's first call alone, as ``function_call``.
     """
 
     names: Mapping[str, str] = attrs.field(factory=dict)
     ids: frozenset[str] = frozenset()
     items: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
-    is_old: bool = False
+    has_functions: bool = False
 
     @classmethod
     def of(cls, body: JSON, dialect: str) -> KnownTools:
         """Return those of a request."""
         if dialect == "responses":
             tools = [(tool, namespace) for _, tool, namespace in tools_in_namespaces(body) if namespace or tool.get("type") == "custom"]
-            return cls(items={function_name(tool["name"], namespace): _item(tool, namespace) for tool, namespace in tools if "name" in tool})
+            named = [(name, tool, namespace) for tool, namespace in tools if isinstance(name := tool.get("name"), str)]
+            return cls(items={function_name(name, namespace): _item(tool, namespace) for name, tool, namespace in named})
         if dialect != "messages":
-            return cls(is_old=dialect == "chat" and bool(body.get("functions")))
+            return cls(has_functions=dialect == "chat" and bool(body.get("functions")))
         names = [tool.get("name") for tool in objects_or_empty(body.get("tools"))]
         long = {short_name(name): name for name in names if isinstance(name, str) and len(name) > MAX_NAME}
         return cls(long, frozenset(_call_ids(body)))
 
     def adapt(self, chat: JSON) -> JSON:
         """Return a chat completion, or a chunk of one, whose calls have the form, names and fields that its client reads, and new ids."""
-        if not (self.names or self.ids or self.items or self.is_old):
+        if not (self.names or self.ids or self.items or self.has_functions):
             return chat
         choices = []
         for choice in objects_or_empty(chat.get("choices")):
             holders = {key: self._adapted(choice[key]) for key in ("message", "delta") if object_or_empty(choice.get(key)).get("tool_calls")}
-            is_call = self.is_old and choice.get("finish_reason") == "tool_calls"
+            is_call = self.has_functions and choice.get("finish_reason") == "tool_calls"
             choices.append({**choice, **holders, **({"finish_reason": "function_call"} if is_call else {})})
         return {**chat, "choices": choices} if choices else chat
 
@@ -74,9 +75,9 @@ class KnownTools:
             if isinstance(given := call.get("id"), str) and safe_id(given) in self.ids:
                 own["id"] = next(each for each in (f"{given}_{n}" for n in count(2)) if safe_id(each) not in self.ids)
             calls.append(own)
-        if not self.is_old:
+        if not self.has_functions:
             return {**message, "tool_calls": calls}
-        first = next((call["function"] for call in calls if call.get("index", 0) == 0), None)
+        first = next((call.get("function") for call in calls if call.get("index", 0) == 0), None)
         others = {name: value for name, value in message.items() if name != "tool_calls"}
         return others if first is None else {**others, "function_call": first}
 
