@@ -58,7 +58,7 @@ def test_a_count_that_is_none_is_unknown(count: object) -> None:
 
 @pytest.mark.parametrize(("cached", "written"), [(101, 0), (0, 101), (60, 60), (10**7, 0)])
 def test_cached_tokens_beyond_the_prompt_are_unknown(cached: int, written: int) -> None:
-    details = {"cached_tokens": cached, "cache_write_tokens": written}
+    details = {"cached_tokens": cached, "cache_write_tokens": written, "cache_write_tokens_details": {"ttl_12h_tokens": written}}
     counts = {"prompt_tokens": 100, "completion_tokens": 5, "prompt_tokens_details": details}
     assert Usage(prompt_tokens=100, output_tokens=5) == usage_of("chat", {"usage": counts})
 

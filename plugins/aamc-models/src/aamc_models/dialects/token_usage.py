@@ -121,9 +121,9 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage
     prompt_tokens, output_tokens = _count(counted.get(prompt)), _count(counted.get(answer))
     details = object_or_empty(counted.get(f"{prompt}_details"))
     cached, reasoning = _count(details.get("cached_tokens")), _count_at(counted, f"{answer}_details", "reasoning_tokens")
-    written, for_long = _count(details.get("cache_write_tokens")), _count_at(details, "cache_write_tokens_details", "ttl_12h_tokens")
-    if for_long is None:  # LiteLLM's name
-        for_long = _count_at(details, "cache_creation_token_details", "ephemeral_1h_input_tokens")
+    written, written_1h = _count(details.get("cache_write_tokens")), _count_at(details, "cache_write_tokens_details", "ttl_12h_tokens")
+    if written_1h is None:  # LiteLLM's name
+        written_1h = _count_at(details, "cache_creation_token_details", "ephemeral_1h_input_tokens")
     for holder in (details, counted):  # as Qwen and LiteLLM name it
         written = _count(holder.get("cache_creation_input_tokens")) if written is None else written
     for name in ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"):  # as DeepSeek, Kimi and Portkey name it
@@ -132,7 +132,7 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage
     if prompt_tokens is not None and of_cache and total == prompt_tokens + (output_tokens or 0) + of_cache:
         prompt_tokens += of_cache  # Portkey counts them beside the prompt
     if prompt_tokens is not None and of_cache > prompt_tokens:
-        cached = written = None  # they are parts of the prompt: its rest, and so its cost, would be negative
+        cached = written = written_1h = None  # they are parts of the prompt: its rest, and so its cost, would be negative
     audio = counted.get("prompt_audio_seconds")  # whose tokens Mistral counts in the total alone
     if total is not None and prompt_tokens is not None and total > prompt_tokens + (output_tokens or 0) and not audio:
         if reasoning is None and (output_tokens is not None or counted.get(answer) is None):  # nothing follows from a count that cannot be read
@@ -142,7 +142,7 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage
         prompt_tokens=prompt_tokens,
         cached_tokens=cached,
         cache_write_tokens=written,
-        cache_write_1h_tokens=for_long,
+        cache_write_1h_tokens=written_1h,
         output_tokens=output_tokens,
         reasoning_tokens=reasoning,
     )

@@ -49,6 +49,7 @@ _PRICES = {
 }
 """The map's names of prices. A price of 0 for writing to a cache means there that writing costs the input price and no more."""
 _OTHER_UNIT = re.compile("_cost_per_(?!token|request)")
+"""A part of the map's names of prices for units other than tokens and requests."""
 _TOO_MUCH = 1e9
 """Minimum price in USD that counts as an error of the map."""
 
@@ -63,7 +64,7 @@ class ListedModel:
         context_window: Maximum tokens of the prompt; None if the map does not say it.
         abilities: The abilities that it has.
         tiered: Whether long prompts have higher prices, which a pool file cannot say.
-        off_peak: Whether some hours have lower prices, likewise.
+        off_peak: Whether some hours have lower prices, which a pool file cannot say either.
     """
 
     name: str
@@ -177,7 +178,7 @@ def _listed(key: str, entry: Mapping[str, Any]) -> ListedModel | None:
     if not (prices["input"] or prices["output"]) and any(_OTHER_UNIT.search(name) and _is_amount(price) and price for name, price in entry.items()):
         return None  # not free, but billed by searches or seconds, say
     request = entry.get("input_cost_per_request")
-    known = {name: price for name, price in prices.items() if price or (price is not None and not name.startswith("cache_write"))}
+    known = {name: price for name, price in prices.items() if price is not None and (price or not name.startswith("cache_write"))}
     if _is_amount(request) and request:
         known["request"] = float(request)
     window = entry.get("max_input_tokens")
