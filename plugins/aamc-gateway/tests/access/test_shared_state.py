@@ -285,7 +285,7 @@ def test_ten_times_a_tenth_fits_into_one_and_no_more(store: Store) -> None:
 
 
 @every_backend
-def test_of_the_amounts_that_are_enough_the_largest_that_fits_is_held(store: Store) -> None:
+def test_of_the_steps_the_largest_that_fits_is_held(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         wide = claim(1.0, 5.0, minimum=0.1)
         assert [(await shared.reserve([wide], [0.1, 0.4, 5.0]))[1] for _ in range(4)] == [0.4, 0.4, 0.1, 0.1]
@@ -308,7 +308,7 @@ def test_a_refusal_tells_what_open_reservations_hold(store: Store) -> None:
 
 
 @every_backend
-def test_a_claim_with_a_least_amount_gets_what_is_left_of_all_its_counters(store: Store) -> None:
+def test_a_claim_with_a_minimum_gets_what_is_left_of_all_its_counters(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         await reserved(shared, claim(1.0, 0.7, counter="day"))
         both = (claim(1.0, 0.8, minimum=0.1, counter="day"), claim(5.0, 0.8, minimum=0.1, counter="month"), claim(9, 1, counter="requests"))

@@ -231,12 +231,12 @@ def written_tokens(prices: Prices | None, cost_usd: float, tokens: Tokens) -> To
     if prices is None or math.isnan(cost_usd):
         return tokens
     extra_usd = 1e6 * (cost_usd - prices.cost_usd(tokens.prompt, tokens.output, tokens.cached))
-    usual = 0.0 if prices.cache_write is None else prices.cache_write - prices.input
-    hour = prices.input if prices.cache_write_1h is None else prices.cache_write_1h - prices.input
-    for dearer, share in ((usual, 0), (hour, 1)):
-        written = round(extra_usd / dearer) if dearer > 0 else 0
+    surcharge = 0.0 if prices.cache_write is None else prices.cache_write - prices.input
+    surcharge_1h = prices.input if prices.cache_write_1h is None else prices.cache_write_1h - prices.input
+    for usd, is_hour in ((surcharge, False), (surcharge_1h, True)):
+        written = round(extra_usd / usd) if usd > 0 else 0
         if 0 < written <= tokens.prompt - tokens.cached:
-            return tokens._replace(written=written, written_1h=share * written)
+            return tokens._replace(written=written, written_1h=written if is_hour else 0)
     return tokens
 
 

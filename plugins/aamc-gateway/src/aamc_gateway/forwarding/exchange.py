@@ -67,7 +67,7 @@ class Exchange:
         self._full: Mapping[str, LimitedClaim] = {}  # those that could answer, but have used up a limit of their own
         self.spent_usd, self._is_estimated = 0.0, False
         self._spent_tokens = 0
-        self._attempts: list[Attempt] = []  # that are not in the log yet
+        self._attempts: list[Attempt] = []  # of its calls, not in the log yet
         self._excused: set[str] = set()  # candidates whose refusal says nothing about them, see settled_attempts()
         self._tried = 0
         self._ended = False
@@ -202,7 +202,7 @@ class Exchange:
         return None
 
     def _native(self) -> list[str]:
-        """Return the allowed candidates whose server has the request's API, if no other can store the answer, or has any of its tools."""
+        """Return the allowed candidates whose server has the request's API, if the answer is to be stored or all tools are the server's own."""
         request = self.request
         stores = request.dialect == "responses" and request.body.get("store") is True
         if request.mode != "route" or not (stores or has_only_server_tools(request.dialect, request.body)):

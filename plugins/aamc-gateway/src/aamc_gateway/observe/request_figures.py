@@ -63,8 +63,8 @@ class RequestFigures:
         calls: The calls of candidates, in order.
         cost_usd: The cost of all of them and of the decision; NaN if unknown.
         cost_source: The origin of the answer's cost, see :class:`aamc_sdk.Attempt`; ``"estimated"`` if that of any call is.
-        saved_usd: The cost of the same tokens with the candidate for which they cost most, less ``cost_usd``, or the first cost of a cached
-            answer; NaN if unknown. The dashboard has another baseline.
+        saved_usd: The cost of the same tokens with the candidate for which they cost most, of those that could answer, less ``cost_usd``, or the
+            first cost of a cached answer; NaN if unknown or without output tokens. The dashboard has another baseline.
         usage: The tokens of the answer's call.
         error_kind: The kind of the error that the client got; ``""`` for none.
         traceparent: The request's W3C header of that name; ``""`` without one.

@@ -40,7 +40,7 @@ class ClientRequest:
         media: Their bytes and maximum tokens.
         turns: Number of human messages in the whole conversation.
         max_tokens: Maximum tokens of the answer; None without a limit.
-        caches_for_an_hour: Whether it may write the prompt to a cache for an hour, which costs more.
+        caches_for_an_hour: Whether it may write the prompt to a cache for an hour or longer, which costs more.
         priced: How its cost follows in advance: from its ``"tokens"``, ``"nothing"`` is paid, or ``"unknown"``, as of a batch.
         answers: Number of answers or images, as the fields ``n`` and ``best_of`` and a list of prompts ask for; 0 for embeddings.
         foreign_state: Kinds of state that only the model understands that answered before, see ``aamc_models.dialects.foreign_state``.

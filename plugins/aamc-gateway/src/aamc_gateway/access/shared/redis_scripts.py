@@ -90,8 +90,8 @@ redis.call('HSET', p .. 'held:' .. ARGV[2], ARGV[4], cjson.encode(held))
 return {0, string.format('%.17g', amount)}
 """
 )
-"""Reserve. Arguments: prefix, worker, seconds of its lease, token, claims, steps. Returns the index of the claim that does not
-fit, from 1, what is used of its counter, and what of that is held; else 0 and the granted amount, below 0 for none."""
+"""Reserve. Arguments: prefix, worker, seconds of its lease, token, claims, steps. Returns the index of the claim that does not fit, from 1, what is
+used of its counter, and what of that is held; else 0 and the granted amount, below 0 for none."""
 
 SETTLE = (
     _FUNCTIONS

@@ -139,10 +139,10 @@ def _bill_passed(call: UpstreamCall, reply: WireReply, priced: Priced) -> None:
         call.block.usage = attrs.evolve(found, prompt_tokens=found.prompt_tokens or 0, output_tokens=found.output_tokens or 0)
 
 
-def _passed_answer(reply: WireReply, at_most: int) -> Mapping[str, Any]:
-    """Return an answer of at most a number of bytes that passed through, of a stream the last event with usage; empty if it is larger or no JSON."""
+def _passed_answer(reply: WireReply, max_bytes: int) -> Mapping[str, Any]:
+    """Return the JSON of an answer that passed through, of a stream that of the last event with usage; empty without, or if the answer is larger."""
     kind, body = reply.headers.get("content-type", ""), reply.body
-    if len(body) > at_most:
+    if len(body) > max_bytes:
         return {}
     if "event-stream" in kind:
         events = (line[5:] for line in reversed(body.splitlines()) if line.startswith(b"data:") and b'"usage"' in line)
