@@ -169,7 +169,8 @@ def calibrate(run: RunFolder, plugins: Plugins, progress: Progress, target: Targ
     ray, finer = np.concatenate((ray, between)), measure(between)[1]
     over = [{name: np.concatenate((values, more[name]), axis=1) for name, values in each.items()} for each, more in zip(over, finer, strict=True)]
     point = _best_point(target, over)
-    at_point, shares = [{name: values[:, point] for name, values in each.items()} for each in over], ["strong_share"]
+    at_point = [{name: values[:, point] for name, values in each.items()} for each in over]
+    shares = ["strong_share"]
     return Calibration(
         target=target,
         router=run.router_name,

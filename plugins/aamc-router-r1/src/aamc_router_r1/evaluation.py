@@ -55,8 +55,8 @@ class AnsweredQuestion:
 def summary(answers: Sequence[AnsweredQuestion], strongest: Sequence[str], question: Integers, seed: int = 0) -> dict[str, Any]:
     """Return the figures of a system: means with 95% intervals, by Wilson for shares of answers and by 1,000 bootstrap samples otherwise.
 
-    ``strongest`` is the strongest model for each answer, ``question`` the number of its question: repeated answers to ten questions are
-    information about ten questions.
+    A mean F1 of 0 or 1 has the exact interval, as has such a share of calls. ``strongest`` is the strongest model for each answer, ``question`` the
+    number of its question: repeated answers to ten questions are information about ten questions.
     """
     columns = {
         "mean_cost_usd": [each.cost_usd for each in answers],

@@ -116,10 +116,10 @@ class Resampling:
         return np.concatenate([_interpolated(values[order], counts.cumsum(axis=1), share) for counts in self.counts(order)])
 
     def quantile(self, values: Floats, share: float) -> Floats:
-        """Return a quantile of ``[Q]`` values for an interval, ``[B]``: that of the data or of each resample, or of independent values exact draws.
+        """Return a quantile of ``[Q]`` values, ``[B]``, whose interval holds for few independent values too.
 
-        The number of n independent values below the true quantile is binomial, so the draws are values of such ranks, infinite beyond the last one.
-        No resample exceeds the maximum, which most samples of few values have below their true 95th percentile.
+        The number of n independent values below the true quantile is binomial. So for such values, draws of values of these ranks take the place of
+        the quantiles of resamples, which never exceed the maximum; draws beyond the last value are infinite.
         """
         if not self.independent or self.units < 2:
             return self.percentile(values, share)
