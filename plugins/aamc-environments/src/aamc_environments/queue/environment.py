@@ -62,15 +62,15 @@ def make_resource(options: QueueOptions, request: RoutingRequest, truth: TrueOut
 
 
 def _budget_usd(options: QueueOptions, mean_usd: Floats, pool: Pool) -> float:
-    least, most = float(mean_usd.min()) * options.day, float(mean_usd.max()) * options.day
-    needed = f"{options.day} queries of the cheapest candidate, {pool.names[int(mean_usd.argmin())]}, cost {least:.4g} USD"
+    minimum, maximum = float(mean_usd.min()) * options.day, float(mean_usd.max()) * options.day
+    needed = f"{options.day} queries of the cheapest candidate, {pool.names[int(mean_usd.argmin())]}, cost {minimum:.4g} USD"
     budget = options.budget_usd
     if budget is None:
-        if options.load is not None and most / options.load < least:
-            raise ConfigError(f"load must be at most {most / least:.4g} in scenario daily-budget, not {options.load:g}: {needed}; lower it")
-        return max(most / options.present_load, 1.001 * least)  # candidates of similar cost may need more than the scenario's load leaves
-    if budget <= least:
-        raise ConfigError(f"budget_usd must be more than {least:.4g}, not {budget:g}: {needed}; raise it, or lower day")
+        if options.load is not None and maximum / options.load < minimum:
+            raise ConfigError(f"load must be at most {maximum / minimum:.4g} in scenario daily-budget, not {options.load:g}: {needed}; lower it")
+        return max(maximum / options.present_load, 1.001 * minimum)  # candidates of similar cost may need more than the scenario's load leaves
+    if budget <= minimum:
+        raise ConfigError(f"budget_usd must be more than {minimum:.4g}, not {budget:g}: {needed}; raise it, or lower day")
     return budget
 
 
