@@ -145,6 +145,7 @@ def test_a_refusal_tells_the_server_s_reason(model: str, make: Callable[..., Any
         ('GeminiException BadRequestError - {"error": {"message": "API key not valid."}}', "authentication", b"API key not valid."),
         ("""AnthropicException - b'{"error": {"message": "prompt is too long"}}'""", "request", b"prompt is too long"),  # of a stream
         ("LLM Provider NOT provided.", "request", b""),
+        pytest.param("Exception " * 100_000, "request", b"", id="a long prompt, repeated"),
     ],
 )
 def test_the_server_s_words_are_those_after_the_vendor(

@@ -40,8 +40,9 @@ _FIELDS = {
 """The fields of a request that reach LiteLLM: others, such as ``api_base``, would let a request choose the address that is called."""
 _UNNAMED = frozenset({"messages", "model", "stream", "stream_options", "user"})
 """Fields that are not reported as dropped: LiteLLM sends ``user``, a mere label, even to some servers for which it does not list it."""
-_SERVER_WORDS = re.compile(r"(?:Exception\b.*?|AnthropicError) - (?:b'(.+)'|(.+))$")
-"""The end of LiteLLM's message about a server's error, such as ``litellm.BadRequestError: OpenAIException - Bad prompt.``"""
+_SERVER_WORDS = re.compile(r".{0,200}?(?:Exception\b.{0,100}?|AnthropicError) - (?:b'(.+)'|(.+))$")
+"""LiteLLM's message about a server's error, such as ``litellm.BadRequestError: OpenAIException - Bad prompt.`` A server may repeat a long prompt in
+its words, so only the start is searched."""
 
 
 @attrs.frozen(kw_only=True)
@@ -197,7 +198,7 @@ class LiteLLM(ChatProvider):
         """Return the error for LiteLLM's, which are those of OpenAI's client."""
         key = self.config.api_key_env
         text = without_key(" ".join(str(error).split()), os.environ.get(key) or "")
-        words = _SERVER_WORDS.search(text)
+        words = _SERVER_WORDS.match(text)
         body = message_of((words[1] or words[2]).encode(errors="replace")).encode(errors="replace") if words else b""
         status = getattr(error, "status_code", None)
         if isinstance(error, self._litellm.Timeout | asyncio.TimeoutError):
