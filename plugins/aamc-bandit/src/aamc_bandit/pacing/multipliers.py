@@ -66,7 +66,7 @@ class WrappedChoices:
     def critical_prices(self, use: Floats) -> Floats:
         """Return the prices of one limit at which (1) exchanges a candidate for one that uses less of it, ``use`` ``[B, M]``.
 
-        If there are more than ``MAX_PAIRS``, it is exchanged for some only, evenly spaced by their use, among them the one that uses least.
+        If there are more than ``MAX_PAIRS``, each candidate is exchanged only for some, evenly spaced by their use, with the one that uses least.
         """
         masked = np.where(self.mask, self.utility, -np.inf)
         wanted = np.where(self.probabilities > 0, masked.max(axis=1, keepdims=True), masked)
