@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -17,6 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 from aamc_gateway.server.gateway import Gateway
@@ -430,16 +432,48 @@ def test_the_configuration_is_read_once_and_again_at_a_reload(tmp_path: Path, mo
     assert launch.again().settings().limits.body_mb == 9
 
 
-def test_a_file_of_settings_alone_goes_with_a_run(tmp_path: Path) -> None:
-    run, file, pool = tmp_path / "run", tmp_path / "serve.yaml", tmp_path / "pool.yaml"
+@pytest.fixture(scope="module")
+def knn_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("knn") / "run"
     dataset = ["--set", "dataset.n_train=80", "--set", "dataset.n_validation=20", "--set", "dataset.n_test=40"]
-    trained = CliRunner().invoke(aamc, ["train", "--router", "knn", "--estimator", "lexical", *dataset, "--out", str(run)])
+    trained = CliRunner().invoke(aamc, ["train", "--router", "knn", "--estimator", "lexical", *dataset, "--out", str(folder)])
     assert trained.exit_code == 0, trained.output
+    return folder
+
+
+def echo_candidates() -> list[dict[str, Any]]:
+    """Return the candidates of the default pool, which are those of its runs, with endpoints."""
     candidates = pool_to_dict(find_pool("default", get_plugin_manager()))["candidates"]
-    pool.write_text(yaml.safe_dump({"candidates": [{**candidate, "endpoint": {"provider": "echo"}} for candidate in candidates]}))
+    return [{**candidate, "endpoint": {"provider": "echo"}} for candidate in candidates]
+
+
+def test_a_file_of_settings_alone_goes_with_a_run(knn_run: Path, tmp_path: Path) -> None:
+    file, pool = tmp_path / "serve.yaml", tmp_path / "pool.yaml"
+    pool.write_text(yaml.safe_dump({"candidates": echo_candidates()}))
     file.write_text("gateway: {access: {limits: {requests_per_minute: 1}}}")
-    with running(Launch(run=str(run), config=file, pool=str(pool), store="memory:")) as served:
+    with running(Launch(run=str(knn_run), config=file, pool=str(pool), store="memory:")) as served:
         assert [served.chat().status for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
+@pytest.mark.parametrize("option", ["--run", "--router"])
+def test_a_reload_that_finds_another_run_keeps_the_log_and_its_keys(option: str, knn_run: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(knn_run, tmp_path / name)
+    latest = tmp_path / "latest"
+    latest.symlink_to("first")
+    log = f"sqlite:{tmp_path / 'first' / 'log.db'}"
+    assert CliRunner().invoke(aamc, ["keys", "add", "me", "--admin", "--store", log]).exit_code == 0
+    gateway = GatewayProcess(tmp_path, echo_candidates())
+    gateway.arguments = ["--port", str(gateway.port), "--pool", "pool.yaml", option, "./latest"]
+    with gateway:
+        assert httpx.get(f"{gateway.url}/v1/models").status_code == 401
+        latest.unlink()
+        latest.symlink_to("second")
+        gateway.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "the configuration was reloaded" in gateway.output)
+        assert httpx.get(f"{gateway.url}/v1/models").status_code == 401
+    assert not (tmp_path / "second" / "log.db").exists()
 
 
 @pytest.mark.one_python  # the puppeteer is installed there alone

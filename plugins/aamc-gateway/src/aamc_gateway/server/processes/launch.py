@@ -15,7 +15,15 @@ from aamc_sdk.config import EXPERIMENT_KEYS, SERVER_KEYS, SERVING_KEYS, ServingS
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.messages import check_type, file_errors
 from aamc_sdk.plugins import Plugins, get_plugin_manager
-from aamc_sdk.serving import ServedComponents, components_from_file, components_from_run, components_from_settings, names_checkpoint
+from aamc_sdk.serving import (
+    Run,
+    ServedComponents,
+    components_from_file,
+    components_from_run,
+    components_from_settings,
+    find_checkpoint,
+    names_checkpoint,
+)
 
 ROUTER = "thompson"
 """The router where none is named: it learns from feedback which candidate is worth its price."""
@@ -63,6 +71,16 @@ class Launch:
     def again(self) -> Launch:
         """Return the launch with the content that the configuration file has now."""
         return attrs.evolve(self)
+
+    def with_log(self) -> Launch:
+        """Return the launch with the URL of its run's log: where ``runs/latest`` moves, a reload keeps the log, and the keys that belong to it.
+
+        Raises:
+            CheckpointError: There is no such run.
+        """
+        trained = find_checkpoint(self.router or "", "router")
+        run = Run.holding(trained) if trained is not None else Run.open(self.run) if self.run is not None else None
+        return self if run is None or self.store is not None else attrs.evolve(self, store=run.store_url)
 
     @property
     def is_trial(self) -> bool:

@@ -71,7 +71,7 @@ def run(launch: Launch) -> None:
         AamcError: Something cannot be used, or the port is taken.
     """
     signal.signal(signal.SIGTERM, _end_start)
-    settings = launch.settings()
+    launch, settings = launch.with_log(), launch.settings()
     configure_logs(settings.observe.logs)
     with listening_socket(settings.host, settings.port) as listener:
         listener.set_inheritable(True)
