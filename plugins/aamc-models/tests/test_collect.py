@@ -665,3 +665,14 @@ def test_a_pool_file_beside_the_outcomes_that_stays_is_named(collect: Collect) -
     Path("models.yaml").write_text(Path("models.yaml").read_text().replace("output: 2.0", "output: 3.0"))
     status, _, err = collect("--judge", "numeric", *ASKED, "--limit", "1")
     assert (status, "data/pool.yaml differs from --pool and stays" in err) == (0, True)
+
+
+def test_with_another_model_only_its_answers_are_asked_once_the_pool_file_is_deleted(collect: Collect, stub: StubServer) -> None:
+    assert collect("--judge", "numeric", "--candidates", "right")[0] == 0
+    status, _, err = collect("--judge", "numeric", *ASKED)
+    assert status == 1
+    assert "its candidates are not those asked (right, wrong); delete it, and it is written again, or change its candidates" in err
+    Path("data/pool.yaml").unlink()
+    assert collect("--judge", "numeric", *ASKED)[0] == 0
+    assert [stub.counts(model).calls for model in ("right", "wrong")] == [8, 8]
+    assert "name: wrong" in Path("data/pool.yaml").read_text()

@@ -91,9 +91,9 @@ def check_place(path: Path, ledger: Path, pool: Pool) -> Path | None:
         return None
     kept = read_pool(pool_file)
     if set(kept.names) != set(pool.names):
-        raise OutputError(
-            f"{pool_file} is read with the outcomes, but its candidates are not those asked ({one_of(pool.names)}); name another folder with --out"
-        )
+        own = "delete it, and it is written again, or change its candidates"  # in another folder, no answer would be known
+        how = own if ledger.exists() else "name another folder with --out"
+        raise OutputError(f"{pool_file} is read with the outcomes, but its candidates are not those asked ({one_of(pool.names)}); {how}")
     return pool_file if pool_to_dict(kept) != pool_to_dict(pool) else None
 
 
