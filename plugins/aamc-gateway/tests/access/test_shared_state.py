@@ -285,6 +285,18 @@ def test_ten_times_a_tenth_fits_into_one_and_no_more(store: Store) -> None:
 
 
 @every_backend
+def test_nothing_is_left_of_a_limit_that_was_exceeded_and_a_claim_of_nothing_fits(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        token, _ = await shared.reserve([claim(1.0)])
+        shared.settle(token, [claim(1.0)], [1.2])
+        assert await reserved(shared, claim(1.0, 0.1)) == Exceeded(0, pytest.approx(1.2))
+        assert await reserved(shared, claim(1.0, 0.0)) == math.inf
+        assert (await shared.reserve([claim(1.0, 0.5, minimum=0.0)], [0.0, 0.5]))[1] == 0.0
+
+    run(store, test)
+
+
+@every_backend
 def test_of_the_steps_the_largest_that_fits_is_held(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         wide = claim(1.0, 5.0, minimum=0.1)

@@ -291,6 +291,16 @@ def test_files_cost_nothing_and_a_batch_fits_no_budget(serve: Any, stub: StubSer
     assert "unknown" in answer.json()["error"]["message"]
 
 
+def test_a_budget_that_was_exceeded_refuses_nothing_that_is_free(serve: Any, stub: StubServer) -> None:
+    stub.scripts["good"] = Script(output_tokens=1, prompt_tokens=1000)  # a multiple of what is reserved for the prompt
+    settings = {"access": {"over_budget": "cheaper", "limits": {"usd_total": 0.5}}}
+    gateway = serve({"good": {"input_price": 1000.0, "output_price": 0.0}, "other": {"input_price": 0.0, "output_price": 0.0}}, settings=settings)
+    assert [ask_all(gateway.url, [chat("good")])[0][0] for _ in range(2)] == [200, 402]
+    ((status, headers, _),) = ask_all(gateway.url, [chat()])
+    assert (status, headers["x-aamc-model"]) == (200, "other")
+    assert [ask_all(gateway.url, [chat()], path=path)[0][0] for path in ("messages/count_tokens", "route")] == [200, 200]
+
+
 def test_an_answer_without_a_limit_gets_the_one_that_was_reserved(serve: Any, stub: StubServer) -> None:
     stub.scripts["good"] = Script(output_tokens=50_000, prompt_tokens=10, first_ms=200)
     settings = {"access": {"limits": {"usd_total": 100.0}}, "limits": {"output_tokens": 1000}}

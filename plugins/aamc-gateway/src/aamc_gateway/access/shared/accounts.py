@@ -51,7 +51,7 @@ class Accounts:
         granted = math.inf
         for index, claim in enumerate(operation.claims):
             used = self.used(claim.counter) + (claim.weight * self.used(claim.before) if claim.before else 0.0)
-            left = claim.limit * (1 + TOLERANCE) - used
+            left = max(0.0, claim.limit * (1 + TOLERANCE) - used)
             if left < claim.minimum:
                 counter = self._counters.get(claim.counter)
                 return Exceeded(index, used, 0.0 if counter is None else counter.held)

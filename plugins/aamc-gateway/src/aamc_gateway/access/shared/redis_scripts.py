@@ -61,7 +61,7 @@ local function check()
     for i, claim in ipairs(claims) do
         local total = used(claim[1])
         if claim[6] ~= '' then total = total + claim[7] * used(claim[6]) end
-        if claim[2] * (1 + 1e-9) - total < claim[4] then
+        if math.max(0, claim[2] * (1 + 1e-9) - total) < claim[4] then
             return i, total, redis.call('HGET', p .. 'counter:' .. claim[1], 'held') or '0'
         end
         if claim[4] < claim[3] then
