@@ -195,7 +195,7 @@ def _hashed(name: str) -> str:
 
 
 def _usd(amount: float) -> str:
-    return f"{amount:.3g}" if 0 < amount < 1e-6 else f"{amount:.6f}".rstrip("0").rstrip(".")
+    return f"{amount:.6f}".rstrip("0").rstrip(".") or "0"
 
 
 def _time(when: float) -> str:
