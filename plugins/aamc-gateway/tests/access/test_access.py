@@ -320,6 +320,27 @@ def test_parallel_requests_are_limited_until_they_end(store: Store) -> None:
     run(store, test)
 
 
+def test_the_count_of_parallel_requests_goes_a_week_after_the_last_one_has_ended(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_800_000_000.0]
+    monkeypatch.setattr("aamc_gateway.access.admission.time.time", lambda: now[0])
+
+    async def test(access: Access, shared: SharedState) -> None:
+        admissions = [await access.admit(caller(parallel_requests=2)) for _ in range(2)]
+        admissions[0].settle(0.0)
+        now[0] += 8 * 86400
+        with closing(backend_of(store, durable=False, lease_s=60.0)) as backend:
+            counters = "SELECT count(*) FROM shared_counters"
+            shared._backend.renew(shared._open)
+            backend.renew(())
+            assert backend._query(counters) == [(1,)]  # type: ignore[attr-defined]
+            admissions[1].settle(0.0)
+            await shared.read([])
+            backend.renew(())
+            assert backend._query(counters) == [(0,)]  # type: ignore[attr-defined]
+
+    run(store, test)
+
+
 def test_an_unknown_cost_fits_no_budget(store: Store) -> None:
     async def test(access: Access, shared: SharedState) -> None:
         error = await refused(access.admit(caller(usd_total=1.0), max_cost_usd=math.nan))
