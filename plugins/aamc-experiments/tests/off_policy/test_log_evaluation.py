@@ -505,6 +505,23 @@ def test_a_run_of_other_candidates_is_refused_where_it_is_named_and_else_not_use
     assert "name the run that made it" in err
 
 
+def test_a_run_without_one_of_the_candidates_is_used_only_where_it_is_named(aamc, plugins) -> None:
+    """Its pool does not have the price by which most-expensive chooses the added candidate."""
+    aamc("run", "--router", "favourite", "--estimator", "means", "--environment", "table", "--dataset", "tiny:200", "--routers", "best-expected")
+    flagship = ModelSpec("flagship", "The newest model.", prices=Prices(500.0, 1000.0))
+    with MetaController.build(router="uniform", pool=Pool([*POOL, flagship]), store="sqlite:more.db", plugins=plugins) as controller:
+        made = controller.route_batch(["x"] * 400)
+        controller.store.add_feedback([(Feedback(decision_id=each.id, quality=float(each.candidate == "flagship")), None) for each in made])
+    status, out, err = aamc("evaluate", "--logs", "sqlite:more.db", "--routers", "most-expensive", "--json")
+    assert status == 0, err
+    assert json.loads(out)["run"] is None
+    assert json.loads(out)["routers"]["most-expensive"]["quality"]["snips"]["value"] == 1.0
+    _, _, err = aamc("evaluate", "--logs", "sqlite:more.db")
+    assert "there is no run with all candidates of the log" in err
+    _, out, _ = aamc("evaluate", "runs/latest", "--logs", "sqlite:more.db", "--routers", "uniform", "--json")
+    assert json.loads(out)["run"] is not None
+
+
 def test_a_range_of_time_is_evaluated_and_the_next_one_named(aamc) -> None:
     def evaluate(*options: str) -> Any:
         status, out, err = aamc("evaluate", "--logs", "sqlite:log.db", "--routers", "uniform", "--json", *options)

@@ -88,7 +88,7 @@ def evaluate(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     expected quality.
 
     A decision log (--logs): estimate how routers would have performed, with 95% intervals. --since and --until choose the decisions. Without RUN,
-    runs/latest is used only if it has the candidates of the log.
+    runs/latest is used only if it has all candidates of the log.
 
     An orchestrator (--orchestrator, or RUN contains one): play tasks with right answers. Compare the orchestrator with baselines, and router-r1 also
     with --routers, on its own test tasks or on the tasks of --dataset that were not in its training.

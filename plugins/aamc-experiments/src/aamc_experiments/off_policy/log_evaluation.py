@@ -66,7 +66,7 @@ def evaluate_log(
         plugins: The plugins that offer components.
         names: The routers: those of the run, and others that need no training; all of the run's when None.
         run: The run, whose routers, reward and candidates are used; without one the log's expected outcomes scale the reward.
-        run_optional: Whether to ignore a run whose candidates differ from the log's, instead of raising an error.
+        run_optional: Whether to ignore a run that lacks a candidate of the log; else it is an error if it has none of them.
         pool: Describes the candidates where there is no run; when None, their prices follow from the log's expected costs.
         preference: The preference of all requests; each request's own when None.
         estimator: The trained estimator that estimates the log's texts again, as for
@@ -77,16 +77,16 @@ def evaluate_log(
         strict: Whether a decision that the run or the estimator was trained on is an error; else it is left out.
 
     Raises:
-        StoreError: The log does not exist, or its candidates differ from the run's.
+        StoreError: The log does not exist, or the run has none of its candidates.
         DataError: The log has no usable decision, or no texts to estimate again; or ``strict`` is set, and decisions were trained on.
         ConfigError: No router is named, or a privileged one, or the pool lacks a candidate of the log.
     """
     log_name = public_url(url)
     log, dropped = _decisions(url, plugins, failure_quality, since, until)
+    if run is not None and run_optional and not set(log.candidates) <= set(run.pool.names):
+        run = None  # its pool does not have the prices of all candidates
     if run is not None and not set(log.candidates) & set(run.pool.names):
-        if not run_optional:
-            raise StoreError(f"the candidates of {log_name} are not those of {run.folder}: {one_of(log.candidates)}; name the run that made it")
-        run = None
+        raise StoreError(f"the candidates of {log_name} are not those of {run.folder}: {one_of(log.candidates)}; name the run that made it")
     services = _services(log, plugins, run, pool)
     routers = _routers(services, plugins, names, run)
     checkpoints = [] if run is None else [run.folder / "routers" / name for name in routers if name in run.router_names]
@@ -202,7 +202,8 @@ def _routers(services: Services, plugins: Plugins, names: Sequence[str] | None, 
     """
     held = [] if run is None else run.router_names
     if names is None and run is None:
-        raise ConfigError("there is no run, and no router is named; name routers that need no training with --routers A,B, or a run")
+        lacking = "there is no run with all candidates of the log, and no router is named"
+        raise ConfigError(f"{lacking}; name routers that need no training with --routers A,B, or a run")
     routers = {}
     for name in held if names is None else names:
         router: Router = services.make("router", name, {}) if run is None or name not in held else run.router(plugins, services, name)
