@@ -115,7 +115,7 @@ def evaluate_log(
             name: _estimated(name, router, policies, outcomes, logged, of_run=run is not None and name in run.router_names)
             for name, router in routers.items()
         },
-        "notes": [*_notes(log, described=run is not None or pool is not None), *_router_notes(routers, run, trained), *dropped],
+        "notes": [*_notes(log, described=run is not None or pool is not None), *_router_notes(log, routers, run, trained), *dropped],
     }
     result: dict[str, Any] = plain(document)
     return result
@@ -238,8 +238,10 @@ def _trained(log: LoggedDecisions, checkpoints: Sequence[Path], strict: bool) ->
     return trained
 
 
-def _router_notes(routers: Mapping[str, Router], run: RunFolder | None, trained: NDArray[np.bool_]) -> Iterator[str]:
+def _router_notes(log: LoggedDecisions, routers: Mapping[str, Router], run: RunFolder | None, trained: NDArray[np.bool_]) -> Iterator[str]:
     """Yield the remarks on a run's routers."""
+    if run is not None and (lacking := [name for name in log.candidates if name not in run.pool.names]):
+        yield f"the routers do not know the prices and descriptions of {one_of(lacking)}: {run.folder} has no such candidate"
     if learning := [name for name, router in routers.items() if run is not None and name in run.router_names and isinstance(router, OnlineRouter)]:
         yield f"evaluated as trained, without what they learned in service: {one_of(learning)}"
     if trained.any():
