@@ -101,6 +101,18 @@ def test_inspect_counts_near_duplicates_within_a_dataset_and_between_two(aamc: A
     assert "1 near-duplicate of earlier rows" in " ".join(aamc("inspect", mine)[1].split())
 
 
+def test_rows_of_a_log_without_texts_repeat_no_question(aamc: Aamc, tmp_path: Path) -> None:
+    log = f"sqlite:{tmp_path / 'log.db'}"
+    with MetaController.build(router="random", pool=EXAMPLE_POOL, store=log, seed=0) as controller:
+        for decision in controller.route_batch([f"question {n}" for n in range(40)]):
+            controller.feedback(decision.id, quality=1.0)
+    status, out, err = aamc("inspect", f"log:{log}", "--json")
+    assert status == 0, err
+    document = json.loads(out)
+    assert {(facts["duplicates"], facts["near_duplicates"]) for facts in document["datasets"]} == {(0, 0)}
+    assert [(shared["questions"], shared["near_duplicate_rows"]) for shared in document["shared"]] == [(0, [0, 0])] * 3
+
+
 def test_inspect_prints_a_table_for_people(aamc: Aamc, native: str) -> None:
     status, out, _ = aamc("inspect", native)
     text = " ".join(out.split())

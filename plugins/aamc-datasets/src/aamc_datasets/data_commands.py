@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -190,22 +190,32 @@ def summarize(datasets: Mapping[str, Dataset]) -> dict[str, Any]:
 def _shared(datasets: Mapping[str, Dataset], pair: tuple[str, str], groups: Groups) -> dict[str, Any]:
     """Return the number of shared questions, and for each dataset the rows with a near-duplicate or the same question in the other."""
     first, second = (datasets[name] for name in pair)
-    questions = _questions(first) & _questions(second)
-    of_first, of_second = groups.names(first), groups.names(second)
+    questions = set(_questions(first)) & set(_questions(second))
+    of_first, of_second = _group_names(first, groups), _group_names(second, groups)
     near = [sum(name in others for name in names) for names, others in ((of_first, set(of_second)), (of_second, set(of_first)))]
     return {"between": pair, "questions": len(questions), "near_duplicate_rows": near}
 
 
-def _questions(dataset: Dataset) -> set[str]:
-    return {normalized_text(query.text) for query in dataset.queries}
+def _questions(dataset: Dataset) -> list[str]:
+    """Return the rows' normalized questions; a log may keep no texts, and rows without one repeat none."""
+    return [text for query in dataset.queries if (text := normalized_text(query.text))]
+
+
+def _group_names(dataset: Dataset, groups: Groups) -> list[str]:
+    """Return the names of the rows' groups of near-duplicates, without rows that have no text."""
+    return [name for name in groups.names(dataset) if name]
+
+
+def _repeats(names: Sequence[str]) -> int:
+    return len(names) - len(set(names))
 
 
 def _facts(dataset: Dataset, groups: Groups) -> dict[str, Any]:
     labels = dataset.labels
     facts = {
         "rows": len(dataset),
-        "duplicates": len(dataset) - len(_questions(dataset)),
-        "near_duplicates": len(dataset) - len(set(groups.names(dataset))),
+        "duplicates": _repeats(_questions(dataset)),
+        "near_duplicates": _repeats(_group_names(dataset, groups)),
         "categories": {} if labels.category is None else dict(sorted(Counter(labels.category.tolist()).items())),
         "comparisons": 0 if dataset.experience is None else sum(feedback.over is not None for feedback in dataset.experience.feedback),
         "cost_note": dataset.cost_note,
