@@ -398,6 +398,16 @@ def test_feedback_that_depends_on_the_choice_is_noticed(plugins, tmp_path) -> No
     assert any("only if feedback depends" in note for note in document["notes"])
 
 
+@pytest.mark.parametrize(("users", "remarked"), [(50, True), (100, False), (0, False)])
+def test_many_decisions_of_a_user_are_remarked(users, remarked, plugins, tmp_path) -> None:
+    url = f"sqlite:{tmp_path}/log.db"
+    with MetaController.build(router="uniform", pool=POOL, store=url, plugins=plugins) as controller:
+        made = controller.route_batch([Query("x", user=f"u{n % users}" if users else None) for n in range(100)])
+        controller.store.add_feedback([(Feedback(decision_id=decision.id, quality=0.5), None) for decision in made])
+    remark = "intervals take 100 decisions of 50 users as independent: they are too narrow if users differ in quality"
+    assert (remark in evaluate_log(url, plugins, names=["uniform"])["notes"]) is remarked
+
+
 def test_a_log_that_nobody_judged_is_an_error_that_counts(plugins, tmp_path) -> None:
     url = f"sqlite:{tmp_path}/log.db"
     with MetaController.build(router="uniform", pool=POOL, store=url, plugins=plugins) as controller:

@@ -7,6 +7,7 @@ service comes from the same log. The logged policy is the baseline; its means ne
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime, timezone
@@ -33,7 +34,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import fit_reward
 from aamc_sdk.serving import estimates_fingerprint, services_with_reward
 from aamc_sdk.storage import load_component, plain
-from aamc_sdk.types import Aggregate, Candidate, Floats, ModelSpec, Outcomes, Pool, Preference, Prices, normalized_text
+from aamc_sdk.types import Aggregate, Candidate, Floats, ModelSpec, Outcomes, Pool, Preference, Prices, normalized_text, tenant_user
 
 if TYPE_CHECKING:
     from aamc_experiments.run_folder import RunFolder
@@ -42,6 +43,8 @@ SUPPORT = ("n_eff", "expected_n_eff", "mean_weight", "max_weight", "unsupported"
 """The keys of the figures of overlap between a router and the logged one."""
 MAX_DEVIATION = 4.0
 """The maximum deviation of the mean weight from 1, in standard errors, that chance explains."""
+REPEATED = 2
+"""The minimum mean number of decisions of a user for a remark on the intervals."""
 
 
 def evaluate_log(
@@ -318,6 +321,11 @@ def _notes(log: LoggedDecisions, *, described: bool) -> Iterator[str]:
     if log.left_out["fallback"]:
         yield "estimates cover only requests that the chosen candidate answered itself: a candidate that often fails looks better than it is"
     if log.left_out["not_judged"] and log.failed:
-        yield f"{quantity(log.failed, 'failed call')} counted, but only answers with feedback; leave failures out with --failure-quality none"
+        failures = quantity(log.failed, "failed call")
+        yield f"{failures} counted, but only answers with feedback, so quality looks too low; leave failures out with --failure-quality none"
     if log.left_out["not_judged"]:
         yield "estimates cover all decisions only if feedback depends neither on the choice nor on its quality"
+    users = Counter(tenant_user(query.user, query.tenant) for query in log.columns["query"] if query.user is not None)
+    if users.total() >= REPEATED * len(users) > 0:
+        named = f"{quantity(users.total(), 'decision')} of {quantity(len(users), 'user')}"
+        yield f"intervals take {named} as independent: they are too narrow if users differ in quality"
