@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -37,6 +38,11 @@ def in_template(tokenizer: PreTrainedTokenizerBase, message: str) -> tuple[list[
         after = after.rstrip().removesuffix(THINK)  # the policy begins its turn with it
     first, last = (list(tokenizer(part, add_special_tokens=False)["input_ids"]) for part in (before, after))
     return first, message if is_kept else message.strip(), last
+
+
+def context_of(model: Any) -> int:
+    """Return the number of tokens that a causal language model takes; ``sys.maxsize`` if its configuration does not say."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:

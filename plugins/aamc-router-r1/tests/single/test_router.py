@@ -502,6 +502,17 @@ def test_clients_do_not_learn_the_address_of_a_policy_that_failed(path, body, de
 
 
 @pytest.mark.parametrize(
+    ("path", "body"), [("/route", {"query": "Who?"}), ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Who?"}]})]
+)
+def test_a_request_that_the_policy_refuses_is_not_one_to_repeat(path, body, decision_server, server):
+    del server.turns["policy"]
+    server.scripts["policy"] = Script(fault="status", status=400)
+    answer = httpx.post(f"{decision_server}{path}", json=body)
+    assert answer.status_code == 422
+    assert "'policy'" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
     "given", [{"max_tokens": 0}, {"max_tokens": "many"}, {"max_completion_tokens": 1.5}, {"max_output_tokens": -1}, {"max_tokens": True}]
 )
 def test_a_wrong_limit_of_tokens_is_refused(given, decision_server, server):

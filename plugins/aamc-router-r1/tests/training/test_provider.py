@@ -12,7 +12,7 @@ from aamc_router_r1.world import FactWorld
 from tiny_model import tiny_model, tiny_tokenizer
 
 from aamc_sdk import get_plugin_manager
-from aamc_sdk.errors import DataError
+from aamc_sdk.errors import DataError, ProviderError
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
 from aamc_sdk.types import ModelSpec
@@ -49,6 +49,13 @@ def test_the_messages_before_the_policys_first_turn_are_one_prompt(provider: Che
     assert prompts == ["item1\n\nitem2", "item2"]
 
 
+def test_an_answer_ends_where_the_models_context_does(provider: CheckpointProvider) -> None:
+    assert ask(provider, "item3 " * 2047).usage.output_tokens == 1
+    with pytest.raises(ProviderError, match="the conversation has 2048 tokens, and the trained policy's maximum context length is 2048") as refused:
+        ask(provider, "item3 " * 2048)
+    assert refused.value.kind == "request"
+
+
 @pytest.mark.parametrize("temperature", ["a", -1, True, float("nan"), 10**400])
 def test_a_temperature_that_is_no_number_is_refused(temperature: Any, provider: CheckpointProvider) -> None:
     with pytest.raises(DataError, match="temperature must be a number of at least 0"):
@@ -62,6 +69,7 @@ def test_a_call_that_is_given_up_ends_and_lets_the_next_one_in(provider: Checkpo
     ended: list[int] = []
 
     class Endless:
+        config = model.config
         device = torch.device("cpu")
 
         def generate(self, input_ids: Any, stopping_criteria: Any, **_: Any) -> Any:

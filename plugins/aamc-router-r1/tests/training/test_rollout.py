@@ -117,6 +117,16 @@ def test_equal_episodes_have_equal_rewards(task: RoutingTask) -> None:
     assert (len(normalizer.state()["roots"]), normalizer.frozen) == (6, False)
 
 
+def test_no_episode_is_longer_than_the_longest() -> None:
+    tasks = [attrs.evolve(task, answer="") for task in WORLD.tasks(20, 3)]  # without demonstrations
+    played = player(config=RouterR1Config(rounds=2, turn_tokens=5, observation_tokens=3))
+    episodes = [played.begin(task, 0.3) for task in tasks]
+    played.play(Scripted(*[["item3 " * 5] * len(tasks)] * 3), episodes)  # type: ignore[arg-type]  # all that the player needs of a model
+    prompt, whole = played.longest(tasks)
+    assert prompt == max(len(episode.prompt_ids) for episode in episodes)
+    assert whole == max(len(episode.prompt_ids + episode.ids) for episode in episodes)
+
+
 def test_no_turn_begins_once_the_budget_is_spent(task: RoutingTask) -> None:
     played, asked = player(), iter([False, True])
     episode = played.begin(task, 0.3)

@@ -330,6 +330,7 @@ def test_lora_trains_adapters_in_bf16_and_writes_whole_models(model: Path, tmp_p
         ({"replies": "no.jsonl"}, "no.jsonl does not exist"),
         ({"training_alphas": "[2.0]"}, "numbers from 0 to 1"),
         ({"model": "/nowhere/model"}, "there is no folder /nowhere/model"),
+        ({"turn_tokens": 2000}, "takes 2048 tokens, and an episode or a demonstration may have "),
         ({"batch_size": 3, "processes": 3}, "warm_start_batch_size, 32 demonstrations, must be a multiple of processes, 3"),
     ],
 )
@@ -339,6 +340,15 @@ def test_what_cannot_be_trained_is_refused(model: Path, tmp_path: Path, options:
     assert status != 0
     assert message in json.loads(out)["error"]["message"]
     assert not (tmp_path / "run").exists()  # so the corrected command can write it
+
+
+def test_a_demonstration_longer_than_the_model_takes_is_refused(model: Path, tmp_path: Path) -> None:
+    first = {**json.loads(SAMPLE.read_text())[0], "reasoning": "model " * 2000}
+    (tmp_path / "records.jsonl").write_text("".join(json.dumps({**first, "query": f"What is item{number}?"}) + "\n" for number in range(20)))
+    status, out, _ = run_command(*arguments(model, tmp_path / "run", f"router-r1:{tmp_path / 'records.jsonl'}"))
+    assert status != 0
+    assert "a demonstration may have 2" in json.loads(out)["error"]["message"]
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ sum of all candidates'.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from itertools import takewhile
@@ -22,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from aamc_router_r1.config import AUTO, ChoiceOptions
 from aamc_router_r1.protocol import render_prompt
-from aamc_router_r1.tokens import in_template, plain_ids
+from aamc_router_r1.tokens import context_of, in_template, plain_ids
 from aamc_router_r1.training.stages import load_model
 from aamc_sdk.errors import ConfigError, PluginError
 from aamc_sdk.storage import write_json
@@ -133,8 +134,8 @@ class ChoicePolicy:
         """Return the tokens of a batch as arguments of :func:`name_logits`; raise PluginError if they are more than the model takes."""
         rests = self._rests(texts, frame)
         names, shared, width = frame.names, len(frame.head), max(map(len, rests))
-        longest, limit = shared + width + max(map(len, names)) - 1, _limit(self.model.config.get_text_config())
-        if limit is not None and longest > limit:
+        longest, window = shared + width + max(map(len, names)) - 1, getattr(self.model.config.get_text_config(), "sliding_window", None)
+        if longest > (limit := min(context_of(self.model), window or sys.maxsize)):
             raise PluginError(
                 f"the prompt has {longest} tokens, {shared} of them for the rules and the pool's {len(names)} descriptions, and the model takes "
                 f"{limit}; shorten the descriptions, lower question_characters, or choose a model that takes more"
@@ -198,12 +199,6 @@ class ChoicePolicy:
         ids = torch.tensor([[*prompt, *name[:-1]]], device=self.model.device)
         logits = self.model(input_ids=ids).logits[0, -len(name) :].float().log_softmax(dim=1)
         return float(logits[range(len(name)), list(name)].sum())
-
-
-def _limit(config: Any) -> int | None:
-    """Return the number of tokens that a model takes; None if its configuration does not say."""
-    limits = [getattr(config, name, None) for name in ("max_position_embeddings", "sliding_window")]
-    return min((limit for limit in limits if limit), default=None)
 
 
 def distinct(names: Sequence[Sequence[int]], labels: Sequence[str]) -> list[list[int]]:

@@ -23,7 +23,7 @@ from aamc_router_r1.episode.calls import request_options
 from aamc_router_r1.policy import stated, trained_alphas
 from aamc_router_r1.single.policy_calls import FirstCall, SelectionError
 from aamc_sdk import Preference, Query
-from aamc_sdk.errors import AamcError, DataError, public_message
+from aamc_sdk.errors import AamcError, DataError, ProviderError, public_message
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, ModelCaller
 from aamc_sdk.messages import check_type
 from aamc_sdk.routing import pool_from_dict
@@ -215,7 +215,8 @@ def _query(body: Mapping[str, Any]) -> Query:
 def _failed(error: AamcError) -> JSONResponse:
     """Return the error of a policy that failed; its address is in the server's own log alone."""
     logger.warning("the policy failed: %s", error)
-    return _error(public_message(error), 502)
+    refused = isinstance(error, ProviderError) and error.kind == "request"  # with a 5xx, the caller would retry it and then its breaker open
+    return _error(public_message(error), 422 if refused else 502)
 
 
 async def _refusal(request: Request, error: Exception) -> JSONResponse:

@@ -57,7 +57,7 @@ class CheckpointProvider(Provider):
 
         Raises:
             DataError: The temperature is not a number of at least 0.
-            ProviderError: There is no such checkpoint, or it cannot be loaded.
+            ProviderError: There is no such checkpoint, it cannot be loaded, or its context has no room for an answer.
         """
         given_up = threading.Event()
         try:
@@ -115,14 +115,17 @@ def _answer(
     import torch
 
     from aamc_router_r1.protocol import cut_turn
-    from aamc_router_r1.tokens import plain_ids, prompt_ids
+    from aamc_router_r1.tokens import context_of, plain_ids, prompt_ids
     from aamc_router_r1.training.rollout import generation_options
 
     turns = [(message.get("role") == "assistant", _text(message.get("content"))) for message in messages]
     asked = list(takewhile(lambda turn: not turn[0], turns))
     said = "".join(text if by_policy else f"\n\n{text}\n\n" for by_policy, text in turns[len(asked) :])
     ids = prompt_ids(tokenizer, "\n\n".join(text for _, text in asked)) + plain_ids(tokenizer, said)
-    limit = int(options.get("max_tokens") or options.get("max_completion_tokens") or 1024)
+    if len(ids) >= (context := context_of(model)):
+        message = f"the conversation has {len(ids)} tokens, and the trained policy's maximum context length is {context}; shorten it"
+        raise ProviderError(message, kind="request", status=400)
+    limit = min(int(options.get("max_tokens") or options.get("max_completion_tokens") or 1024), context - len(ids))
     chosen = generation_options(tokenizer, limit, _temperature(options.get("temperature"), temperature))
     row = torch.tensor([ids], device=model.device)
     criteria = [lambda ids, _, **__: torch.full((len(ids),), stops(), device=ids.device)]

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from aamc_router_r1.config import RouterR1Config, preference_of
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode.dialogue import Dialogue
-from aamc_router_r1.protocol import ModelNames, SubQuestion, render_prompt
+from aamc_router_r1.protocol import ModelNames, SubQuestion, information, joined, render_prompt
 from aamc_router_r1.reward import COMPLETION, CostNormalizer, RewardParts, exact_match, weighed_tokens
 from aamc_router_r1.tokens import plain_ids, prompt_ids
 from aamc_router_r1.training.replies import Replies, spec_of
@@ -81,11 +81,21 @@ class BatchPlayer:
 
     def begin(self, task: RoutingTask, alpha: float) -> PlayedEpisode:
         """Return a new episode."""
-        preference = preference_of(alpha) if self.config.training_alphas or self.config.show_preference else None
-        prompt = render_prompt(task.question, task.specs, task.quality, rounds=self.config.rounds, preference=preference)
         names = ModelNames([spec.name for spec in task.specs])
         dialogue = Dialogue(names, self.config, lambda text: len(plain_ids(self.tokenizer, text)))
-        return PlayedEpisode(task, alpha, dialogue, prompt_ids(self.tokenizer, prompt))
+        return PlayedEpisode(task, alpha, dialogue, prompt_ids(self.tokenizer, self._prompt(task, alpha)))
+
+    def longest(self, tasks: Sequence[RoutingTask]) -> tuple[int, int]:
+        """Return the maximum number of tokens of a prompt, and that of an episode or a demonstration; the longest are found by their bytes."""
+        config, prompts = self.config, [self._prompt(task, 0.0) for task in tasks]
+        demonstrated = [text + joined(task.demonstration(config.observation_tokens)) for text, task in zip(prompts, tasks, strict=True)]
+        prompt, whole = (len(prompt_ids(self.tokenizer, max(texts, key=lambda text: len(text.encode())))) for texts in (prompts, demonstrated))
+        tags = len(plain_ids(self.tokenizer, information("", 1)))
+        return prompt, max(whole, prompt + config.rounds * (config.turn_tokens + config.observation_tokens + tags) + config.turn_tokens)
+
+    def _prompt(self, task: RoutingTask, alpha: float) -> str:
+        preference = preference_of(alpha) if self.config.training_alphas or self.config.show_preference else None
+        return render_prompt(task.question, task.specs, task.quality, rounds=self.config.rounds, preference=preference)
 
     def play(self, model: PreTrainedModel, episodes: Sequence[PlayedEpisode], stops: Callable[[], bool] = lambda: False) -> None:
         """Play episodes to their ends, all in step; no turn begins once ``stops`` returns True."""

@@ -37,10 +37,10 @@ from transformers import (
 from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
-from aamc_router_r1.tokens import plain_ids
+from aamc_router_r1.tokens import context_of, plain_ids
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
 from aamc_router_r1.training.stages import STATE, WARM_START, Job, load_model, play_all
-from aamc_sdk.errors import AamcError
+from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import read_json_object, save_training_checkpoint, write_json
 
@@ -116,11 +116,21 @@ def example(player: BatchPlayer, tokenizer: PreTrainedTokenizerBase, task: Routi
 
 
 def load(job: Job, folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a causal language model and its tokenizer, and record the settings of the training, which begins now."""
-    loaded = load_model(folder, job.device)
+    """Return a causal language model and its tokenizer, and record the settings of the training, which begins now.
+
+    Raises:
+        ConfigError: The longest possible episode or a demonstration has more tokens than the model takes.
+    """
+    model, tokenizer = load_model(folder, job.device)
+    prompt, episode = job.player(tokenizer, 0.0).longest([*job.tasks, *job.validation])
+    if episode > (context := context_of(model)):
+        raise ConfigError(
+            f"model {folder!r} takes {context} tokens, and an episode or a demonstration may have {episode}, {prompt} of them in the prompt; "
+            "lower orchestrator.turn_tokens, observation_tokens or rounds, shorten the demonstrations, or choose a model that takes more"
+        )
     if PartialState().is_main_process:
         save_training_checkpoint(job.folder, {}, 0, [], job.made_for)
-    return loaded
+    return model, tokenizer
 
 
 def warm_start(job: Job) -> str:
