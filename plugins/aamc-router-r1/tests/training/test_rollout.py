@@ -16,6 +16,7 @@ from aamc_router_r1.single.router import price_reward
 from aamc_router_r1.tokens import plain_ids
 from aamc_router_r1.training.replies import ConsultedReply
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, generation_options, score
+from aamc_router_r1.training.trainers import unpadded
 from aamc_router_r1.world import FactWorld, Truth, WorldReplies
 from tiny_model import tiny_model, tiny_tokenizer
 
@@ -125,6 +126,20 @@ def test_no_episode_is_longer_than_the_longest() -> None:
     prompt, whole = played.longest(tasks)
     assert prompt == max(len(episode.prompt_ids) for episode in episodes)
     assert whole == max(len(episode.prompt_ids + episode.ids) for episode in episodes)
+
+
+def test_grpo_gets_prompts_of_one_length() -> None:
+    short, long = (player().begin(task, 0.3) for task in sorted(WORLD.tasks(20, 3), key=lambda task: len(task.specs))[::19])
+    for episode in (short, long):
+        episode.ids, episode.mask = [7, 8], [1, 0]
+    more = len(long.prompt_ids) - len(short.prompt_ids)
+    rows = unpadded([long, short])
+    assert more > 0
+    assert [prompt + rest for prompt, rest in zip(rows["prompt_ids"], rows["completion_ids"], strict=True)] == [
+        episode.prompt_ids + episode.ids for episode in (long, short)
+    ]
+    assert [len(prompt) for prompt in rows["prompt_ids"]] == [len(short.prompt_ids)] * 2
+    assert rows["env_mask"] == [[0] * more + [1, 0], [1, 0]]
 
 
 def test_no_turn_begins_once_the_budget_is_spent(task: RoutingTask) -> None:

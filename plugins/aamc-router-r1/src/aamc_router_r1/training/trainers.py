@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy, deepcopy
 from pathlib import Path
 from typing import Any
@@ -315,12 +315,23 @@ class EpisodeRollout:
         differing = float(np.mean(np.ptp(rewards, axis=1) > 0))  # an advantage is 0 where the rewards of a question are equal
         job.curve.append({"step": trainer.state.global_step + 1, **figures(everyone), "differing_groups": differing})
         return {
-            "prompt_ids": [episode.prompt_ids for episode in episodes],
-            "completion_ids": [episode.ids for episode in episodes],
-            "env_mask": [episode.mask for episode in episodes],
+            **unpadded(episodes),
             "logprobs": None,  # TRL computes them where it needs them
             REWARD: [episode.reward.total for episode in mine if episode.reward is not None],
         }
+
+
+def unpadded(episodes: Sequence[PlayedEpisode]) -> dict[str, list[list[int]]]:
+    """Return the tokens and masks of episodes for TRL, as prompts of one length: the rest of a longer one counts as the environment's.
+
+    TRL pads prompts on the left, which would shift the tokens of a model with learned positions, such as GPT-2, from where they were generated.
+    """
+    shared = min(len(episode.prompt_ids) for episode in episodes)
+    return {
+        "prompt_ids": [episode.prompt_ids[:shared] for episode in episodes],
+        "completion_ids": [episode.prompt_ids[shared:] + episode.ids for episode in episodes],
+        "env_mask": [[0] * (len(episode.prompt_ids) - shared) + episode.mask for episode in episodes],
+    }
 
 
 def _portable(episode: PlayedEpisode) -> PlayedEpisode:
