@@ -17,13 +17,15 @@ from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.job import prepare, spaced
 from aamc_router_r1.training.rollout import PlayedEpisode
 from aamc_router_r1.training.stages import STATE, Job
-from aamc_router_r1.training.trainers import Select, grpo_arguments
+from aamc_router_r1.training.trainers import Select, check_context, grpo_arguments
 from aamc_router_r1.training.trainers import arguments as warm_start_arguments
 from aamc_router_r1.world import FactWorld, WorldReplies
 from safetensors.torch import load_file
 from tiny_model import tiny_model, tiny_tokenizer
+from transformers import GPT2Config, GPT2LMHeadModel
 
 from aamc_sdk import Training, get_plugin_manager
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
@@ -330,7 +332,6 @@ def test_lora_trains_adapters_in_bf16_and_writes_whole_models(model: Path, tmp_p
         ({"replies": "no.jsonl"}, "no.jsonl does not exist"),
         ({"training_alphas": "[2.0]"}, "numbers from 0 to 1"),
         ({"model": "/nowhere/model"}, "there is no folder /nowhere/model"),
-        ({"turn_tokens": 2000}, "takes 2048 tokens, and an episode or a demonstration may have "),
         ({"batch_size": 3, "processes": 3}, "warm_start_batch_size, 32 demonstrations, must be a multiple of processes, 3"),
     ],
 )
@@ -342,13 +343,27 @@ def test_what_cannot_be_trained_is_refused(model: Path, tmp_path: Path, options:
     assert not (tmp_path / "run").exists()  # so the corrected command can write it
 
 
-def test_a_demonstration_longer_than_the_model_takes_is_refused(model: Path, tmp_path: Path) -> None:
+def test_a_demonstration_longer_than_learned_positions_is_refused(model: Path, tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer(FactWorld(0))
+    GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), n_positions=2048, n_embd=16, n_layer=1, n_head=2)).save_pretrained(tmp_path / "gpt2")
+    tokenizer.save_pretrained(tmp_path / "gpt2")
     first = {**json.loads(SAMPLE.read_text())[0], "reasoning": "model " * 2000}
     (tmp_path / "records.jsonl").write_text("".join(json.dumps({**first, "query": f"What is item{number}?"}) + "\n" for number in range(20)))
-    status, out, _ = run_command(*arguments(model, tmp_path / "run", f"router-r1:{tmp_path / 'records.jsonl'}"))
+    status, out, _ = run_command(*arguments(tmp_path / "gpt2", tmp_path / "run", f"router-r1:{tmp_path / 'records.jsonl'}"))
     assert status != 0
-    assert "a demonstration may have 2" in json.loads(out)["error"]["message"]
+    assert "takes 2048 tokens, and an episode or a demonstration may have 2" in json.loads(out)["error"]["message"]
     assert not (tmp_path / "run").exists()
+
+
+def test_a_context_that_an_episode_may_exceed_is_an_error_only_for_learned_positions(caplog: pytest.LogCaptureFixture) -> None:
+    learned, rotary = GPT2LMHeadModel(GPT2Config(n_positions=100, n_embd=8, n_layer=1, n_head=2)), tiny_model(20, 0, 16)
+    with pytest.raises(ConfigError, match="model 'gpt2' takes 100 tokens, and an episode or a demonstration may have 101, 40 of them in the prompt"):
+        check_context(learned, "gpt2", 40, 101)
+    for model, episode in ((learned, 100), (rotary, 2048)):
+        check_context(model, "model", 40, episode)
+    assert not caplog.messages
+    check_context(rotary, "lfm2", 40, 2049)
+    assert "model 'lfm2' takes 2048 tokens, and an episode or a demonstration may have 2049" in caplog.text
 
 
 @pytest.mark.parametrize(

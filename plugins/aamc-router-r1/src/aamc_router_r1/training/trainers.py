@@ -9,6 +9,7 @@ there is no critic.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import shutil
@@ -100,6 +101,7 @@ class Follow(TrainerCallback):
             write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE, self._state())
 
 
+logger = logging.getLogger(__name__)
 IGNORED = -100
 """The label of a token that is left out of the loss."""
 
@@ -116,21 +118,31 @@ def example(player: BatchPlayer, tokenizer: PreTrainedTokenizerBase, task: Routi
 
 
 def load(job: Job, folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a causal language model and its tokenizer, and record the settings of the training, which begins now.
-
-    Raises:
-        ConfigError: The longest possible episode or a demonstration has more tokens than the model takes.
-    """
+    """Return a causal language model and its tokenizer, and record the settings of the training, which begins now; errors of `check_context`."""
     model, tokenizer = load_model(folder, job.device)
-    prompt, episode = job.player(tokenizer, 0.0).longest([*job.tasks, *job.validation])
-    if episode > (context := context_of(model)):
-        raise ConfigError(
-            f"model {folder!r} takes {context} tokens, and an episode or a demonstration may have {episode}, {prompt} of them in the prompt; "
-            "lower orchestrator.turn_tokens, observation_tokens or rounds, shorten the demonstrations, or choose a model that takes more"
-        )
+    check_context(model, folder, *job.player(tokenizer, 0.0).longest([*job.tasks, *job.validation]))
     if PartialState().is_main_process:
         save_training_checkpoint(job.folder, {}, 0, [], job.made_for)
     return model, tokenizer
+
+
+def check_context(model: PreTrainedModel, name: str, prompt: int, episode: int) -> None:
+    """Check that a model takes the longest prompt and the longest possible episode or demonstration; with rotary positions it only warns.
+
+    Few episodes are as long as they may be, and rotary positions go on beyond the context, where learned ones end.
+
+    Raises:
+        ConfigError: A model with learned positions takes fewer tokens.
+    """
+    if episode <= (context := context_of(model)):
+        return
+    message = (
+        f"model {name!r} takes {context} tokens, and an episode or a demonstration may have {episode}, {prompt} of them in the prompt; "
+        "lower orchestrator.turn_tokens, observation_tokens or rounds, shorten the demonstrations, or choose a model that takes more"
+    )
+    if getattr(model.config.get_text_config(), "rope_parameters", None) is None:
+        raise ConfigError(message)
+    logger.warning("%s", message)
 
 
 def warm_start(job: Job) -> str:
