@@ -116,7 +116,7 @@ class Resampling:
         return np.concatenate([_interpolated(values[order], counts.cumsum(axis=1), share) for counts in self.counts(order)])
 
     def quantile(self, values: Floats, share: float) -> Floats:
-        """Return a quantile of ``[Q]`` values, ``[B]``, whose interval holds for few independent values too.
+        """Return a quantile of ``[Q]`` values, ``[B]``, whose confidence holds for few independent values too.
 
         The number of n independent values below the true quantile is binomial. So for such values, draws of values of these ranks take the place of
         the quantiles of resamples, which never exceed the maximum; draws beyond the last value are infinite.

@@ -200,7 +200,7 @@ def _headline(router: RealisedOutcomes, spent_usd: Floats, references: Reference
         "mean_quality": mean_quality,
         "mean_cost_usd": mean_cost,
         "mean_latency_ms": mean_latency,
-        "p95_latency_ms": mean_latency if np.isnan(latency).any() else resampling.quantile(latency, 0.95),
+        "p95_latency_ms": mean_latency if np.isnan(latency).any() else resampling.percentile(latency, 0.95),
         "efficiency": ratio(success, effort),
         "mean_reward": reward,
         "decision_cost_usd": decision_cost,

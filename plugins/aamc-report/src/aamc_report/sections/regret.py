@@ -73,7 +73,7 @@ def _cells(regret: Floats, results: Results) -> list[Cell]:
     resamplings, (everything, *_) = results.resamplings, groups(results)
     ((mean, mean_interval),) = everything.means(regret[:, None], resamplings)
     ((none, none_interval),) = everything.shares(regret[:, None] <= NEGLIGIBLE, resamplings)
-    intervals = [two_way([known_interval(each.quantile(regret, q)) for each in resamplings]) for q in (0.5, 0.95)]
+    intervals = [two_way([known_interval(each.percentile(regret, q)) for each in resamplings]) for q in (0.5, 0.95)]
     quantiles = [Cell(float(np.quantile(regret, q)), fixed(3), bounds(ends)) for q, ends in zip((0.5, 0.95), intervals, strict=True)]
     return [Cell(mean, fixed(3), mean_interval), *quantiles, Cell(none, percent, none_interval)]
 
