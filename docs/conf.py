@@ -18,10 +18,10 @@ SIDEBAR = {
         "": ["tutorial", "glossary"],
         "How to": ["how-to/*"],
         "Reference": ["reference/python/index", "reference/*"],
-        "Explanation": ["explanation/*", "results", "performance", "decisions/index"],
+        "Explanation": ["explanation/*", "results", "performance", "decisions"],
     },
     "reference/python/index": {"": ["aamc_*"]},
-    "decisions/index": {"": ["*"]},
+    "decisions": {"": ["decisions/*"]},
 }
 """The pages of the sidebar: by page that has them below it, by caption. Not in the pages, where the forge would show it as code."""
 
