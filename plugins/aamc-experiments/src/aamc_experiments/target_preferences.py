@@ -260,7 +260,7 @@ class _DecidedRows:
             "strong_share": resampling.means(self.strong),
         }
         if self.latency_ms is not None:
-            p95_ms = np.stack([resampling.quantile(column, 0.95) for column in self.latency_ms.T], axis=1)
+            p95_ms = np.stack([resampling.exact_percentile(column, 0.95) for column in self.latency_ms.T], axis=1)
             found["p95_ms"] = np.where(np.isnan(quality), np.nan, p95_ms)  # a single unit has no resamples
         return found
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from aamc_experiments.evaluation import Resampling, interval, known_interval, open_interval, share_interval, two_way
 from aamc_experiments.evaluation.bootstrap import BLOCK, draws_of
+from numpy.typing import NDArray
 from scipy.stats import binom
 
 
@@ -50,19 +51,20 @@ def test_the_interval_of_a_mean_of_few_units_covers_it(units: int, coverage: flo
 
 
 @pytest.mark.parametrize(("units", "coverage", "is_open"), [(20, 0.99, True), (60, 0.99, True), (100, 0.97, False), (400, 0.96, False)])
-def test_the_interval_of_a_quantile_covers_it_and_is_open_above_where_values_are_few(units: int, coverage: float, is_open: bool) -> None:
+def test_the_interval_of_an_exact_percentile_covers_it_and_is_open_above_where_values_are_few(units: int, coverage: float, is_open: bool) -> None:
     tables = np.random.default_rng(7).exponential(size=(400, units))
     resampling = Resampling.bootstrap(np.arange(units), 1000, 0).with_data()
-    figures = [resampling.quantile(values, 0.95) for values in tables]
+    figures = [resampling.exact_percentile(values, 0.95) for values in tables]
     np.testing.assert_allclose([figure[0] for figure in figures], np.quantile(tables, 0.95, axis=1))
     low, high = np.array([known_interval(figure[1:]) for figure in figures]).T
     assert np.mean((low <= np.log(20)) & (high >= np.log(20))) == pytest.approx(coverage, abs=0.025)
     assert np.isinf(high).all() == np.isinf(high).any() == is_open
 
 
-def test_a_quantile_of_values_in_groups_is_that_of_resamples_of_the_groups() -> None:
-    resampling, values = Resampling.bootstrap(np.repeat(np.arange(20), 5), 50, 0), np.arange(100.0)
-    np.testing.assert_array_equal(resampling.quantile(values, 0.95), resampling.percentile(values, 0.95))
+@pytest.mark.parametrize("unit", [np.repeat(np.arange(20), 5), np.zeros(100, dtype=int)])
+def test_a_percentile_of_values_in_groups_is_that_of_resamples_of_the_groups(unit: NDArray[np.int64]) -> None:
+    resampling, values = Resampling.bootstrap(unit, 50, 0), np.arange(100.0)
+    np.testing.assert_array_equal(resampling.exact_percentile(values, 0.95), resampling.percentile(values, 0.95))
 
 
 def test_the_interval_of_a_mean_is_two_standard_errors_wide_on_each_side() -> None:
@@ -82,7 +84,7 @@ def test_values_that_rise_and_fall_together_widen_the_interval() -> None:
 
 def test_one_unit_alone_has_no_interval() -> None:
     resampling = Resampling.bootstrap(np.zeros(3, dtype=int), 20, 0)
-    figures = resampling.means(np.arange(3.0)[:, None])[:, 0], resampling.quantile(np.arange(3.0), 0.95)
+    figures = resampling.means(np.arange(3.0)[:, None])[:, 0], resampling.percentile(np.arange(3.0), 0.95)
     assert [(known_interval(figure), open_interval(figure)) for figure in figures] == [(None, None)] * 2
     assert known_interval(Resampling.bootstrap(np.array([0, 1, 1]), 20, 0).means(np.arange(3.0)[:, None])[:, 0]) is not None
 

@@ -115,11 +115,11 @@ class Resampling:
         order = values.argsort()
         return np.concatenate([_interpolated(values[order], counts.cumsum(axis=1), share) for counts in self.counts(order)])
 
-    def quantile(self, values: Floats, share: float) -> Floats:
-        """Return a quantile of ``[Q]`` values, ``[B]``, whose confidence holds for few independent values too.
+    def exact_percentile(self, values: Floats, share: float) -> Floats:
+        """Return a quantile of ``[Q]`` values, ``[B]``, with the exact distribution of its order statistics if the values are independent.
 
-        The number of n independent values below the true quantile is binomial. So for such values, draws of values of these ranks take the place of
-        the quantiles of resamples, which never exceed the maximum; draws beyond the last value are infinite.
+        The number of n independent values below the true quantile is binomial. So draws of values of these ranks take the place of the quantiles of
+        resamples (:meth:`percentile`), which never exceed the maximum; draws beyond the last value are infinite.
         """
         if not self.independent or self.units < 2:
             return self.percentile(values, share)
@@ -176,9 +176,8 @@ def ratio(part: Floats, whole: Floats) -> Floats:
 
 def interval(figures: Floats) -> list[float]:
     """Return the bounds of the central 95% of resampled figures ``[B]``; NaN if a figure is NaN."""
-    ends = 0.025, 0.975
-    bounds = np.quantile(figures, ends, method="inverted_cdf") if np.isinf(figures).any() else np.quantile(figures, ends)
-    return [float(bound) for bound in bounds]
+    method: Any = "inverted_cdf" if np.isinf(figures).any() else "linear"  # interpolation fails at infinity
+    return [float(bound) for bound in np.quantile(figures, (0.025, 0.975), method=method)]
 
 
 def known_interval(figures: Floats) -> list[float] | None:
