@@ -7,7 +7,6 @@ service comes from the same log. The logged policy is the baseline; its means ne
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from datetime import datetime, timezone
@@ -325,7 +324,7 @@ def _notes(log: LoggedDecisions, *, described: bool) -> Iterator[str]:
         yield f"{failures} counted, but only answers with feedback, so quality looks too low; leave failures out with --failure-quality none"
     if log.left_out["not_judged"]:
         yield "estimates cover all decisions only if feedback depends neither on the choice nor on its quality"
-    users = Counter(tenant_user(query.user, query.tenant) for query in log.columns["query"] if query.user is not None)
-    if users.total() >= REPEATED * len(users) > 0:
-        named = f"{quantity(users.total(), 'decision')} of {quantity(len(users), 'user')}"
+    users = [tenant_user(query.user, query.tenant) for query in log.columns["query"] if query.user is not None]
+    if len(users) >= REPEATED * (distinct := len(set(users))) > 0:
+        named = f"{quantity(len(users), 'decision')} of {quantity(distinct, 'user')}"
         yield f"intervals take {named} as independent: they are too narrow if users differ in quality"
