@@ -28,14 +28,14 @@ _THOUGHTS = ("reasoning_content", "reasoning", "thinking_blocks")
 
 
 def check_request(body: JSON, dropped: set[str]) -> dict[str, Any]:
-    """Return a request whose messages have the right form."""
+    """Return a request whose messages have the right form; one with ``functions`` asks for a single call, as its client reads one."""
     for field, message in objects(body.get("messages"), "messages"):
         if message.get("role") not in ROLES:
             raise wrong(f"{field}.role", ", ".join(ROLES[:-1]), message.get("role"))
         if isinstance(message.get("content"), list):
             for place, part in objects(message["content"], f"{field}.content"):
                 text(part.get("type"), f"{place}.type")
-    return {**body, "parallel_tool_calls": False} if is_set(body.get("functions")) else dict(body)  # old clients read one call
+    return {**body, "parallel_tool_calls": False} if is_set(body.get("functions")) else dict(body)
 
 
 def plain_request(body: JSON, dropped: set[str], model: str) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class KnownTools:
         return cls(long, frozenset(_call_ids(body)))
 
     def adapt(self, chat: JSON) -> JSON:
-        """Return a chat completion, or a chunk of one, whose calls have the form, names and fields that its client reads, and new ids."""
+        """Return a chat completion, or a chunk of one, whose calls are as its client reads them; an id of an earlier call gets a number."""
         if not (self.names or self.ids or self.items or self.has_functions):
             return chat
         choices = []
@@ -99,9 +99,8 @@ def tools_in_namespaces(body: JSON) -> Iterator[tuple[str, JSON, str]]:
 
 def has_only_server_tools(dialect: str, body: JSON) -> bool:
     """Return whether a request has tools, and only those that no other dialect has, such as a search by the server."""
-    plain = _PLAIN_TOOLS.get(dialect)
-    kinds = [tool.get("type") for tool in objects_or_empty(body.get("tools"))]
-    return plain is not None and bool(kinds) and not any(kind in plain for kind in kinds)
+    tools = objects_or_empty(body.get("tools")) if dialect in _PLAIN_TOOLS else []
+    return bool(tools) and not any(tool.get("type") in _PLAIN_TOOLS[dialect] for tool in tools)
 
 
 def function_name(name: str, namespace: str) -> str:
