@@ -45,6 +45,8 @@ from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import read_json_object, save_training_checkpoint, write_json
 
+logger = logging.getLogger(__name__)
+
 
 def last_checkpoint(folder: Path) -> str | None:
     """Return the last complete checkpoint of a trainer, or None. One without the file ``STATE``, which is written last, is incomplete."""
@@ -101,7 +103,6 @@ class Follow(TrainerCallback):
             write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE, self._state())
 
 
-logger = logging.getLogger(__name__)
 IGNORED = -100
 """The label of a token that is left out of the loss."""
 
@@ -118,7 +119,7 @@ def example(player: BatchPlayer, tokenizer: PreTrainedTokenizerBase, task: Routi
 
 
 def load(job: Job, folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a causal language model and its tokenizer, and record the settings of the training, which begins now; errors of `check_context`."""
+    """Return a language model and its tokenizer, and record the settings of the training, which begins now; errors of :func:`check_context`."""
     model, tokenizer = load_model(folder, job.device)
     check_context(model, folder, *job.player(tokenizer, 0.0).longest([*job.tasks, *job.validation]))
     if PartialState().is_main_process:
