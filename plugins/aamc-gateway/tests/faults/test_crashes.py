@@ -133,6 +133,28 @@ def test_a_reload_changes_the_form_of_log_lines(serve: Any) -> None:
     assert [json.loads(line)["message"] for line in lines if "reloaded" in line] == ["the configuration was reloaded"]
 
 
+@pytest.mark.parametrize(("path", "body"), [("chat/completions", chat()), ("messages", {**chat(), "max_tokens": 9})])
+def test_what_is_not_answered_when_the_time_to_end_has_passed_is_told_so(serve: Any, stub: StubServer, path: str, body: dict[str, Any]) -> None:
+    stub.scripts.update(good=Script(fault="hang"), other=Script(fault="hang_content"))
+    gateway = serve({"good": {}, "other": {}}, settings={"shutdown_s": 1})
+
+    async def main() -> tuple[int, bytes]:
+        async with aiohttp.ClientSession() as session:
+            waiting = asyncio.create_task(ask(session, gateway.url, body, path))
+            stream = await session.post(f"{gateway.url}/v1/{path}", json={**body, "stream": True, "model": "other"})
+            assert await asyncio.to_thread(stub.wait, lambda now: now.counts("good").calls == 1)
+            gateway.process.send_signal(signal.SIGTERM)
+            with pytest.raises(aiohttp.ClientPayloadError):
+                await stream.read()
+            status, _, answer = await waiting
+            return status, answer
+
+    status, answer = asyncio.run(main())
+    assert (status, b"the gateway ends" in answer) == (503, True)
+    assert gateway.process.wait(60) == 0
+    assert "Traceback" not in gateway.output
+
+
 HANGING = """
 import threading
 

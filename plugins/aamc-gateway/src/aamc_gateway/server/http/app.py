@@ -11,7 +11,7 @@ from typing import Any
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
-from aamc_gateway.access.callers import Refused
+from aamc_gateway.access.callers import Refused, refused_for_now
 from aamc_gateway.dashboard.sign_in import admin_caller
 from aamc_gateway.forwarding.failures import UnservedError
 from aamc_gateway.forwarding.observed_request import CLIENT_LEFT
@@ -62,7 +62,10 @@ class GatewayApp:
             await route.endpoint(gateway, scope, receive, start)
         except ClientLeft:
             pass
-        except (asyncio.CancelledError, GeneratorExit):
+        except asyncio.CancelledError:  # the server does not wait longer; it closes a connection whose answer is not complete
+            if not start.status:
+                await send_error(refused_for_now("the gateway ends"), dialect_of(scope["path"]), start)
+        except GeneratorExit:
             raise
         except BaseException as error:  # a component may raise anything
             if start.status:
