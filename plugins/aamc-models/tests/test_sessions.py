@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 from aamc_models.transport.sessions import HttpSessions, proxy_of
-from misbehaving_server import hang, reply, then
+from misbehaving_server import ANSWER, hang, reply, then
 from test_http_provider import CANDIDATE, CHAT
 
 from aamc_sdk.concurrency import EventLoopThread
@@ -33,6 +33,27 @@ def test_a_provider_that_is_forgotten_leaves_no_connection(upstream, provider) -
     gc.collect()
     assert server.left.wait(60)
     loop.close()
+
+
+def test_what_comes_on_an_idle_connection_is_no_answer_to_the_next_request(upstream, provider) -> None:
+    answered, pushed = threading.Event(), threading.Event()
+
+    def push(server, connection, request) -> None:
+        assert answered.wait(60)
+        reply({**ANSWER, "id": "of nobody"})(server, connection, request)
+        pushed.set()
+
+    server = upstream(then(reply({**ANSWER, "id": "first"}), push), reply({**ANSWER, "id": "second"}))
+    calling = provider(base_url=server.url)
+
+    async def both() -> list[str]:
+        ids = [(await calling.send(CANDIDATE, CHAT)).answer["id"]]
+        answered.set()
+        assert await asyncio.to_thread(pushed.wait, 60)
+        await asyncio.sleep(0.05)  # the event loop reads what has come
+        return [*ids, (await calling.send(CANDIDATE, CHAT)).answer["id"]]
+
+    assert asyncio.run(both()) == ["first", "second"]
 
 
 def test_connections_end_with_their_event_loop(upstream, provider) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
-from weakref import WeakKeyDictionary, finalize
+from weakref import WeakKeyDictionary, WeakSet, finalize
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 
 _KEEP_ALIVE_S = 30.0
 """Seconds that an idle connection stays open."""
@@ -57,9 +59,28 @@ class _OpenSession(NamedTuple):
     forgotten: finalize[..., HttpSessions]
 
 
+class _Connector(aiohttp.TCPConnector):
+    """Ends idle connections on which something came, which aiohttp does not: the next request would take it for its answer."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used = WeakSet[ResponseHandler]()
+
+    async def connect(self, *arguments: Any, **named: Any) -> Connection:
+        """Return a connection; a new one may have data, since some servers greet first."""
+        while True:
+            connection = await super().connect(*arguments, **named)
+            protocol = connection.protocol
+            assert protocol is not None  # until the connection is released
+            if protocol not in self._used or not protocol.should_close:
+                self._used.add(protocol)
+                return connection
+            connection.close()
+
+
 async def _lifetime() -> AsyncGenerator[aiohttp.ClientSession, None]:
     """Yield a session. Being a generator, it is closed with the event loop: ``asyncio.run`` ends the generators of its loop."""
-    connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEP_ALIVE_S)
+    connector = _Connector(limit=0, ttl_dns_cache=300, keepalive_timeout=_KEEP_ALIVE_S)
     async with aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar()) as session:
         yield session
 
