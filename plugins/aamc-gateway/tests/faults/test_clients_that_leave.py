@@ -249,3 +249,16 @@ def test_headers_that_are_too_large_are_refused_behind_another_request(serve: An
         assert client.recv(2**16).count(b"HTTP/1.1 200") == 2
         client.sendall(request + b"x-own: " + b"a" * 70_000)
         assert client.recv(2**16).startswith(b"HTTP/1.1 431")
+
+
+@pytest.mark.parametrize("next_request", [b"\x16\x03\x01\r\n\r\n", b"GET / HTTP/1.1\r\nx-own: " + b"a" * 70_000], ids=["invalid", "too large"])
+def test_a_request_that_is_refused_does_not_break_the_answer_before_its_own(serve: Any, stub: StubServer, next_request: bytes) -> None:
+    stub.scripts["good"] = Script(chunks=20, pace_ms=50)
+    gateway = serve({"good": {}})
+    body = json.dumps(chat(stream=True)).encode()
+    with connect(gateway.url) as client:
+        client.sendall(head(body) + body)
+        received = client.recv(2**16)
+        client.sendall(next_request)
+        received += b"".join(iter(lambda: client.recv(2**16), b""))
+    assert (received.count(b"HTTP/1.1"), received.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")) == (1, True)

@@ -52,11 +52,11 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._begins_body:
             self._begins_body = False
             self.cycle.send = self._last_if_early(self.cycle)  # type: ignore[assignment, method-assign]
-        if self._headers_timer is None and self._awaits_headers():  # the headers of most requests come at once
-            self._start_headers_timer()
         if self._size > self.max_header_bytes and not self.transport.is_closing():
-            self._stop_headers_timer()
-            self._refuse_headers()
+            self._header_size = self._size
+            self.send_400_response("")
+        if self._headers_timer is None and not self._is_last and self._awaits_headers():  # the headers of most requests come at once
+            self._start_headers_timer()
 
     def _parse(self, data: bytes) -> None:
         """Parse data; a request that offers another protocol, as Java's client offers HTTP/2, is parsed again without its header ``Upgrade``.
@@ -109,8 +109,13 @@ class _LimitedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        if self._header_size > self.max_header_bytes:
-            self._refuse_headers()
+        """Refuse what came last; while an answer is sent, without another one, which would come in the middle of it."""
+        self._stop_headers_timer()
+        if self._cycles and self._cycles[0].response_started:
+            self._is_last = True
+        elif self._header_size > self.max_header_bytes:
+            self.transport.write(_too_large(self.limits.header_kb))
+            self.transport.close()
         else:
             super().send_400_response(msg)
 
@@ -121,10 +126,6 @@ class _LimitedProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         super().connection_lost(exc)
-
-    def _refuse_headers(self) -> None:
-        self.transport.write(_too_large(self.limits.header_kb))
-        self.transport.close()
 
     def _start_headers_timer(self) -> None:
         self._headers_timer = self.loop.call_later(self.limits.header_s, self.transport.close)
@@ -164,7 +165,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         self._cycles.popleft()
         super().on_response_complete()
-        if self._is_last and not self.transport.is_closing() and self.transport.can_write_eof():
+        if self._is_last and not self._cycles and not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
         self._watch_end()
 
