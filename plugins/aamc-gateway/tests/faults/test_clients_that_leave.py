@@ -262,3 +262,13 @@ def test_a_request_that_is_refused_does_not_break_the_answer_before_its_own(serv
         client.sendall(next_request)
         received += b"".join(iter(lambda: client.recv(2**16), b""))
     assert (received.count(b"HTTP/1.1"), received.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")) == (1, True)
+
+
+@pytest.mark.parametrize("trailer", [b"x-forwarded-for: 192.0.2.1", b"x-aamc-preference: none", b"content-encoding: gzip"])
+def test_trailers_are_not_headers(serve: Any, trailer: bytes) -> None:
+    gateway = serve({"good": {}})
+    body = json.dumps(chat()).encode()
+    start = head(body).replace(b"content-length: %d" % len(body), b"transfer-encoding: chunked")
+    with connect(gateway.url) as client:
+        client.sendall(start + b"%x\r\n%b\r\n0\r\n%b\r\n\r\n" % (len(body), body, trailer))
+        assert client.recv(2**16).startswith(b"HTTP/1.1 200")

@@ -94,6 +94,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         if len(self._cycles) >= _PIPELINED:
             raise ValueError("too many requests wait for the answers before theirs")
         super().on_headers_complete()
+        self.headers = []  # what follows are trailers, which are not headers (RFC 9110, section 6.5.1)
         self._cycles.append(self.cycle)
         self._begins_body = True
         if self.scope["http_version"] == "1.0" and self.scope["method"] != "HEAD":
