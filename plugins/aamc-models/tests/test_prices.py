@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -20,6 +19,7 @@ MAP = {
     "gpt-x": {
         "input_cost_per_token": 1.5e-07,
         "output_cost_per_token": 6e-07,
+        "output_cost_per_image_token": 3e-05,
         "input_cost_per_token_above_100k_tokens": 3e-07,
         "cache_read_input_token_cost": 7.5e-08,
         "max_input_tokens": 128000,
@@ -32,6 +32,7 @@ MAP = {
         "output_cost_per_token": 1.5e-05,
         "cache_read_input_token_cost": 3e-07,
         "cache_creation_input_token_cost": 3.75e-06,
+        "cache_creation_input_token_cost_above_1hr": 6e-06,
         "input_cost_per_request": 0.001,
         "litellm_provider": "anthropic",
     },
@@ -39,12 +40,15 @@ MAP = {
         "input_cost_per_token": 5e-08,
         "output_cost_per_token": 8e-08,
         "cache_creation_input_token_cost": 0.0,
+        "cache_creation_input_token_cost_above_1hr": 0.0,
         "off_peak_pricing": {"input_cost_per_token": 2.5e-08},
         "max_input_tokens": 8192,
         "litellm_provider": "groq",
     },
-    "free-x": {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0},
+    "free-x": {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "output_cost_per_second": 0.0, "max_input_tokens": 8192},
     "image-x": {"output_cost_per_image": 0.02},
+    "half-x": {"input_cost_per_token": 1e-06},
+    "embed-x": {"input_cost_per_token": 1e-07, "input_cost_per_image": 0.0001, "mode": "embedding"},
     "song-x": {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "output_cost_per_second": 0.04, "litellm_provider": "openai"},
     "lasting-x": {
         "input_cost_per_token": 4e-06,
@@ -121,24 +125,29 @@ def test_prices_windows_and_abilities_are_filled_by_the_endpoints_model(aamc: Aa
 
 
 def test_prices_of_images_of_other_units_and_of_lasting_caches(aamc: Aamc) -> None:
-    names = ("drawing-x", "song-x", "free-x", "lasting-x")
+    names = ("drawing-x", "song-x", "free-x", "half-x", "embed-x", "lasting-x")
     Path("pool.yaml").write_text(json.dumps({"candidates": [{"name": name, "endpoint": "http://localhost:8000/v1"} for name in names]}))
     aamc("pool.yaml", "--prices", "map.json")
     assert [spec(name).prices for name in names] == [
         Prices(5.0, 32.0),
         None,
         Prices(0.0, 0.0),
+        None,
+        Prices(0.1, 0.0),
         Prices(4.0, 20.0, cache_write=5.0, cache_write_1h=10.0),
     ]
 
 
-def test_comments_order_and_all_other_lines_stay(aamc: Aamc) -> None:
+@pytest.mark.parametrize("indent", ["  ", ""])
+def test_comments_order_and_all_other_lines_stay(aamc: Aamc, indent: str) -> None:
+    pool = POOL.replace("\n  ", f"\n{indent}")
+    Path("pool.yaml").write_text(pool)
     aamc("pool.yaml", "--prices", "map.json")
     written = Path("pool.yaml").read_text()
-    assert [line for line in POOL.splitlines() if line not in written.splitlines()] == []
+    assert [line for line in pool.splitlines() if line not in written.splitlines()] == []
     today = datetime.now(timezone.utc).date().isoformat()
-    assert f"    prices: {{input: 0.15, output: 0.6, cached_input: 0.075}} # {today}, map.json: gpt-x\n" in written
-    assert re.search(r"open-x}\n    abilities: \[code\]", written)
+    assert f"{indent}  prices: {{input: 0.15, output: 0.6, cached_input: 0.075}} # {today}, map.json: gpt-x\n" in written
+    assert f"open-x}}\n{indent}  abilities: [code]" in written
 
 
 def test_line_ends_of_windows_stay(aamc: Aamc) -> None:
@@ -185,7 +194,7 @@ def test_the_users_own_prices_stay_unless_they_are_replaced(aamc: Aamc) -> None:
     aamc("pool.yaml", "--prices", "map.json")
     assert spec("claude-x").prices == Prices(2.0, 10.0)
     aamc("pool.yaml", "--prices", "map.json", "--replace")
-    assert spec("claude-x").prices == Prices(3.0, 15.0, 0.3, 3.75, 0.001)
+    assert spec("claude-x").prices == Prices(3.0, 15.0, 0.3, 3.75, 0.001, cache_write_1h=6.0)
     assert "our contract" not in Path("pool.yaml").read_text()
     Path("pool.yaml").write_text(Path("pool.yaml").read_text().replace("context_window: 8192", "context_window: 4096"))
     aamc("pool.yaml", "--prices", "map.json", "--replace")

@@ -9,7 +9,7 @@ import attrs
 import pytest
 from aamc_models.dialects import reported_cost, usage_of, wants_usage, with_usage, without_usage
 from aamc_models.dialects.conversions import reader_of
-from aamc_models.dialects.token_usage import StreamedUsage
+from aamc_models.dialects.token_usage import StreamedUsage, usage_object
 
 from aamc_sdk.interfaces import Usage
 
@@ -18,6 +18,15 @@ from aamc_sdk.interfaces import Usage
 def test_the_same_tokens_are_read_from_every_dialect(dialect: str, answers: dict[str, Any]) -> None:
     expected = Usage(prompt_tokens=100, cached_tokens=40, cache_write_tokens=10, output_tokens=20, reasoning_tokens=5)
     assert expected == usage_of(dialect, answers[dialect])
+
+
+@pytest.mark.parametrize("cached", [0, 40])
+@pytest.mark.parametrize("dialect", ["chat", "messages", "responses"])
+def test_an_answer_in_another_dialect_reports_the_same_tokens(dialect: str, cached: int) -> None:
+    usage = Usage(prompt_tokens=100, cached_tokens=cached, cache_write_tokens=cached // 4, output_tokens=20, reasoning_tokens=cached // 8)
+    written = usage_object(dialect, usage)
+    assert usage == usage_of(dialect, {"usage": written})
+    assert written.get("total_tokens", 120) == 120
 
 
 def test_tokens_that_a_cache_keeps_for_an_hour_are_part_of_those_written() -> None:
@@ -53,7 +62,7 @@ def test_anthropics_totals_leave_out_compaction_and_advice(kind: str, billed: bo
 
 @pytest.mark.parametrize("count", [-1, True, 1.5, math.inf, math.nan, 1e300, "7", 10**9, None, [7]])
 def test_a_count_that_is_none_is_unknown(count: object) -> None:
-    assert Usage() == usage_of("chat", {"usage": {"prompt_tokens": count}})
+    assert Usage() == usage_of("chat", {"usage": {"prompt_tokens": count, "total_tokens": 9}})
 
 
 @pytest.mark.parametrize(("cached", "written"), [(101, 0), (0, 101), (60, 60), (10**7, 0)])
@@ -162,6 +171,7 @@ def test_a_tool_of_the_server_in_the_event_of_the_usage_counts() -> None:
     [
         ({"usage": {"cost": 0.5}}, {}, 0.5),
         ({"usage": {"cost": 0.1, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.4}}}, {}, 0.5),
+        ({"usage": {"cost": 0.5, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.4}}}, {}, 0.5),
         ({"usage": {"cost": {"total_cost": 0.5}}}, {}, 0.5),
         ({"usage": {"cost_in_usd_ticks": 5_000_000_000}}, {}, 0.5),
         ({"aamc": {"cost_usd": 0.5}}, {}, 0.5),
