@@ -286,6 +286,28 @@ def test_the_users_of_two_tenants_are_not_the_same(store: Store) -> None:
     run(store, test, users={"anna": Limits(usd_total=0.3)})
 
 
+@pytest.mark.parametrize(("second", "pause_s"), [(5, 0), (50, 0), (59, 3), (30, 31)])
+def test_a_request_over_a_limit_a_minute_passes_after_its_retry_after_and_not_before(
+    store: Store, monkeypatch: pytest.MonkeyPatch, second: int, pause_s: int
+) -> None:
+    now = [1_800_000_000.0 + second]
+    monkeypatch.setattr("aamc_gateway.access.admission.time.time", lambda: now[0])
+
+    async def test(access: Access, shared: SharedState) -> None:
+        limited = caller(requests_per_minute=7)
+        for _ in range(7):
+            (await access.admit(limited, max_cost_usd=0.0)).settle(0.0)
+        now[0] += pause_s
+        wait_s = (await refused(access.admit(limited, max_cost_usd=0.0))).retry_after_s
+        assert wait_s is not None
+        now[0] += wait_s - 1
+        assert (await refused(access.admit(limited, max_cost_usd=0.0))).retry_after_s == 1
+        now[0] += 1
+        await access.admit(limited, max_cost_usd=0.0)
+
+    run(store, test)
+
+
 def test_requests_and_tokens_a_minute_are_counted_over_a_sliding_minute(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_800_000_059.0]
     monkeypatch.setattr("aamc_gateway.access.admission.time.time", lambda: now[0])

@@ -320,6 +320,17 @@ def test_a_refusal_tells_what_open_reservations_hold(store: Store) -> None:
 
 
 @every_backend
+def test_a_refusal_tells_what_is_left_of_the_window_before(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        for counter, amount in (("earlier", 0.8), ("c", 0.3)):
+            await shared.reserve([claim(1.0, amount, counter=counter)])
+        found = await reserved(shared, claim(1.0, 0.4, before="earlier", weight=0.5))
+        assert found == Exceeded(0, pytest.approx(0.7), pytest.approx(0.3), pytest.approx(0.4))
+
+    run(store, test)
+
+
+@every_backend
 def test_a_claim_with_a_minimum_gets_what_is_left_of_all_its_counters(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         await reserved(shared, claim(1.0, 0.7, counter="day"))

@@ -111,8 +111,13 @@ class LimitedClaim:
             return Refused(f"{who} has {limit:g} requests in progress, which is its limit", status=429, kind="rate_limit", retry_after_s=1.0)
         if self.claim.amount > limit:
             return Refused(f"this request may take {self.claim.amount:g} {self.unit}, and {who} may use {limit:g} a minute: {advice.too_long}")
-        wait = min(_MINUTE_S, max(1.0, _MINUTE_S * (used + self.claim.amount - limit) / max(used, 1.0)))
-        return Refused(f"{who} is over its limit of {limit:g} {self.unit} a minute", status=429, kind="rate_limit", retry_after_s=math.ceil(wait))
+        wait = max(1, math.ceil(self._wait_s(found)))
+        return Refused(f"{who} is over its limit of {limit:g} {self.unit} a minute", status=429, kind="rate_limit", retry_after_s=wait)
+
+    def _wait_s(self, found: Exceeded) -> float:
+        """Return the seconds until the sliding minute has room: first the amounts of the minute before leave it evenly, then those of this one."""
+        over, own, left_s = found.used + self.claim.amount - self.claim.limit, found.used - found.before, _MINUTE_S * self.claim.weight
+        return left_s * over / found.before if over <= found.before else left_s + _MINUTE_S * (over - found.before) / own
 
 
 def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedClaim]:

@@ -131,5 +131,5 @@ def _result(operation: Operation, reply: Any) -> Any:
             return [float(value) for value in reply]
         case Reserve():
             index, amount = int(reply[0]), float(reply[1])
-            return Exceeded(index - 1, amount, float(reply[2])) if index else amount if amount >= 0 else math.inf
+            return Exceeded(index - 1, amount, *map(float, reply[2:])) if index else amount if amount >= 0 else math.inf
     return None

@@ -59,10 +59,10 @@ redis.call('ZADD', p .. 'workers', now + tonumber(ARGV[3]), ARGV[2])
 local function check()
     local granted = -1
     for i, claim in ipairs(claims) do
-        local total = used(claim[1])
-        if claim[6] ~= '' then total = total + claim[7] * used(claim[6]) end
+        local before = claim[6] ~= '' and claim[7] * used(claim[6]) or 0
+        local total = used(claim[1]) + before
         if math.max(0, claim[2] * (1 + 1e-9) - total) < claim[4] then
-            return i, total, redis.call('HGET', p .. 'counter:' .. claim[1], 'held') or '0'
+            return i, total, redis.call('HGET', p .. 'counter:' .. claim[1], 'held') or '0', before
         end
         if claim[4] < claim[3] then
             local most = math.max(0, math.min(claim[3], claim[2] - total))
@@ -71,9 +71,9 @@ local function check()
     end
     return 0, granted
 end
-local index, amount, holding = check()
-if index > 0 and give_back() then index, amount, holding = check() end
-if index > 0 then return {index, string.format('%.17g', amount), holding} end
+local index, amount, holding, before = check()
+if index > 0 and give_back() then index, amount, holding, before = check() end
+if index > 0 then return {index, string.format('%.17g', amount), holding, string.format('%.17g', before)} end
 local fitting = -1
 for _, step in ipairs(cjson.decode(ARGV[6])) do
     if step <= amount * (1 + 1e-9) and step > fitting then fitting = step end
@@ -91,7 +91,7 @@ return {0, string.format('%.17g', amount)}
 """
 )
 """Reserve. Arguments: prefix, worker, seconds of its lease, token, claims, steps. Returns the index of the claim that does not fit, from 1, what is
-used of its counter, and what of that is held; else 0 and the granted amount, below 0 for none."""
+used of its counter, and what of that is held and is from the window before; else 0 and the granted amount, below 0 for none."""
 
 SETTLE = (
     _FUNCTIONS
