@@ -118,6 +118,21 @@ def test_a_value_is_kept_until_it_expires_or_is_removed(store: Store) -> None:
 
 
 @every_backend
+def test_values_and_counters_last_also_at_a_worker_whose_clock_is_behind_that_of_the_server(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time() - 300
+    monkeypatch.setattr("aamc_gateway.access.shared.state.time.time", lambda: now)
+
+    async def test(shared: SharedState) -> None:
+        await shared.put("a", b"1", 60)
+        assert [await shared.count("logins", 1, 2, 60.0) for _ in range(3)] == [True, True, False]
+        await asyncio.sleep(0.5)  # several renewals
+        assert not await shared.count("logins", 1, 2, 60.0)
+        assert await shared.get("a") == b"1"
+
+    run(store, test, lease_s=0.6)
+
+
+@every_backend
 def test_values_are_put_only_if_another_is_as_expected(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         assert not await shared.put_if("version", b"", {"a": b"0"}, group="g")

@@ -64,19 +64,19 @@ class Get:
 
 @attrs.frozen
 class Put:
-    """Keep a value until a time; in a group of limited size, the oldest values go first.
+    """Keep a value for some time; in a group of limited size, the oldest values go first.
 
     Attributes:
         key: Its key.
         value: The value.
-        expires: When it goes, in seconds since the epoch; infinity for never.
+        ttl_s: Time for which it is kept, in seconds by the backend's clock; infinity for good.
         group: The name of its group; ``""`` for none.
         max_bytes: The maximum size of the group's values in bytes, which each process may exceed by a hundredth; 0 for no limit.
     """
 
     key: str
     value: bytes
-    expires: float
+    ttl_s: float
     group: str = ""
     max_bytes: int = 0
 

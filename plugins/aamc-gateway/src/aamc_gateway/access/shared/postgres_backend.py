@@ -29,6 +29,8 @@ class PostgresBackend(SqlBackend):
         StoreError: The server cannot be reached, or refuses.
     """
 
+    _skew_s = 3600.0
+
     def __init__(self, url: str, name: str, prefix: str, timeout_s: float, *, durable: bool = False, lease_s: float = LEASE_S) -> None:
         super().__init__(f"{prefix}_shared_", "%s", _NAMES, lease_s)
         self._url, self._name, self._timeout_s = url, name, timeout_s

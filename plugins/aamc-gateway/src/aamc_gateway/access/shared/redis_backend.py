@@ -112,7 +112,7 @@ class RedisBackend(Backend):
 
 def _put(put: Put) -> tuple[Any, ...]:
     """Return the arguments of a value in ``PUT`` and ``PUT_IF``."""
-    return put.key, put.value, 0 if put.expires == math.inf else round(1000 * put.expires), put.group, put.max_bytes
+    return put.key, put.value, "" if put.ttl_s == math.inf else math.ceil(1000 * put.ttl_s), put.group, put.max_bytes
 
 
 def _finite(expires: float) -> float:

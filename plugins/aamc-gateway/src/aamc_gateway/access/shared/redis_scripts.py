@@ -124,11 +124,11 @@ return found
 
 _PUT = """
 local p = ARGV[1]
-local function put(key, value, expires, group, most)
+local function put(key, value, ttl_ms, group, most)
     local size = #value
     if most > 0 and size > most then return end
     redis.call('SET', p .. 'value:' .. key, value)
-    if tonumber(expires) > 0 then redis.call('PEXPIREAT', p .. 'value:' .. key, expires) end
+    if ttl_ms ~= '' then redis.call('PEXPIRE', p .. 'value:' .. key, ttl_ms) end
     if group == '' then return end
     local sizes, order, total = p .. 'sizes:' .. group, p .. 'group:' .. group, p .. 'total:' .. group
     local sum = redis.call('INCRBY', total, size - tonumber(redis.call('HGET', sizes, key) or 0))
@@ -151,7 +151,7 @@ PUT = (
 put(ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]))
 """
 )
-"""Keep a value. Arguments: prefix, key, value, expiry in milliseconds since the epoch or 0, group, maximum size."""
+"""Keep a value. Arguments: prefix, key, value, milliseconds or nothing for good, group, maximum size."""
 
 PUT_IF = (
     _PUT

@@ -64,6 +64,9 @@ class SqlBackend(Backend):
         lease_s: Time after which the reservations of a process that no longer renews its lease are given back, in seconds.
     """
 
+    _skew_s = 0.0
+    """Time in seconds by which the clocks of workers, which name the counters' windows and their ends, may be behind that of the tables."""
+
     def __init__(self, prefix: str, mark: str, names: str, lease_s: float = LEASE_S) -> None:
         self._parts = {"p": prefix, "m": mark, "names": names}
         self._lease_s = lease_s
@@ -106,7 +109,7 @@ class SqlBackend(Backend):
             self._give_back(accounts, now, self._run(_LOST, (self._worker, _json(sorted(open_tokens)))))
             self._save(accounts)
             self._run("DELETE FROM {p}values WHERE expires <= {m}", (now,))
-            self._run("DELETE FROM {p}counters WHERE expires <= {m} AND held < 1e-9", (now,))
+            self._run("DELETE FROM {p}counters WHERE expires <= {m} AND held < 1e-9", (now - self._skew_s,))
             self._run("DELETE FROM {p}reservations WHERE lapsed > 0 AND lapsed <= {m}", (now - LAPSED_S,))
             self._run("DELETE FROM {p}workers WHERE expires <= {m}", (now - LAPSED_S,))
 
@@ -189,7 +192,7 @@ class SqlBackend(Backend):
         size = len(operation.value)
         if operation.max_bytes and size > operation.max_bytes:
             return None
-        self._run(_PUT, (operation.key, operation.value, min(operation.expires, NEVER), operation.group, now, size))
+        self._run(_PUT, (operation.key, operation.value, min(now + operation.ttl_s, NEVER), operation.group, now, size))
         if operation.max_bytes:
             unsummed = self._unsummed.get(operation.group, math.inf) + size
             if unsummed >= _SUMMED * operation.max_bytes:

@@ -91,7 +91,7 @@ class SharedState:
 
     async def put(self, key: str, value: bytes, ttl_s: float = math.inf, *, group: str = "", max_bytes: int = 0) -> None:
         """Keep a value for some time in seconds; see :class:`Put` for its group."""
-        await self.apply(Put(key, value, time.time() + ttl_s, group, max_bytes))
+        await self.apply(Put(key, value, ttl_s, group, max_bytes))
 
     async def put_if(self, key: str, expected: bytes | None, values: Mapping[str, bytes], *, group: str) -> bool:
         """Keep values of a group for good and replace that of ``key``, if it is still the expected one; return whether it was."""
