@@ -88,7 +88,15 @@ class StoreAwayError(StoreError):
 
 
 class ConflictError(StoreError):
-    """Raised when an entry contradicts the decision log: its id is known with other content."""
+    """Raised when an entry contradicts the decision log: its id is known with other content.
+
+    Attributes:
+        revision: The latest revision in the log, if a later one would replace it; else None.
+    """
+
+    def __init__(self, message: str, revision: int | None = None) -> None:
+        super().__init__(message)
+        self.revision = revision
 
 
 class UnknownCandidateError(ConflictError, DataError):

@@ -155,7 +155,8 @@ def _is_new(excerpt: Excerpt, row: Row) -> bool:
         ATTEMPT: "leave n out to take the next number",
         FEEDBACK: f"give a revision above {known[-1].revision} to replace it, or another source or id to count both",
     }
-    raise ConflictError(f"{row.kind} {row.id!r} is in the log with other content; {advice[row.kind]}")
+    latest = known[-1].revision if row.kind == FEEDBACK else None
+    raise ConflictError(f"{row.kind} {row.id!r} is in the log with other content; {advice[row.kind]}", latest)
 
 
 def _is_same(known: Row, row: Row) -> bool:

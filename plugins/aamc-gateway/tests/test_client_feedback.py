@@ -99,6 +99,16 @@ def test_thumbs_are_labelled_as_inferred_and_the_last_click_counts(controller, m
     assert outcomes.quality.tolist() == [1.0]
 
 
+@pytest.mark.parametrize("behind_s", [300, 10 * 365 * 86400])
+def test_the_last_click_counts_although_the_clock_went_back(controller, monkeypatch, behind_s):
+    decision, now = controller.route("hello"), [time.time_ns()]
+    monkeypatch.setattr(client_feedback.time, "time_ns", lambda: now[0])
+    for thumbs in ("up", "down", "up", "down"):
+        assert add_feedback(controller, {"decision_id": decision.id, "thumbs": thumbs}, ANYONE)["new"]
+        now[0] -= behind_s * 10**9
+    assert controller.store.outcomes().quality.tolist() == [0.0]
+
+
 def test_the_source_of_thumbs_is_labelled_too(controller):
     found = add_feedback(controller, {"decision_id": controller.route("hello").id, "thumbs": "up", "source": "chat"}, ANYONE)
     assert found["id"].endswith("/implicit:chat")

@@ -33,8 +33,8 @@ THUMBS_SOURCE = "implicit:thumbs"
 _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 FIELDS = ("decision_id", "quality", "over", "tie", "thumbs", "candidate", "confidence", "source", "revision", "id", *_FIGURES)
 ADMIN_FIELDS = ("weight",)
-_FIRST_REVISION = 1_735_689_600_000
-"""The start of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then."""
+_FIRST_REVISION, _REVISIONS = 1_735_689_600_000, 10**12
+"""The start of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then, modulo the second number."""
 _VOTE = re.compile(r"/vote(:|/|$)")
 FOREIGN = "of another tenant or user"
 """Ends the id under which feedback on another tenant's or user's decision waits: it gets the answers of an unknown decision, and never counts."""
@@ -101,7 +101,7 @@ def _thumbs(given: dict[str, Any]) -> dict[str, Any]:
         raise DataError(f"thumbs must be up or down, not {thumbs!r:.80}")
     source = str(given.get("source", THUMBS_SOURCE))
     given["source"] = source if is_implicit(source) else f"implicit:{source}"
-    return {**given, "quality": THUMBS[thumbs], "revision": time.time_ns() // 1_000_000 - _FIRST_REVISION}
+    return {**given, "quality": THUMBS[thumbs], "revision": (time.time_ns() // 1_000_000 - _FIRST_REVISION) % _REVISIONS}
 
 
 def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Caller, *, may_wait: bool = True) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
         _check_answered(controller.store, record, given)
     try:
         if "quality" in given or "over" in given:
-            new = controller.feedback(kept_on, **given) or adds_call
+            new = _record(controller, kept_on, given, is_click="thumbs" in body) or adds_call
     except UnknownCandidateError:
         raise  # a wrong field, no other feedback
     except ConflictError as error:
@@ -157,6 +157,17 @@ def add_feedback(controller: MetaController, body: Mapping[str, Any], caller: Ca
         except ConflictError as error:
             raise _other_figures(decision_id) from error
     return {"schema": 1, "id": feedback_id, "decision_id": decision_id, "new": new, "waits": waits}
+
+
+def _record(controller: MetaController, decision_id: str, given: Mapping[str, Any], *, is_click: bool) -> bool:
+    """Record feedback and return whether it is new. A click replaces the last one, also if that one's clock was ahead."""
+    while True:
+        try:
+            return controller.feedback(decision_id, **given)
+        except ConflictError as error:
+            if not is_click or error.revision is None:
+                raise
+            given = {**given, "revision": error.revision + 1}
 
 
 def _is_new(store: Store, kept_on: str, call: Mapping[str, Any], decision_id: str, feedback_id: str) -> bool:
