@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -124,6 +125,26 @@ def test_a_tunnel_is_refused(serve: Any, target: str) -> None:
         client.sendall(f"CONNECT {target} HTTP/1.1\r\nHost: h\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: h\r\n\r\n".encode())
         received = b"".join(iter(lambda: client.recv(1000), b""))
     assert (received[:12], received.count(b"HTTP/1.1")) == (b"HTTP/1.1 400", 1)
+
+
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"), [("1.1", [], 400), ("1.1", ["localhost", "localhost"], 400), ("1.1", ["localhost"], 200), ("1.0", [], 200)]
+)
+def test_a_request_has_one_host_and_only_that_of_http_1_0_may_lack_it(serve: Any, version: str, hosts: list[str], status: int) -> None:
+    running = serve(good=Script())
+    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as client:
+        client.sendall("\r\n".join([f"GET /v1/models HTTP/{version}", *(f"Host: {host}" for host in hosts), "", ""]).encode())
+        assert client.recv(12) == f"HTTP/1.1 {status}".encode()
+
+
+def test_answers_have_a_date_and_refusals_the_headers_that_their_status_demands(serve: Any) -> None:
+    running = serve(good=Script())
+    wrong_method = running.ask("/v1/models", method="OPTIONS")
+    assert (wrong_method.status, wrong_method.headers["allow"]) == (405, "GET, HEAD")
+    compressed = running.ask("/v1/messages", b"", content_encoding="gzip")
+    assert (compressed.status, compressed.headers["accept-encoding"]) == (415, "identity")
+    for answer in (wrong_method, compressed, running.chat(), running.chat(stream=True)):
+        assert abs(parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time()) < 60
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -30,13 +31,21 @@ class Refused(AamcError):
             ``"timeout"`` or ``"unavailable"``.
         retry_after_s: Time in seconds after which the same request may pass; None if that is unknown.
         left_usd: What the budget that refused it has left, in USD; NaN for other refusals.
+        headers: Headers of the answer that its status demands.
     """
 
     def __init__(
-        self, message: str, *, status: int = 400, kind: str = "request", retry_after_s: float | None = None, left_usd: float = math.nan
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        kind: str = "request",
+        retry_after_s: float | None = None,
+        left_usd: float = math.nan,
+        headers: Mapping[bytes, bytes] = MappingProxyType({}),
     ) -> None:
         super().__init__(message)
-        self.status, self.kind, self.retry_after_s, self.left_usd = status, kind, retry_after_s, left_usd
+        self.status, self.kind, self.retry_after_s, self.left_usd, self.headers = status, kind, retry_after_s, left_usd, headers
 
 
 def refused_for_now(why: str) -> Refused:

@@ -105,7 +105,8 @@ async def read_body(large_bodies: LargeBodies, scope: Scope, receive: Receive, a
     headers = dict(scope["headers"])
     encoding = headers.get(b"content-encoding", b"").decode("latin-1")
     if encoding.lower() not in ("", "identity"):
-        raise Refused(f"the body has the Content-Encoding {encoding!r:.80}; send it uncompressed", status=415)
+        why = f"the body has the Content-Encoding {encoding!r:.80}; send it uncompressed"
+        raise Refused(why, status=415, headers={b"accept-encoding": b"identity"})
     length = headers.get(b"content-length", b"")
     if length.isdigit():
         if int(length) > at_most:

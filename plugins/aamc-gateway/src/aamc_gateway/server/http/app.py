@@ -93,7 +93,8 @@ class GatewayApp:
                     return route
                 allowed.update(route.methods)
         if allowed:
-            raise Refused(f"{path} does not answer {method}; use {', '.join(sorted(allowed))}", status=405)
+            allow = ", ".join(sorted(allowed.union({"HEAD"} if "GET" in allowed else ())))
+            raise Refused(f"{path} does not answer {method}; use {allow}", status=405, headers={b"allow": allow.encode()})
         raise Refused(f"there is no {path:.200}; see /v1/models and the documentation", status=404, kind="not_found")
 
     async def start(self) -> None:

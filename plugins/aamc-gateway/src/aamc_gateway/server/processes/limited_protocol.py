@@ -93,6 +93,9 @@ class _LimitedProtocol(HttpToolsProtocol):
             raise ValueError("the headers are too large")  # ends the parser, which calls send_400_response
         if len(self._cycles) >= _PIPELINED:
             raise ValueError("too many requests wait for the answers before theirs")
+        hosts = sum([name == b"host" for name, _ in self.headers])
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            raise ValueError("a request has one header Host (RFC 9112, section 3.2)")
         super().on_headers_complete()
         self.headers = []  # what follows are trailers, which are not headers (RFC 9110, section 6.5.1)
         self._cycles.append(self.cycle)

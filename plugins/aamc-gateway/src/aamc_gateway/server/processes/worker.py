@@ -66,7 +66,6 @@ def uvicorn_config(app: Any, settings: GatewaySettings) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
-        date_header=False,
         proxy_headers=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=int(settings.shutdown_s),
