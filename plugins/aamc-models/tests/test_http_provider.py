@@ -272,7 +272,7 @@ TOO_LONG = {"error": {"message": "too long", "type": "BadRequestError", "code": 
         (reply({"error": "busy"}, 503), "server", "refused: 503 Service Unavailable: busy"),
         (reply({"error": {"message": "slow down"}}, 429), "rate_limit", "refused: 429 Too Many Requests: slow down"),
         (reply(b"<html>login</html>", kind="text/html"), "protocol", "but with '<html>login</html>'; check the end of base_url"),
-        (reply(b"", 302, location="http://127.0.0.1:9/"), "protocol", "refused: 302 Found"),
+        (reply(b"", 302, location="http://127.0.0.1:9/"), "protocol", "refused: 302 Found: redirects to http://127.0.0.1:9/, which"),
         (reply({"error": {"message": "later", "type": "rate_limit_error"}}), "rate_limit", "answered with an error: later"),
         (reply({"error": {"message": "later", "type": "tokens", "code": "rate_limit_exceeded"}}), "rate_limit", "answered with an error: later"),
         (reply({"error": {"message": "later", "code": 429}}), "rate_limit", "answered with an error: later"),

@@ -180,7 +180,8 @@ async def _check_status(response: aiohttp.ClientResponse) -> None:
         body = await _body(response, MAX_ERROR_BYTES)
     except Failure as error:
         body = error.body
-    raise refusal(response.status, body, wanted_pause_s(response.status, response.headers, error_in_body(body)))
+    location = response.headers.get("location", "") if response.status < 400 else ""
+    raise refusal(response.status, body, wanted_pause_s(response.status, response.headers, error_in_body(body)), location)
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:

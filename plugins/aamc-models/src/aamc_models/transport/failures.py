@@ -93,9 +93,9 @@ def may_be_billed(failure: Failure | ProviderError) -> bool:
     return failure.kind in _BILLED or failure.status in _BILLED_STATUSES
 
 
-def refusal(status: int, body: bytes, retry_after_s: float | None) -> Failure:
-    """Return the failure of an answer with a status that is not a success."""
-    message = message_of(body)
+def refusal(status: int, body: bytes, retry_after_s: float | None, location: str = "") -> Failure:
+    """Return the failure of an answer with a status that is not a success; ``location`` is the address that it redirects to."""
+    message = f"redirects to {location}, which is not called; set base_url to the new address" if location else message_of(body)
     kind = kind_of_status(status, message) if status >= 400 else "protocol"
     is_quota = status == 429 and kind_of(error_in_body(body)) == "authentication"  # OpenAI refuses for an exhausted quota with 429
     if is_quota or (status == 400 and _WRONG_KEY.match(message)):
