@@ -423,7 +423,9 @@ def test_any_application_calls_such_servers_by_the_provider_openai(serve_model) 
     assert answer.cost_usd in (pytest.approx(140e-6), pytest.approx(260e-6))
 
 
-@pytest.mark.parametrize("address", ["no address", "nonsense", "localhost:8000", "ftp://host/v1", "http://", "http://[1"])
+@pytest.mark.parametrize(
+    "address", ["no address", "nonsense", "localhost:8000", "ftp://host/v1", "http://", "http://[1", "http://host/v1?a=1", "http://host/v1#a"]
+)
 def test_an_address_that_is_none_is_refused_before_a_call(make_agent, address):
     with pytest.raises(ConfigError, match=r"base_url must be an address such as http://localhost:8000/v1, not '"):
         make_agent("reasoner", endpoint=address)

@@ -67,10 +67,10 @@ class EndpointOptions:
 
 
 def check_address(base_url: str) -> None:
-    """Raise ConfigError unless a text is the HTTP address of a server."""
+    """Raise ConfigError unless a text is the HTTP address of a server, which the paths of its APIs can follow."""
     try:
         parts = urlsplit(base_url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment)
     except ValueError:
         is_address = False
     if not is_address:
