@@ -146,6 +146,23 @@ def test_reading_does_not_turn_a_short_file_into_a_log(tmp_path: Path) -> None:
     assert (tmp_path / "notes").read_text() == "\n"
 
 
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("size", [None, 0, 1])
+def test_entries_beside_a_missing_or_cut_file_are_kept(tmp_path: Path, size: int | None, read_only: bool) -> None:
+    path = tmp_path / "log.db"
+    with closing(open_log(tmp_path / "whole.db")) as store:  # SQLite deletes the -wal file beside an empty file
+        store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+        shutil.copy(f"{tmp_path / 'whole.db'}-wal", f"{path}-wal")
+    if size is not None:
+        path.write_bytes(bytes(size))
+    entries = Path(f"{path}-wal").read_bytes()
+    for existing in (True, False):
+        with pytest.raises(StoreError, match=r"missing or cut off, but log\.db-wal holds entries.*: restore a copy of the file, or move the -wal"):
+            open_store(f"sqlite:{path}{'?read_only=true' * read_only}", PLUGINS, existing=existing)
+    assert Path(f"{path}-wal").read_bytes() == entries
+    assert path.exists() == (size is not None)
+
+
 def test_a_log_that_cannot_be_written_is_read(unwritable: Path) -> None:
     with closing(open_store(f"sqlite:{unwritable}", PLUGINS, existing=True)) as store:
         assert [decision.id for decision in store.experience().decisions] == ["d"]
@@ -187,7 +204,8 @@ def test_a_log_that_was_removed_or_replaced_takes_no_more(tmp_path: Path) -> Non
     path = tmp_path / "log.db"
     with closing(open_log(path)) as store:
         store.add_feedback([(Feedback(decision_id="before", quality=1.0), None)])
-        path.unlink()
+        for file in (path, Path(f"{path}-wal")):
+            file.unlink()
         with pytest.raises(StoreAwayError, match="removed or replaced"):
             store.add_feedback([(Feedback(decision_id="lost", quality=1.0), None)])
         with closing(open_log(path)) as another:

@@ -22,8 +22,11 @@ _CACHE_KIB, _READING_CACHE_KIB = 512, 128
 DISK_ADVICE = {
     "is full": "its disk is full, and nothing was written: free some space, and try again",
     "disk I/O": "its disk is full or failing, and nothing was written: free some space or check the disk, and try again",
+    "holds entries": "both were left as they are: restore a copy of the file, or move the -wal file away",
 }
-"""Advice on errors of the disk, by a part of SQLite's message."""
+"""Advice on errors of the disk, by a part of the message of SQLite or :func:`check_not_cut`."""
+SMALLEST_PAGE = 512
+"""Minimum size of a page of SQLite in bytes."""
 _open: dict[int, tuple[int, tuple[int, int]]] = {}
 """The process, and the file's device and inode, of each open connection by its identity; a fork inherits it with SQLite's memory."""
 
@@ -34,6 +37,7 @@ class _Connection(sqlite3.Connection):
     def note(self) -> None:
         """Note the file; raises ForkedError if it was open in the parent when this process was forked."""
         (_, _, path) = self.execute("PRAGMA database_list").fetchone()
+        check_not_cut(Path(path))
         found = Path(path).stat()
         file = found.st_dev, found.st_ino
         if any(process != os.getpid() and inherited == file for process, inherited in list(_open.values())):
@@ -58,6 +62,25 @@ def file_identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def file_size(path: Path) -> int:
+    """Return the size of a file in bytes, 0 if there is none or it cannot be reached."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def check_not_cut(path: Path) -> None:
+    """Check that no write-ahead log lies beside a missing or empty file: SQLite would delete it, or apply it to another file.
+
+    Raises:
+        sqlite3.DatabaseError: One does.
+    """
+    wal = Path(f"{path}-wal")
+    if file_size(wal) and file_size(path) < SMALLEST_PAGE:  # in this order: a process that makes the file begins the -wal file later
+        raise sqlite3.DatabaseError(f"it is missing or cut off, but {wal.name} holds entries")
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:

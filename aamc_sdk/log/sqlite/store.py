@@ -29,7 +29,18 @@ from aamc_sdk.log.retention.expiry import renewed_since
 from aamc_sdk.log.retention.partitioned_store import PartitionedStore
 from aamc_sdk.log.row_store import ExportedFile
 from aamc_sdk.log.rows.row import Row
-from aamc_sdk.log.sqlite.file import DISK_ADVICE, advice_on, connect, file_identity, sync, transaction, used_bytes
+from aamc_sdk.log.sqlite.file import (
+    DISK_ADVICE,
+    SMALLEST_PAGE,
+    advice_on,
+    check_not_cut,
+    connect,
+    file_identity,
+    file_size,
+    sync,
+    transaction,
+    used_bytes,
+)
 from aamc_sdk.log.sqlite.partitions import Partitions
 from aamc_sdk.log.sqlite.schema import check_prepared, make, prepare
 from aamc_sdk.log.sqlite.states import States
@@ -47,8 +58,6 @@ DROPPED_AT_ONCE = 250
 """Decisions that one transaction drops: writers wait that long."""
 _IDLE_CONNECTIONS = 4
 _PAGES_AT_ONCE = 1000
-_SMALLEST_PAGE = 512
-"""Minimum size of a page of SQLite in bytes."""
 _FREE_SHARE = 1 / 16
 """Share of free pages at which the file is made smaller, although nothing was dropped: that was interrupted."""
 _ADVICE = {
@@ -113,6 +122,8 @@ class SqliteStore(PartitionedStore):
 
     def _connect(self) -> sqlite3.Connection:
         """Open the connection for writing, or the only one of a read-only store; ``_resources`` closes it."""
+        with self._store_errors():
+            check_not_cut(self._opened)
         if self.config.read_only and self._has_changes() and not Path(f"{self._opened}-shm").exists():
             self._opened = self._copied()
         with self._store_errors():
@@ -132,7 +143,7 @@ class SqliteStore(PartitionedStore):
         """
         if not self._opened.exists():
             make(self._opened)
-        elif self._opened.is_file() and (size := self._opened.stat().st_size) < _SMALLEST_PAGE and not self._has_changes():
+        elif self._opened.is_file() and (size := file_size(self._opened)) < SMALLEST_PAGE:
             wrong = "too short for a log; choose another path" if size else "empty; delete it or choose another path"
             raise StoreError(f"the file {self.path} is {wrong}")
 
@@ -362,10 +373,7 @@ class SqliteStore(PartitionedStore):
 
     def _has_changes(self) -> bool:
         """Return whether the write-ahead log next to the file holds changes."""
-        try:
-            return Path(f"{self._opened}-wal").stat().st_size > 0
-        except FileNotFoundError:
-            return False
+        return file_size(Path(f"{self._opened}-wal")) > 0
 
     def _copied(self) -> Path:
         """Copy the file and its write-ahead log to a temporary folder, where SQLite can join them; return the copy's path."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import shutil
 import signal
 import time
 import uuid
@@ -21,7 +22,7 @@ from aamc_gateway.access.shared.operations import Get, Put, Read, Reserve, Scan,
 from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 from aamc_gateway.access.shared.state import backend_of
 
-from aamc_sdk.errors import StoreAwayError
+from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
@@ -55,6 +56,16 @@ def test_a_full_disk_is_named_with_its_remedy(tmp_path: Path) -> None:
         backend._connection.execute("PRAGMA max_page_count = 1")
         with pytest.raises(StoreAwayError, match=r"disk is full; its disk is full.*free some space"), backend._transaction(exclusive=True):
             backend._connection.execute("CREATE TABLE more AS SELECT randomblob(200000)")
+
+
+def test_keys_beside_an_emptied_file_are_kept(tmp_path: Path) -> None:
+    with closing(SqliteBackend(tmp_path / "shared.db", durable=True)) as backend:
+        backend.apply([Put("key/a", b"value", math.inf)])
+        shutil.copy(tmp_path / "shared.db-wal", tmp_path / "emptied.db-wal")
+    (tmp_path / "emptied.db").touch()
+    with pytest.raises(StoreError, match=r"emptied\.db cannot be opened: .* emptied\.db-wal holds entries; both were left as they are"):
+        SqliteBackend(tmp_path / "emptied.db")
+    assert b"value" in (tmp_path / "emptied.db-wal").read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["redis", "postgres"])
