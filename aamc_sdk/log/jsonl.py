@@ -23,6 +23,7 @@ from aamc_sdk.log.rows.decision_row import parsed_record
 from aamc_sdk.log.rows.json_text import encode
 from aamc_sdk.log.rows.row import ATTEMPT, DECISION, FEEDBACK, Addition, Row, attempt_row, feedback_addition
 from aamc_sdk.messages import check_known
+from aamc_sdk.storage import from_json
 from aamc_sdk.types import Attempt, Decision, Estimates, Feedback, Outcomes, Preference, Query, Record, Turn, check_name
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ def addition_of(line: str | bytes) -> Addition:
         DataError: The line is not an entry, or has a value that cannot be used.
     """
     try:
-        document = json.loads(line if isinstance(line, str) else line.decode(), parse_constant=_refuse)
+        document = from_json(line if isinstance(line, str) else line.decode())
         if isinstance(document, dict) and FEEDBACK in document and document.get(ATTEMPT, {}) is None:
             del document[ATTEMPT]  # it came without an attempt
         if not isinstance(document, dict) or not all(isinstance(value, dict) for value in document.values()):
@@ -66,10 +67,6 @@ def addition_of(line: str | bytes) -> Addition:
     except (AamcError, binascii.Error, KeyError, TypeError, ValueError, RecursionError) as error:
         why = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(f'not a log entry: {why}; a line is {{"decision": ...}}, {{"attempt": ...}} or {{"feedback": ...}}') from error
-
-
-def _refuse(name: str) -> None:
-    raise DataError(f"{name} is not a number in JSON")
 
 
 def _entry(document: dict[str, Any]) -> Addition:

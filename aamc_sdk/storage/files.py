@@ -18,8 +18,9 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from aamc_sdk.config import to_yaml
-from aamc_sdk.errors import CheckpointError, OutputError
+from aamc_sdk.errors import CheckpointError, DataError, OutputError
 from aamc_sdk.messages import write_errors
+from aamc_sdk.storage.row_files import unique_keys
 
 try:
     import fcntl
@@ -153,6 +154,22 @@ def to_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(plain(value), indent=indent, allow_nan=False)
 
 
+def from_json(text: str) -> Any:
+    """Return the value of a JSON document, as strict as :func:`to_json` writes it.
+
+    Raises:
+        ValueError: It is not JSON, has NaN or an infinity, or an object contains a key twice.
+    """
+    return _DECODER.decode(text)
+
+
+def _refuse(name: str) -> None:
+    raise DataError(f"{name} is not a number in JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys, parse_constant=_refuse)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON document atomically."""
     write_text(path, to_json(value, indent=1) + "\n")
@@ -167,9 +184,9 @@ def read_json(path: Path, advice: str = RESTORE) -> Any:
     """Read a JSON document; the error ends with the advice.
 
     Raises:
-        CheckpointError: The file is missing, unreadable, truncated or not JSON.
+        CheckpointError: The file is missing, unreadable, truncated or not strict JSON, see :func:`from_json`.
     """
-    return _read(path, lambda file: json.loads(file.read().decode()), advice)
+    return _read(path, lambda file: from_json(file.read().decode()), advice)
 
 
 def read_json_object(path: Path, advice: str = RESTORE) -> dict[str, Any]:

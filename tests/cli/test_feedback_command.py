@@ -152,6 +152,7 @@ def test_feedback_is_imported_from_lines_written_by_hand(aamc) -> None:
         ("[1]", "must be a JSON object"),
         pytest.param("[" * 100_000, "not a log entry", id="deep"),
         ('{"feedback": {"decision_id": "d", "quality": NaN}}', "NaN is not a number"),
+        ('{"feedback": {"decision_id": "d", "quality": 1, "quality": 0}}', "key 'quality' occurs twice"),
         ('{"feedback": {"decision_id": "d", "quality": 2}}', "from 0 to 1"),
         ('{"feedback": {"decision_id": "d", "quality": 1, "confidence": 2}}', "confidence must be a number from 0 to 1"),
         (f'{{"feedback": {{"decision_id": "d", "over": "{FIRST}", "candidate": "{FIRST}", "source": "x"}}}}', "cannot beat itself"),

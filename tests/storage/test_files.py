@@ -132,7 +132,7 @@ def test_a_missing_file_is_a_checkpoint_error(tmp_path, read):
         read(tmp_path / "file.x")
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1, 2", b'{"a": NaN}', b"[-Infinity]", b'{"a": 1, "a": 2}'])
 def test_damaged_json_is_a_checkpoint_error(tmp_path, content):
     (tmp_path / "file.json").write_bytes(content)
     with pytest.raises(CheckpointError, match="damaged"):

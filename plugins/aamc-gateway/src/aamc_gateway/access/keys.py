@@ -77,7 +77,7 @@ class Key:
 
     id: str
     name: str
-    digest: str
+    digest: str = attrs.field(validator=attrs.validators.matches_re("[0-9a-f]{64}"))
     created: float
     tenant: str | None = None
     user: str | None = None
@@ -86,7 +86,7 @@ class Key:
     limits: Limits | None = None
     expires: float | None = None
     revoked: float | None = None
-    old_digest: str = ""
+    old_digest: str = attrs.field(default="", validator=attrs.validators.matches_re("([0-9a-f]{64})?"))
     old_until: float = 0.0
 
     def matches(self, digest: bytes, now: float) -> bool:
