@@ -147,6 +147,32 @@ def test_the_ledger_finds_answered_calls_only(tmp_path: Path) -> None:
         assert (found.text, found.cost_usd, len(ledger.entries)) == ("caf\u00e9\u2028", 0.5, 2)
 
 
+def test_a_whole_line_whose_newline_an_editor_removed_is_kept(tmp_path: Path) -> None:
+    for key in ("1", "2"):
+        with CallLedger.open(tmp_path) as ledger:
+            asyncio.run(ledger.add(LedgerEntry(key=key, kind="answer", candidate="a")))
+        ledger.path.write_bytes(ledger.path.read_bytes().rstrip(b"\n"))
+    with CallLedger.open(tmp_path) as ledger:
+        assert [entry.key for entry in ledger.entries] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param('"charged_usd": NaN', id="a budget that never ends"),
+        '"charged_usd": "0"',
+        '"text": null',
+        '"prompt_tokens": 0.5',
+        '"tokens": 1',
+        pytest.param(f'"text": {"[" * 100_000}', id="deep"),
+    ],
+)
+def test_a_damaged_value_is_named_by_its_line(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "calls.jsonl").write_text(f'{{"key": "1", "kind": "answer", "candidate": "a", {damage}}}\n')
+    with pytest.raises(DataError, match=r"calls\.jsonl, line 1 is damaged \(.*\); delete that line"), CallLedger.open(tmp_path):
+        pass
+
+
 def test_a_line_that_a_full_disk_cuts_is_an_error_and_leaves_the_ledger_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     space = [200]
 

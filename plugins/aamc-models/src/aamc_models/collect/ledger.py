@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import msgspec
 
 from aamc_sdk.errors import DataError
 from aamc_sdk.messages import write_errors
-from aamc_sdk.storage import locked, plain
+from aamc_sdk.storage import from_json, locked, plain
 
 ANSWER, VERDICT = "answer", "verdict"
 """The kinds of entries: a candidate's answer to a prompt, and a judge model's verdict."""
@@ -110,15 +111,17 @@ class CallLedger:
 
     def _read(self) -> None:
         """Read the entries. The end of a line that a killed process did not finish is cut off."""
-        content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.ftruncate(self._file, whole)
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        for number, line in enumerate(lines, start=1):
             try:
-                self._keep(_entry(json.loads(line)))
-            except (ValueError, TypeError) as error:
+                self._keep(_entry(line.decode()))
+            except (ValueError, TypeError, RecursionError) as error:
+                if number == len(lines) and not line.endswith(b"\n"):
+                    os.ftruncate(self._file, sum(map(len, lines[:-1])))
+                    break
                 raise DataError(f"{self.path}, line {number} is damaged ({error}); delete that line, and run the same command again") from error
+            if not line.endswith(b"\n"):  # an editor has removed it
+                os.write(self._file, b"\n")
         lost = [begun for calls in self._begun.values() for begun in calls]
         self._begun.clear()
         self.entries += [attrs.evolve(begun, status=LOST, error="the process ended during the call") for begun in lost]
@@ -156,5 +159,8 @@ class CallLedger:
             self._by_key[entry.key] = entry
 
 
-def _entry(content: dict[str, Any]) -> LedgerEntry:
-    return LedgerEntry(**{**content, **{name: math.nan for name in ("cost_usd", "latency_ms") if content.get(name) is None}})
+def _entry(line: str) -> LedgerEntry:
+    """Return the entry of a line; raise ValueError or TypeError for another line."""
+    content = from_json(line)
+    entry = LedgerEntry(**{**content, **{name: math.nan for name in ("cost_usd", "latency_ms") if content.get(name) is None}})
+    return msgspec.convert(attrs.asdict(entry), LedgerEntry)  # checks the types
