@@ -158,7 +158,7 @@ def from_json(text: str) -> Any:
     """Return the value of a JSON document, as strict as :func:`to_json` writes it.
 
     Raises:
-        ValueError: It is not JSON, has NaN or an infinity, or an object contains a key twice.
+        ValueError: It is not JSON, has NaN or Infinity, or an object contains a key twice.
     """
     return _DECODER.decode(text)
 
