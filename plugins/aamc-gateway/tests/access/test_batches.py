@@ -55,10 +55,10 @@ class Wrapped(Backend):
     def close(self) -> None: ...
 
 
-def run(test: Any) -> None:
+def run(test: Any, lease_s: float = 0.3) -> None:  # what is owed is tried again every 0.05 s
     async def whole() -> None:
         backend = Wrapped()
-        shared = SharedState(backend, lease_s=0.3)  # what is owed is tried again every 0.05 s
+        shared = SharedState(backend, lease_s)
         try:
             await test(shared, backend)
         finally:
@@ -95,6 +95,23 @@ def test_what_comes_while_the_backend_works_is_one_batch() -> None:
     run(test)
 
 
+def test_a_settlement_is_applied_though_no_other_operation_comes() -> None:
+    async def test(shared: SharedState, backend: Wrapped) -> None:
+        token, _ = await shared.reserve(CLAIMS)
+        shared.settle(token, CLAIMS, [0.1])
+        while backend.batches != [1, 1]:
+            await asyncio.sleep(0.02)
+
+    run(lambda *given: asyncio.wait_for(test(*given), 30), lease_s=3600.0)
+
+
+def test_the_lease_is_renewed_before_it_ends_though_no_operation_comes() -> None:
+    async def test(shared: SharedState, backend: Wrapped) -> None:
+        assert await asyncio.to_thread(backend.asked.wait, 6)
+
+    run(test, lease_s=6.0)
+
+
 def test_a_settlement_that_fails_is_applied_when_the_backend_is_back() -> None:
     async def test(shared: SharedState, backend: Wrapped) -> None:
         token, found = await shared.reserve(CLAIMS)
@@ -105,6 +122,7 @@ def test_a_settlement_that_fails_is_applied_when_the_backend_is_back() -> None:
             await shared.read(["c"])
         backend.is_away = False
         await asyncio.wait_for(used(shared, 0.1), 30)
+        assert backend.batches[-1] == 1  # it is owed no more
 
     run(test)
 

@@ -284,9 +284,10 @@ def _estimated(
     figures = (choices.effective, choices.expected_effective, choices.weights.mean(), choices.max_weight, choices.unsupported)
     support = dict(zip(SUPPORT, figures, strict=True))
     refused = refusal(choices)
-    own = {} if refused else outcomes(spent)
-    found = nothing if refused else {name: _estimates(each.take(readable), logged[name].values[readable], choices) for name, each in own.items()}
-    return {"refused": refused, "warning": None if refused else _warning(choices), **support, **found}
+    if refused:
+        return {"refused": refused, "warning": None, **support, **nothing}
+    found = {name: _estimates(each.take(readable), logged[name].values[readable], choices) for name, each in outcomes(spent).items()}
+    return {"refused": None, "warning": _warning(choices), **support, **found}
 
 
 def _estimates(outcome: BoundedOutcome, logged: Floats, choices: Choices) -> dict[str, Any] | None:
