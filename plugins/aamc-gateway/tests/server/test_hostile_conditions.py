@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import itertools
 import json
 import socket
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 from aamc_gateway.access.keys import add_key
 from aamc_gateway.access.shared import SharedState
+from aamc_gateway.observe.request_figures import RequestFigures
 from aamc_gateway.orchestrations.served_orchestrator import ServedOrchestrator, _Steps
 from aamc_gateway.server.settings import OrchestratorSettings
 from aamc_models.testing import Script, StubServer
@@ -38,6 +40,22 @@ def test_a_clock_that_is_set_refuses_nobody_and_loses_no_budget(serve: Any, monk
         assert [running.chat(stream=stream).status for stream in (False, True)] == [200, 200]
     samples = [sample for family in text_string_to_metric_families(running.gateway.metrics.text().decode()) for sample in family.samples]
     assert all(sample.value >= 0 for sample in samples if sample.name.endswith(("_sum", "_total", "aamc_in_flight")))
+
+
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+def test_no_duration_depends_on_a_clock_that_is_set(serve: Any, monkeypatch: pytest.MonkeyPatch, step_s: float) -> None:
+    running = serve(good=Script())
+    seen: list[RequestFigures] = []
+    monkeypatch.setattr(running.gateway.observer, "ended", seen.append)
+    real, looks = time.time(), itertools.count()
+    monkeypatch.setattr(time, "time", lambda: real + step_s * next(looks))  # it is set before each look
+    assert [running.chat(stream=stream).status for stream in (False, True)] == [200, 200]
+    until = time.monotonic() + 30
+    while len(seen) < 2 and time.monotonic() < until:  # a stream's client has all of it a moment before it has ended
+        time.sleep(0.01)
+    intervals = [(one.began, one.decision_began, one.decision_ended, one.calls[0].began, one.calls[0].ended, one.ended) for one in seen]
+    assert all(sorted(times) == [*times] and times[-1] - times[0] < 600 for times in intervals)
+    assert len(intervals) == 2
 
 
 def test_a_stream_goes_on_when_its_key_expires(serve: Any, stub: StubServer, monkeypatch: pytest.MonkeyPatch) -> None:

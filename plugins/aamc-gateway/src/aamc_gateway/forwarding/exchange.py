@@ -92,7 +92,7 @@ class Exchange:
                 raise
             raise refusal from error
         self.spent_usd += float(decision.notes.get("spent_usd") or 0.0)
-        gateway.metrics.decisions.observe(max(0.0, self.figures.decision_ended - self.figures.decision_began))  # the clock may have been set
+        gateway.metrics.decisions.observe(self.figures.decision_ended - self.figures.decision_began)
         if gateway.log_watch.is_suspect:  # no candidate is paid for an answer that may not be given
             await self.commit()
 
@@ -186,8 +186,8 @@ class Exchange:
         )
         decision = started.record.decision
         self.record, self.decision, self._committed = started.record, decision, started.committed
-        figures = self.figures
-        figures.decision_id, figures.decision_began, figures.decision_ended = decision.id, started.began, started.ended
+        figures, now = self.figures, self.figures.now()
+        figures.decision_id, figures.decision_began, figures.decision_ended = decision.id, now - started.seconds, now
         return decision
 
     def _forced(self) -> str | None:
@@ -272,6 +272,7 @@ class Exchange:
             self._excused.add(upstream.name)
         block = self.gateway.models.call(upstream.candidate, self.decision.id, self._record)
         call = UpstreamCall(upstream, prepared, request, block, held, self.gateway.usage_estimator)
+        call.figures.began = self.figures.now()
         self.figures.calls.append(call.figures)
         return call
 
@@ -300,7 +301,7 @@ class Exchange:
         self.spent_usd += 0.0 if unknown else cost_usd
         self._is_estimated |= block.cost_source == "estimated"
         self._spent_tokens += tokens
-        figures.ended, figures.cost_usd, figures.usage = time.time(), cost_usd, block.usage
+        figures.ended, figures.cost_usd, figures.usage = self.figures.now(), cost_usd, block.usage
         if call.held is not None:
             call.held.settle(0.0 if failed and unknown else cost_usd, tokens or (0 if failed else None))
         if error is not None:

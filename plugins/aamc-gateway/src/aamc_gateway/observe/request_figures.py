@@ -92,6 +92,7 @@ class RequestFigures:
     usage: Usage = attrs.field(factory=Usage)
     error_kind: str = ""
     traceparent: str = ""
+    _made: float = attrs.field(factory=time.monotonic, init=False, eq=False)
 
     def note_answer(self, candidate: str, usage: Usage, cost_usd: float, cost_source: str) -> None:
         """Note the candidate that answered, its tokens, and the cost of the request."""
@@ -99,7 +100,11 @@ class RequestFigures:
 
     def end(self, status: int, error_kind: str = "") -> None:
         """Note when and how the request ended."""
-        self.status, self.error_kind, self.ended = status, error_kind, time.time()
+        self.status, self.error_kind, self.ended = status, error_kind, self.now()
+
+    def now(self) -> float:
+        """Return the present time by the request's own clock, which began with it: setting the machine's clock changes no duration."""
+        return self.began + time.monotonic() - self._made
 
 
 class Ending(Protocol):

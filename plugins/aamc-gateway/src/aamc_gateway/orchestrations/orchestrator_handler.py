@@ -144,7 +144,8 @@ class Work:
 
         def write() -> None:
             preference = request.preference or controller.preference
-            self._records, attempts = entries_of(orchestration, request.model, request.query, preference, self.figures.began)
+            latency_ms = 1000 * (self.figures.now() - self.figures.began)
+            self._records, attempts = entries_of(orchestration, request.model, request.query, preference, latency_ms)
             if self._records:
                 controller.store.add_decisions(self._records)
                 controller.store.add_attempts(attempts)
@@ -194,7 +195,7 @@ def _described(step: Step) -> str:
 
 
 def entries_of(
-    orchestration: Orchestration, name: str, query: Query, preference: Preference, began: float
+    orchestration: Orchestration, name: str, query: Query, preference: Preference, latency_ms: float
 ) -> tuple[Sequence[Record], Sequence[Attempt]]:
     """Return the decisions and calls of an orchestration.
 
@@ -208,6 +209,5 @@ def entries_of(
         return [attrs.evolve(record, query=attrs.evolve(record.query, user=query.user, tenant=query.tenant)) for record in records], attempts
     decision = Decision(new_ids(1)[0], name, math.nan, preference, router=name, time=time.time(), notes={"steps": orchestration.count})
     record = Record.of_step(decision, Query("", user=query.user, tenant=query.tenant), [name])
-    latency_ms = max(0.0, 1000 * (time.time() - began))
     error = None if orchestration.answer is not None else f"no answer: {orchestration.ending()}"
     return [record], [Attempt(decision.id, n=0, cost_usd=orchestration.cost_usd, latency_ms=latency_ms, error=error, cost_source="reported")]

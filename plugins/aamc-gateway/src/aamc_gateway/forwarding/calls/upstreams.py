@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
@@ -216,7 +215,7 @@ class UpstreamCall:
         self.upstream, self.prepared, self.block, self.held = upstream, prepared, block, held
         self._asked, self._estimator = asked, estimator
         self._may_be_billed: bool | None = None  # if unknown, the error says it: some providers never do
-        self.figures = CallFigures(upstream.name, time.time(), provider=upstream.endpoint.provider, upstream_model=upstream.model)
+        self.figures = CallFigures(upstream.name, math.nan, provider=upstream.endpoint.provider, upstream_model=upstream.model)
 
     async def __aenter__(self) -> None:
         """Begin the call."""

@@ -33,14 +33,12 @@ class StartedDecision:
 
     Attributes:
         record: The decision with its inputs. Its id must not leave the process yet.
-        began: When the router was asked, in seconds since the epoch.
-        ended: When the decision was made.
+        seconds: How long it took.
         committed: Future of the decision as it is in the log, done once that is durable; it has a StoreError if the log refuses the decision.
     """
 
     record: Record
-    began: float
-    ended: float
+    seconds: float
     committed: asyncio.Future[Decision]
 
 
@@ -90,9 +88,9 @@ class GatewayDecider:
         """
         draw = partial(self._controller.draw, query, preference, decision_id=self._new_id(), **arguments)
         if self._controller.router.waits_for_calls:
-            return self._started(time.time(), await self._controller.adraw(*draw.args, **draw.keywords))
+            return self._started(time.monotonic(), await self._controller.adraw(*draw.args, **draw.keywords))
         await asyncio.sleep(0)
-        began = time.time()
+        began = time.monotonic()
         kind = self._forced if forced else self._choices
         if kind.mean_ms >= LOOP_MS:
             return self._started(began, await asyncio.get_running_loop().run_in_executor(kind.threads, partial(kind.decide, draw, on_loop=False)))
@@ -101,7 +99,7 @@ class GatewayDecider:
         return started
 
     def _started(self, began: float, record: Record) -> StartedDecision:
-        return StartedDecision(record, began, time.time(), self._commits.add_decision(record))
+        return StartedDecision(record, time.monotonic() - began, self._commits.add_decision(record))
 
     def _new_id(self) -> str:
         """Return a new id. Many are made at once, since each system call lets other threads take the interpreter."""
