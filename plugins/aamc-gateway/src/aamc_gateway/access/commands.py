@@ -168,7 +168,7 @@ def list_keys(log: _KeyLog) -> None:
     if log.as_json:
         write_json_line({"schema": 1, "keys": documents})
         return
-    table = new_table(("name", "id", "state", "tenant", "user", "models", "limits", "spent (USD)", "expires"))
+    table = new_table(("name", "id", "state", "tenant", "user", "models", "limits", "spent (USD)", "expires (UTC)"))
     for found in documents:
         limits = ", ".join(f"{name} {value:g}" for name, value in (found["limits"] or {}).items() if value is not None)
         spent = ", ".join(f"{period} {value:.2f}" if value >= 1 else f"{period} {value:.3g}" for period, value in found["spent_usd"].items())
