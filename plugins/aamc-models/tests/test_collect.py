@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -521,6 +523,20 @@ def test_the_failures_of_a_model_that_is_given_up_stay_unknown(collect: Collect,
     stub.scripts["wrong"] = Script(fault="status", status=401)
     assert collect("--judge", "numeric", *ASKED, "--count-failures")[0] == 1
     assert {row["outcomes"]["wrong"]["quality"] for row in rows()} == {None}
+
+
+def test_failures_before_an_answer_count_also_if_the_clock_went_back_between(
+    collect: Collect, stub: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = itertools.count(1_800_000_000, -3600)
+    monkeypatch.setattr(time, "time", lambda: float(next(times)))
+    stub.scripts["wrong"] = Script(text="It is 41.", fault="status", status=500, fault_calls=1)
+    arguments = ("--judge", "numeric", *ASKED, "--concurrency", "1", "--count-failures")
+    collect(*arguments, "--limit", "2")
+    assert [row["outcomes"]["wrong"]["quality"] for row in rows()] == [0, 0]
+    stub.scripts["wrong"] = Script(fault="status", status=401)
+    collect(*arguments)
+    assert [row["outcomes"]["wrong"]["quality"] for row in rows()][:2] == [0, 0]
 
 
 def test_the_last_failure_is_named_and_no_pause_after_it(collect: Collect, stub: StubServer) -> None:

@@ -45,10 +45,11 @@ def _counted_failures(collector: Collector) -> dict[str, LedgerEntry]:
     Those of a model that gets no more calls do not, unless it answered another prompt later: then it was not the model that was down.
     """
     entries = collector.ledger.entries if collector.plan.count_failures else []
-    answered = {entry.candidate: entry.time for entry in entries if entry.status == "ok"}
-    failed = {entry.key: entry for entry in reversed(entries) if entry.status == "error"}
-    down = {name: answered.get(name, -math.inf) for name in collector.given_up}
-    return {key: entry for key, entry in failed.items() if entry.time < down.get(entry.candidate, math.inf)}
+    places = list(enumerate(entries))  # times would depend on a clock that may have been set between two starts
+    answered = {entry.candidate: place for place, entry in places if entry.status == "ok"}
+    failed = {entry.key: (place, entry) for place, entry in reversed(places) if entry.status == "error"}
+    down = {name: answered.get(name, -1) for name in collector.given_up}
+    return {key: entry for key, (place, entry) in failed.items() if place < down.get(entry.candidate, math.inf)}
 
 
 def _cell(entry: LedgerEntry | None, quality: float | None) -> dict[str, Any]:
