@@ -330,6 +330,20 @@ def test_a_state_file_of_vllm_semantic_router_is_taken_over(serve, path, tmp_pat
         controller.close()
 
 
+@pytest.mark.parametrize(
+    "updated", ["2026-03-01T12:00:00.123456789Z", "2026-03-01T21:00:00+09:00", "2026-03-01T06:30:00.5-05:30", "2026-03-01T12:00:00"]
+)
+def test_a_state_file_s_time_of_any_zone_is_read(serve, path, updated) -> None:
+    path.write_text(json.dumps({**their_file("ann", "s"), "last_updated": updated}))
+    assert cell(serve(), "category", "coding", "small").updated == 1772366400.0
+
+
+@pytest.mark.parametrize("updated", [None, "", "soon", "0001-01-01T00:00:00Z", 5])
+def test_a_state_file_s_time_that_is_unknown_is_0(serve, path, updated) -> None:
+    path.write_text(json.dumps({**their_file("ann", "s"), "last_updated": updated}))
+    assert cell(serve(), "category", "coding", "small").updated == 0.0
+
+
 def test_what_the_router_knows_already_is_added_to(serve, path) -> None:
     knowing = serve(storage_path="").router.evidence
     knowing.add(EvidenceKeys("coding", "user/123", None), [("small", 1.0)], 2.0, implicit=True, time=5.0)

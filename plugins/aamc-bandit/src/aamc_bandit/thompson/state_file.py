@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +198,9 @@ def newest_decision(log: Store) -> str | None:
 
 
 def _epoch_seconds(timestamp: Any) -> float:
-    """Return an RFC 3339 timestamp in seconds since the epoch; 0 if it is invalid."""
+    """Return an RFC 3339 timestamp in whole seconds since the epoch; 0 if it is invalid."""
     try:
-        return max(0.0, datetime.fromisoformat(str(timestamp)[:19] + "+00:00").timestamp())
+        found = datetime.fromisoformat(re.sub(r"\.\d+|Z$", "", str(timestamp)))  # Python 3.10 takes neither
+        return max(0.0, (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp())
     except ValueError:
         return 0.0
