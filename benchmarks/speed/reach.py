@@ -51,11 +51,10 @@ class _Reached(Exception):  # no error: it ends a training that has got where it
 
 
 class Course:
-    """The progress of a training in a world over steps and CPU time, without the time of measuring it; ``enough`` is the share of the way to go."""
+    """The progress of a training in a world over steps and CPU time, without the time of measuring it."""
 
-    def __init__(self, world: QueueEnvironment, enough: float = WAY) -> None:
+    def __init__(self, world: QueueEnvironment) -> None:
         self._world = world
-        self._enough = enough
         self._request = blind(world)
         self._bottom, self._top = (self._reward(kind) for kind in ("random", "oracle"))
         self.points: list[dict[str, float]] = []
@@ -72,7 +71,7 @@ class Course:
         way = (self._reward(policy) - self._bottom) / (self._top - self._bottom)
         self.points.append({"steps": steps, "cpu_s": seconds, "way": way})
         self._looking += time.process_time() - began
-        return way >= self._enough
+        return way >= WAY
 
     def _reward(self, policy: Policy | str) -> float:
         """Return the mean true expected reward of a policy in streams with the same seed."""
@@ -134,13 +133,13 @@ def seconds_to(course: list[dict[str, float]]) -> float:
     return min((point["cpu_s"] for point in course if point["way"] >= WAY), default=float("inf"))
 
 
-def ours(world: QueueEnvironment, seed: int, preset: str = "full", *, enough: float = WAY, **given: Any) -> list[dict[str, float]]:
-    """Return the course of our training with a preset's options and those given, measured at its checkpoints."""
-    options = {"total_timesteps": MOST_STEPS, **PPOConfig.presets[preset], **given}
+def ours(world: QueueEnvironment, seed: int, preset: str = "full") -> list[dict[str, float]]:
+    """Return the course of our training with a preset's options, measured at its checkpoints."""
+    options = {"total_timesteps": MOST_STEPS, **PPOConfig.presets[preset]}
     train(world, 64, n_streams=64, n_steps=64)  # loads torch
     router = PPORouter(PPOConfig(**options), attrs.evolve(world.services, seed=seed))
     with TemporaryDirectory() as place:
-        watch = _Watch(Course(world, enough), Path(place), world)
+        watch = _Watch(Course(world), Path(place), world)
         training = Training(dataset=world.dataset(SPLIT), request=blind(world), env=world, folder=Path(place), progress=watch)
         with suppress(_Reached):
             router.train(training)
