@@ -31,10 +31,10 @@ def collector() -> Iterator[Collector]:
 
 
 def request(**fields: Any) -> RequestFigures:
-    usage = Usage(prompt_tokens=10, output_tokens=5, cached_tokens=4)
+    usage = Usage(prompt_tokens=10, output_tokens=5, cached_tokens=4, reasoning_tokens=2)
     calls = [
         CallFigures("strong", 100.01, 100.1, provider="anthropic", upstream_model="claude", error_kind="server", status=529),
-        CallFigures("cheap", 100.1, 100.3, provider="openai", upstream_model="gpt", usage=usage, finish_reason="stop"),
+        CallFigures("cheap", 100.1, 100.3, provider="openai", upstream_model="gpt", usage=usage, finish_reason="stop", streamed=True),
     ]
     known: dict[str, Any] = {"route": "/v1/chat/completions", "dialect": "chat", "candidate": "cheap", "decision_id": "d1", "calls": calls}
     times = {"began": 100.0, "ended": 100.31, "decision_began": 100.0, "decision_ended": 100.01, "first_token_ms": 120.0}
@@ -80,10 +80,12 @@ def test_calls_follow_the_genai_conventions(collector: Collector) -> None:
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "openai",
         "gen_ai.request.model": "gpt",
+        "gen_ai.request.stream": True,
         "aamc.model": "cheap",
         "gen_ai.usage.input_tokens": 10,
         "gen_ai.usage.output_tokens": 5,
         "gen_ai.usage.cache_read.input_tokens": 4,
+        "gen_ai.usage.reasoning.output_tokens": 2,
         "gen_ai.response.finish_reasons": ["stop"],
         "gen_ai.response.time_to_first_chunk": 0.12,
     }
@@ -91,11 +93,22 @@ def test_calls_follow_the_genai_conventions(collector: Collector) -> None:
     assert {name for name in answered if name.startswith("gen_ai.")} <= known
 
 
+def test_a_call_of_another_api_is_named_by_its_route_without_ids(collector: Collector) -> None:
+    call = CallFigures("cheap", 100.1, 100.3, provider="openai", upstream_model="gpt")
+    spans = traced(collector, request(route="/v1/batches/{rest:path}", dialect="/batches/b_1/cancel?by=anna", calls=[call]))
+    assert {span.name for span in spans} == {"POST /v1/batches/{rest:path}", "aamc.decision", "/v1/batches/{rest:path} gpt"}
+    assert not any(b"anna" in body for body in collector.raw)
+
+
 def test_the_caller_s_trace_goes_on_and_its_sampling_counts(collector: Collector) -> None:
-    requests = [request(traceparent=f"00-{TRACE}-{SPAN}-01"), request(traceparent=f"00-{TRACE}-{SPAN}-00"), request(traceparent="garbage")]
+    requests = [
+        request(traceparent=f"00-{TRACE}-{SPAN}-01", tracestate="ot=th:8"),
+        request(traceparent=f"00-{TRACE}-{SPAN}-00"),
+        request(traceparent="garbage"),
+    ]
     spans = traced(collector, *requests, sample_ratio=0.0)
     assert len(spans) == 4
-    assert {span.trace_id.hex() for span in spans} == {TRACE}
+    assert {(span.trace_id.hex(), span.trace_state) for span in spans} == {(TRACE, "ot=th:8")}
     assert next(span for span in spans if span.name.startswith("POST")).parent_span_id.hex() == SPAN
 
 

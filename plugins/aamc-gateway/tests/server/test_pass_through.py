@@ -192,6 +192,7 @@ def test_the_same_headers_of_a_request_reach_the_provider_on_every_path(serve: A
         "idempotency-key": "k",
         "openai-beta": "o-1",
         "traceparent": f"00-{1:032x}-{1:016x}-01",
+        "tracestate": "vendor=1",
     }
     body = {"model": "good", "messages": CHAT}
     assert serve(good=Script()).ask(path, body, cookie="c", content_type="application/json", **sent).status == 200

@@ -26,9 +26,9 @@ class Observer:
         self._logs = settings.logs.format == "json" and settings.logs.requests
 
     def trace(self, figures: RequestFigures, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """Note the trace that a request belongs to, by its header ``traceparent``."""
+        """Note the trace that a request belongs to, by its W3C headers."""
         if self._tracing is not None:
-            figures.traceparent = header(headers, b"traceparent")
+            figures.traceparent, figures.tracestate = (header(headers, name) for name in (b"traceparent", b"tracestate"))
 
     def ended(self, figures: RequestFigures) -> None:
         """Record a request that has ended."""

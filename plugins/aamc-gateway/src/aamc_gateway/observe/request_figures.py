@@ -26,6 +26,7 @@ class CallFigures:
         cost_usd: Its cost; NaN if unknown.
         usage: Its tokens; None if it has not ended.
         finish_reason: Why its answer ended; ``""`` if unknown.
+        streamed: Whether its answer was to be a stream.
     """
 
     candidate: str
@@ -38,6 +39,7 @@ class CallFigures:
     cost_usd: float = math.nan
     usage: Usage | None = None
     finish_reason: str = ""
+    streamed: bool = False
 
 
 @attrs.define(kw_only=True)
@@ -59,7 +61,7 @@ class RequestFigures:
         ended: When its answer was complete.
         decision_began: When the decision began; NaN without one.
         decision_ended: When it was made.
-        first_token_ms: Time from the request to the first content of the answer; NaN if unknown.
+        first_token_ms: Time from the beginning of the answering call to its first content; NaN if unknown or not streamed.
         calls: The calls of candidates, in order.
         cost_usd: The cost of all of them and of the decision; NaN if unknown.
         cost_source: The origin of the answer's cost, see :class:`aamc_sdk.Attempt`; ``"estimated"`` if that of any call is.
@@ -68,6 +70,7 @@ class RequestFigures:
         usage: The tokens of the answer's call.
         error_kind: The kind of the error that the client got; ``""`` for none.
         traceparent: The request's W3C header of that name; ``""`` without one.
+        tracestate: Likewise.
     """
 
     request_id: str
@@ -92,6 +95,7 @@ class RequestFigures:
     usage: Usage = attrs.field(factory=Usage)
     error_kind: str = ""
     traceparent: str = ""
+    tracestate: str = ""
     _made: float = attrs.field(factory=time.monotonic, init=False, eq=False)
 
     def note_answer(self, candidate: str, usage: Usage, cost_usd: float, cost_source: str) -> None:

@@ -31,7 +31,7 @@ SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 CLOSE_S = 5.0
 """Maximum time in seconds that the end of the process waits for the collector: the SDK would wait for up to half a minute."""
 _PARENT = TraceContextTextMapPropagator()
-"""Reads the span that a request belongs to from its W3C header ``traceparent``."""
+"""Reads the span that a request belongs to from its W3C headers."""
 _OPERATIONS = {"chat": "chat", "messages": "chat", "responses": "chat", "completions": "text_completion", "embeddings": "embeddings"}
 
 
@@ -48,7 +48,7 @@ class Tracing:
 
     def ended(self, figures: RequestFigures) -> None:
         """Export the spans of a request that has ended, if it is sampled."""
-        context = _PARENT.extract({"traceparent": figures.traceparent})
+        context = _PARENT.extract({"traceparent": figures.traceparent, "tracestate": figures.tracestate})
         parent = get_current_span(context).get_span_context()
         sampled = parent.trace_flags.sampled if parent.is_valid else random.random() < self._ratio  # noqa: S311  # a sample, no secret
         if not sampled:
@@ -87,14 +87,16 @@ class Tracing:
             self._exporter.shutdown()
 
     def _call(self, call: CallFigures, figures: RequestFigures, context: Any) -> None:
-        operation = _OPERATIONS.get(figures.dialect, figures.dialect or "chat")
+        operation = _OPERATIONS.get(figures.dialect, figures.route)
         model = call.upstream_model or call.candidate
         attributes: dict[str, Any] = {"gen_ai.operation.name": operation, "gen_ai.provider.name": call.provider, "gen_ai.request.model": model}
         attributes |= {"aamc.model": call.candidate, "error.type": call.error_kind, "http.response.status_code": call.status}
+        attributes["gen_ai.request.stream"] = call.streamed or None
         usage = call.usage or Usage()
         attributes |= {"gen_ai.usage.input_tokens": usage.prompt_tokens, "gen_ai.usage.output_tokens": usage.output_tokens}
         attributes["gen_ai.usage.cache_read.input_tokens"] = usage.cached_tokens
         attributes["gen_ai.usage.cache_creation.input_tokens"] = usage.cache_write_tokens
+        attributes["gen_ai.usage.reasoning.output_tokens"] = usage.reasoning_tokens
         attributes["gen_ai.response.finish_reasons"] = [call.finish_reason] if call.finish_reason else None
         if call is figures.calls[-1] and not call.error_kind:  # of a stream
             attributes["gen_ai.response.time_to_first_chunk"] = figures.first_token_ms / 1000

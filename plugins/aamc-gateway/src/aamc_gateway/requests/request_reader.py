@@ -18,12 +18,12 @@ from aamc_sdk.messages import nearest, one_of
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, DEFAULT_OUTPUT_TOKENS, Candidate, Preference, Query, Turn, text_bytes
 
 _CLAUDE_CODE_SESSION = b"x-claude-code-session-id"
-PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key", b"traceparent")
+PASSED_HEADERS = (b"anthropic-beta", b"anthropic-version", b"openai-beta", b"idempotency-key", b"traceparent", b"tracestate")
 """Headers of a request that are passed on to its provider; all others stay here, such as the client's key."""
 _PREFERENCE = b"x-aamc-preference"
 _LONG_MARKS = (b"1h", b"12h", b"\\u")
 """Texts of which a body has one if it is to be cached for an hour or longer."""
-_LISTS = (b"anthropic-beta", b"openai-beta", b"accept")
+_LISTS = (b"anthropic-beta", b"openai-beta", b"accept", b"tracestate")
 """Headers whose values are lists, so that several lines of one are joined; of another header the last line counts."""
 _OWN_PREFIX = b"x-aamc-"
 """Begins the names of the gateway's own headers."""

@@ -216,6 +216,7 @@ class UpstreamCall:
         self._asked, self._estimator = asked, estimator
         self._may_be_billed: bool | None = None  # if unknown, the error says it: some providers never do
         self.figures = CallFigures(upstream.name, math.nan, provider=upstream.endpoint.provider, upstream_model=upstream.model)
+        self.figures.streamed = self._body().get("stream") is True
 
     async def __aenter__(self) -> None:
         """Begin the call."""
