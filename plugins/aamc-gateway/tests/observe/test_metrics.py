@@ -82,10 +82,13 @@ def test_an_unknown_cost_is_counted_as_such_and_not_as_nothing() -> None:
 
 def test_health_and_breakers_are_gauges_with_their_units() -> None:
     found = samples(
-        Metrics().text({"learner_lag": 7, "staleness_s": 1.5}, {"breaker_open": {"cheap": 1.0, "strong": 0.0}, "queue_depth": {"cheap": 3.0}})
+        Metrics().text(
+            {"learner_lag": 7, "staleness_s": 1.5, "needed_gb": 0.25}, {"breaker_open": {"cheap": 1.0, "strong": 0.0}, "queue_depth": {"cheap": 3.0}}
+        )
     )
     assert value(found, "aamc_learner_lag") == 7
     assert value(found, "aamc_staleness_seconds") == 1.5
+    assert value(found, "aamc_needed_bytes") == 250e6
     assert value(found, "aamc_breaker_open", model="cheap") == 1
     assert value(found, "aamc_breaker_open", model="strong") == 0
     assert value(found, "aamc_queue_depth", model="cheap") == 3

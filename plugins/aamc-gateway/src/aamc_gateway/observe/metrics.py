@@ -43,7 +43,8 @@ Gauges = Mapping[str, Mapping[str, float]]
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _DECISION_SECONDS = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 1.0)
 _TOKENS = ("input", "output", "cached_input", "cache_write", "reasoning")
-_UNITS = {"_s": "_seconds", "_ms": "_milliseconds"}
+_UNITS = {"_s": ("_seconds", 1.0), "_ms": ("_seconds", 1e-3), "_gb": ("_bytes", 1e9)}
+"""Prometheus' base units of the units at the ends of names, and their factors."""
 
 
 def worker_ended(pid: int) -> None:
@@ -61,7 +62,9 @@ class Metrics:
         made: Any = {"registry": self._registry}
         self.requests = Counter("aamc_requests", "Requests by route, answering candidate and HTTP status.", ["route", "model", "status"], **made)
         self.latency = Histogram("aamc_request_seconds", "Time until the whole answer.", ["route"], buckets=_SECONDS, **made)
-        self.first_token = Histogram("aamc_first_token_seconds", "Time until the first content of a stream.", ["model"], buckets=_SECONDS, **made)
+        self.first_token = Histogram(
+            "aamc_first_token_seconds", "Time of a call until the first content of its stream.", ["model"], buckets=_SECONDS, **made
+        )
         self.decisions = Histogram("aamc_decision_seconds", "Time of a decision.", buckets=_DECISION_SECONDS, **made)
         self.calls = Counter("aamc_calls", "Calls of candidates by the kind of their error, or ok.", ["model", "result"], **made)
         self.call_latency = Histogram("aamc_call_seconds", "Time of a call of a candidate.", ["model"], buckets=_SECONDS, **made)
@@ -225,6 +228,7 @@ class _Present:
                     gauge.add_metric([model], value)
                 yield gauge
             else:
-                unit = next((end for end in _UNITS if name.endswith(end)), "")
+                end = next((end for end in _UNITS if name.endswith(end)), "")
+                unit, factor = _UNITS.get(end, ("", 1.0))
                 meaning = "1 once the canary's trial has ended." if name == TRIAL_ENDED else "See MetaController.health."
-                yield GaugeMetricFamily(f"aamc_{name.removesuffix(unit)}{_UNITS.get(unit, '')}", meaning, value=values[""])
+                yield GaugeMetricFamily(f"aamc_{name.removesuffix(end)}{unit}", meaning, value=factor * values[""])
