@@ -45,7 +45,8 @@ def test_a_key_is_shown_once(folder: Path) -> None:
     secret = keys("add", "ci").strip()
     assert secret.startswith("sk-aamc-")
     assert (folder / "aamc-gateway.db.gateway").exists()
-    assert "(UTC)" in (table := keys("list"))
+    table = keys("list")
+    assert "(UTC)" in table
     shown = table + keys("list", "--json")
     assert secret not in shown
     assert secret[-43:] not in shown
