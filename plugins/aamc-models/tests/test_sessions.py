@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import aiohttp
+import attrs
 import pytest
 from aamc_models.transport.sessions import HttpSessions, proxy_of
 from misbehaving_server import ANSWER, hang, reply, then
 from test_http_provider import CANDIDATE, CHAT
 
 from aamc_sdk.concurrency import EventLoopThread
+from aamc_sdk.errors import ProviderError
 
 STAYING = then(reply(), hang)
 
@@ -126,3 +128,13 @@ def test_a_server_whose_name_gets_another_address_is_found_there(upstream, provi
     port = urlsplit(upstream(reply()).url).port
     calling = provider(base_url=f"http://moved.test:{port}/v1", retries=1, max_pause_s=0.0)
     assert asyncio.run(calling.send(CANDIDATE, CHAT)).status == 200
+
+
+def test_a_proxy_that_refuses_was_no_call_and_its_password_stays_secret(upstream, provider, monkeypatch) -> None:
+    proxy = upstream(reply(b"", 407))
+    monkeypatch.setenv("https_proxy", proxy.address.replace("://", "://me:secret@"))
+    sent = []
+    with pytest.raises(ProviderError) as raised:
+        asyncio.run(provider(base_url="https://api.example.org/v1", retries=0).send(CANDIDATE, attrs.evolve(CHAT, on_sent=sent.append)))
+    assert (raised.value.kind, any(sent), "secret" in str(raised.value)) == ("connection", False, False)
+    assert "the proxy of the environment refused: 407" in str(raised.value)

@@ -129,6 +129,8 @@ def failure_of(error: BaseException, options: EndpointOptions) -> Failure:
         return Failure(f"stopped in the middle of its answer: no byte in {options.idle_timeout_s:g} s", "timeout")
     if isinstance(error, asyncio.TimeoutError):
         return Failure(f"gave no whole answer in {options.timeout_seconds:g} s", "timeout")
+    if isinstance(error, aiohttp.ClientHttpProxyError):  # its text has the proxy's address, with the password
+        return Failure(f"cannot be reached: the proxy of the environment refused: {error.status} {error.message}", "connection")
     cause = f"{type(error).__name__}: {error.__cause__ or error}".rstrip(": ")
     if isinstance(error, aiohttp.ClientPayloadError | aiohttp.ClientResponseError):
         return Failure(f"cut or broke its answer: {cause}", "protocol")
