@@ -485,6 +485,24 @@ def test_a_json_list_passes_through(serve: Any, monkeypatch: pytest.MonkeyPatch)
     assert [(answer.status, answer.json) for answer in (looked_up, made)] == [(200, ["a", "b"])] * 2
 
 
+def test_an_answer_to_head_has_the_headers_of_get(serve: Any, stub: StubServer) -> None:
+    running = serve(good=Script())
+    head, get = (running.ask("/v1/files/f?model=good", method=method) for method in ("HEAD", "GET"))
+    assert (head.status, head.body, head.headers["content-length"]) == (200, b"", get.headers["content-length"])
+    assert int(get.headers["content-length"]) == len(get.body) > 0
+
+
+def test_an_answer_without_content_has_no_length(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = serve(good=Script())
+
+    async def nothing(*_: Any) -> WireReply:
+        return WireReply(status=204, headers={}, body=b"")
+
+    monkeypatch.setattr(running.gateway.upstreams["good"].wire, "send", nothing)
+    answer = running.ask("/v1/files/f?model=good", method="DELETE")
+    assert (answer.status, answer.headers.keys() & {"content-length", "content-type", "transfer-encoding"}) == (204, set())
+
+
 COUNT = b'{"model": "good", "messages": [{"role": "user", "content": "x"}]}'
 
 

@@ -32,7 +32,7 @@ async def send_json(send: Send, document: Any, status: int = 200, headers: Itera
 
 async def send_body(send: Send, body: bytes, kind: bytes = JSON, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
     """Send a body of a media type."""
-    own = [(b"content-type", kind), (b"content-length", b"%d" % len(body))]
+    own = [] if status == 204 else [(b"content-type", kind), (b"content-length", b"%d" % len(body))]  # RFC 9110, section 8.6
     await send({"type": "http.response.start", "status": status, "headers": [*own, *headers]})
     await send({"type": "http.response.body", "body": body})
 

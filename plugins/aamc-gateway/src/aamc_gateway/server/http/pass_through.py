@@ -90,7 +90,7 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         api=api,
         body=body,
         raw=raw,
-        method=scope["method"],
+        method="GET" if scope["method"] == "HEAD" else scope["method"],  # its answer has the same headers, such as the length
         body_bytes=len(raw),
         has_media=bool(form.files),
         media=uploaded_media(api, form.files),
