@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from contextlib import ExitStack
 
 import attrs
@@ -255,6 +256,17 @@ def test_an_event_may_begin_with_a_comment(upstream, provider) -> None:
     assert streamed(provider(base_url=upstream(events(*pieces)).url)) == pieces
     error = failed(streamed, provider(base_url=upstream(events(b': note\ndata: {"error": {"message": "busy"}}\n\n')).url, retries=0))
     assert "answered with an error: busy" in str(error)
+
+
+@pytest.mark.parametrize("end", [cut, reset])
+def test_an_answer_without_a_length_is_complete_unless_its_connection_is_lost(upstream, provider, end) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: audio/mpeg\r\n\r\n"
+    answer = then(send(head + b"sound", chunked=False), lambda *_: time.sleep(0.2), end)
+    calling, request = provider(base_url=upstream(answer).url, retries=0), WireRequest(api="/audio/speech", body={"input": "sound"})
+    if end is cut:
+        assert sent(calling, request).body == b"sound"
+    else:
+        assert failed(sent, calling, request).kind == "protocol"
 
 
 TOO_LONG = {"error": {"message": "too long", "type": "BadRequestError", "code": 400}}

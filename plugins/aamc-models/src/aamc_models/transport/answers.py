@@ -36,13 +36,20 @@ _CONTENT = {"chat": "choices", "completions": "choices", "messages": "content", 
 
 
 async def whole_answer(response: aiohttp.ClientResponse, max_bytes: int) -> tuple[int, dict[str, str], bytes]:
-    """Return the status, headers and body of an answer."""
+    """Return the status, headers and body of an answer.
+
+    One without a length ends with its connection; aiohttp does not tell an end in good order from a lost connection (RFC 9112, section 8).
+    """
+    protocol = None if response.connection is None else response.connection.protocol
     try:
         await _check_status(response)
         body = await _body(response, max_bytes)
     except BaseException:
         response.close()  # its connection; that of an answer which was read to its end is back in the pool
         raise
+    has_length = "content-length" in response.headers or "transfer-encoding" in response.headers
+    if not has_length and protocol is not None and isinstance(lost := protocol.exception(), aiohttp.ClientOSError):
+        raise aiohttp.ClientPayloadError from lost
     headers = {lowered: value for name, value in response.headers.items() if (lowered := name.lower()) not in _HOP_HEADERS}
     return response.status, headers, body
 
