@@ -124,6 +124,12 @@ def test_a_resumed_training_has_spent_what_its_repeated_updates_cost(
     assert 0 < spent < whole
     with pytest.raises(OutOfBudgetError, match=r"is spent"):
         tight.fit(loop.tasks(20), folder=tmp_path, resume=True, budget_usd=spent * 1.01)
+    recorded = (tmp_path / "spent.json").read_text()
+    for damaged in ("null", "[]"):
+        (tmp_path / "spent.json").write_text(damaged)
+        with pytest.raises(CheckpointError, match=r"spent\.json is damaged .*; restore the file, or train again"):
+            tight.fit(loop.tasks(20), folder=tmp_path, resume=True)
+    (tmp_path / "spent.json").write_text(recorded)
     assert resumed.fit(loop.tasks(20), folder=tmp_path, resume=True)["spent_usd"] > whole + spent * 0.99
 
 

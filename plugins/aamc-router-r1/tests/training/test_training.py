@@ -25,7 +25,7 @@ from tiny_model import tiny_model, tiny_tokenizer
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from aamc_sdk import Training, get_plugin_manager
-from aamc_sdk.errors import ConfigError
+from aamc_sdk.errors import CheckpointError, ConfigError
 from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import make_services
@@ -241,6 +241,13 @@ def job_of(tmp_path: Path, **options: Any) -> Job:
     """Return a training that is not begun, of five tasks."""
     config, tasks = RouterR1Config(**options), FactWorld(0).tasks(5, 0)
     return Job(config, tmp_path, tasks, (), cast("Any", None), Prices(0.0, 0.0), 0, "cpu", cast("Any", None))
+
+
+@pytest.mark.parametrize("damaged", ["{}", '{"spent_usd": null}', '{"spent_usd": NaN}'])
+def test_a_damaged_record_of_the_spending_is_named(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "spent.json").write_text(damaged)
+    with pytest.raises(CheckpointError, match=r"spent\.json is damaged .*; restore the file, or train again"):
+        job_of(tmp_path).recorded_usd()
 
 
 def test_the_questions_share_the_weights_of_the_cost_equally(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from aamc_puppeteer.policy.encoder import described
 from aamc_puppeteer.policy.visibility import Visibility, drawn_descriptions, drawn_presence
 from aamc_puppeteer.training.reinforce import ReinforceLearner
 from aamc_sdk.interfaces import Progress
-from aamc_sdk.storage import load_training_checkpoint, read_json, save_training_checkpoint, to_json, write_json
+from aamc_sdk.messages import checkpoint_errors
+from aamc_sdk.storage import RESTORE, load_training_checkpoint, read_json, save_training_checkpoint, to_json, write_json
 from aamc_sdk.types import Candidate
 
 Watch = Callable[[int, Sequence[Trajectory]], None]
@@ -129,7 +130,8 @@ class TrainingJob:
             self.learner.restore(found.arrays, found.path)
             self.done, self.curve = found.done, found.curve
         if self.folder is not None and (path := self.folder / SPENT_FILE).exists():
-            self.player.executor.spent_usd = float(read_json(path))
+            with checkpoint_errors(path, RESTORE):
+                self.player.executor.spent_usd = float(read_json(path))
 
 
 def averages(trajectories: Sequence[Trajectory]) -> dict[str, float]:

@@ -160,7 +160,10 @@ class Job:
 
     def recorded_usd(self) -> float:
         """Return the spending that :meth:`spend` recorded, before a training was killed."""
-        return float(read_json_object(self.folder / SPENT)["spent_usd"]) if (self.folder / SPENT).is_file() else 0.0
+        if not (path := self.folder / SPENT).is_file():
+            return 0.0
+        with checkpoint_errors(path, RESTORE):
+            return float(read_json_object(path)["spent_usd"])
 
     def spends(self, episodes: Sequence[PlayedEpisode] = ()) -> bool:
         """Return whether the budget is spent, together with these episodes."""
