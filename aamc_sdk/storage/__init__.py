@@ -12,6 +12,7 @@ from aamc_sdk.storage.checkpoints import (
 )
 from aamc_sdk.storage.files import (
     RESTORE,
+    append_text,
     array_hash,
     check_file_hashes,
     check_parameters,
@@ -44,6 +45,7 @@ __all__ = [
     "RESUME_FOLDER",
     "TRAINING",
     "TrainingCheckpoint",
+    "append_text",
     "array_hash",
     "check_file_hashes",
     "check_parameters",

@@ -134,6 +134,24 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
+def append_text(path: Path, lines: str) -> None:
+    """Append lines to a text file, all or none. They begin on a new line if a killed process left a part of one.
+
+    Raises:
+        OSError: The file cannot be written, or the disk is full.
+    """
+    with path.open("ab+", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        content = (b"" if file.read(1) in (b"", b"\n") else b"\n") + lines.encode()
+        try:
+            while content:  # a disk that becomes full takes a part, and refuses the rest
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(size)
+            raise
+
+
 def plain(value: Any) -> Any:
     """Return a value in JSON types: NaN and infinities become None, arrays lists."""
     if hasattr(value, "tolist"):

@@ -210,8 +210,12 @@ def test_the_json_has_the_same_keys_for_each_orchestrator(aamc: Aamc) -> None:
     assert (document["answer"], document["stop"], document["cost_usd"], document["run"]) == ("HELLO!", "answered", 0.5, None)
     assert [step["agent"] for step in document["steps"]] == ["thinker", "thinker", None]
     assert document["steps"][0]["output"] == {"content": "thought 0", "cost": 0.25, "metadata": {"tokens": 7}}
-    (kept,) = [json.loads(line) for line in Path(document["trajectory"]).read_text().splitlines()]
+    path = Path(document["trajectory"])
+    (kept,) = [json.loads(line) for line in path.read_text().splitlines()]
     assert kept["steps"] == document["steps"]
+    path.write_text(path.read_text() + path.read_text()[:40])  # a killed process left a part of a line
+    assert aamc("orchestrate", "hello", "--orchestrator", "shouter")[0] == 0
+    assert json.loads(path.read_text().splitlines()[-1])["steps"] == document["steps"]
 
 
 @pytest.mark.parametrize(

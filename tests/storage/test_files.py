@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import signal
 import stat
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import pytest
 from aamc_sdk.config import load_yaml
 from aamc_sdk.errors import CheckpointError, OutputError
 from aamc_sdk.storage import (
+    append_text,
     check_parameters,
     plain,
     read_arrays,
@@ -124,6 +126,31 @@ def test_a_folder_that_cannot_be_looked_into_is_said(closed):
     for read in (read_bytes, read_json, read_arrays):
         with pytest.raises(CheckpointError, match=r"file\.x cannot be read: Permission denied$"):
             read(closed / "file.x")
+
+
+def test_appended_lines_begin_on_a_new_line(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    append_text(path, "1\n2\n")
+    path.write_text(path.read_text() + '{"cut o')  # by a kill
+    append_text(path, "3\n")
+    assert path.read_text().splitlines() == ["1", "2", '{"cut o', "3"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no limits of files")
+def test_of_lines_that_do_not_fit_none_is_appended(tmp_path):
+    import resource
+
+    path, limit = tmp_path / "rows.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    append_text(path, "1\n")
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            append_text(path, "x" * 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert path.read_text() == "1\n"
 
 
 @pytest.mark.parametrize("read", [read_bytes, read_json, read_arrays])

@@ -23,7 +23,7 @@ from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.messages import check_type, component_errors, write_errors
 from aamc_sdk.serving.models.call import counted_calls
-from aamc_sdk.storage import plain
+from aamc_sdk.storage import append_text, plain
 from aamc_sdk.types import Attempt, Decision, Query, Record
 
 _END = object()
@@ -230,8 +230,8 @@ class Orchestration:
     def keep(self, path: Path) -> None:
         """Append the episode to a file as a line of JSON; an OutputError says that it cannot be written."""
         document = {"schema": 1, "task": self.task.text, "answer": self.answer, "cost_usd": self.cost_usd, **self.document()}
-        with write_errors(path, "choose another file with --trajectory"), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain(document), default=repr, allow_nan=False) + "\n")
+        with write_errors(path, "choose another file with --trajectory"):
+            append_text(path, json.dumps(plain(document), default=repr, allow_nan=False) + "\n")
 
     def check_graph(self) -> None:
         """Check, before the first step, that :meth:`write_graph` will work.

@@ -26,7 +26,7 @@ from aamc_sdk.cli import INTERVALS, figure_cell, new_table
 from aamc_sdk.errors import ConfigError, ProviderError
 from aamc_sdk.interfaces import Progress, Services
 from aamc_sdk.messages import quantity, write_errors
-from aamc_sdk.storage import to_json, write_bytes
+from aamc_sdk.storage import append_text, to_json, write_bytes
 from aamc_sdk.types import Floats, ModelSpec, Pool, wilson_interval
 
 RESAMPLES = 1000
@@ -314,8 +314,7 @@ def _write(folder: Path, document: Mapping[str, Any], episodes: Sequence[Episode
 def _append(folder: Path, episode: Episode, golds: Sequence[str]) -> None:
     with write_errors(folder / EPISODES, "choose another folder with --out"):
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / EPISODES).open("a", encoding="utf-8") as file:
-            file.write(to_json(_described(episode, golds)) + "\n")
+        append_text(folder / EPISODES, to_json(_described(episode, golds)) + "\n")
 
 
 def _described(episode: Episode, golds: Sequence[str]) -> dict[str, Any]:

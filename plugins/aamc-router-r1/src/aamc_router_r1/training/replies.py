@@ -21,6 +21,7 @@ from aamc_router_r1.protocol import SubQuestion
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Services, Usage
 from aamc_sdk.serving import price
+from aamc_sdk.storage import append_text
 from aamc_sdk.types import ModelSpec, estimated_tokens, normalized_text
 
 UNSURE = "I do not know."
@@ -154,12 +155,12 @@ class LiveReplies:
         replies = self._loop.run(self._all(asked))
         if self._record is not None and replies:
             self._record.parent.mkdir(parents=True, exist_ok=True)
-            with self._record.open("a", encoding="utf-8") as file:
-                for (_, call), reply in zip(asked, replies, strict=True):
-                    if reply.failed:
-                        continue
-                    row = {"model": call.model, "query": call.question, "reply": reply.text, "output_tokens": reply.output_tokens}
-                    file.write(json.dumps(row) + "\n")
+            rows = [
+                {"model": call.model, "query": call.question, "reply": reply.text, "output_tokens": reply.output_tokens}
+                for (_, call), reply in zip(asked, replies, strict=True)
+                if not reply.failed
+            ]
+            append_text(self._record, "".join(json.dumps(row) + "\n" for row in rows))
         return replies
 
     async def _all(self, asked: Sequence[Asked]) -> list[ConsultedReply]:
