@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import Resampling, interval, known_interval, open_interval, share_interval, two_way
-from aamc_experiments.evaluation.bootstrap import BLOCK, draws_of
+from aamc_experiments.evaluation.bootstrap import BLOCK, combined_intervals, draws_of
 from numpy.typing import NDArray
 from scipy.stats import binom
 
@@ -129,6 +129,13 @@ def test_variances_over_streams_and_questions_add_up_less_that_over_queries() ->
     assert two_way([[0.0, 0.6], [0.1, 0.9], [0.2, 0.2]], 0.2, 0.95) == [0.2, 0.95]
     assert two_way([[0.0, 0.6], None, [0.0, 0.4]]) is None
     assert two_way([[0.0, np.inf], [0.1, 0.2], [0.0, 0.4]]) == [0.0, np.inf]
+
+
+def test_the_interval_of_a_share_over_streams_and_questions_is_within_a_share() -> None:
+    over = [{"share": np.append(0.75, np.linspace(*bounds, 1001))} for bounds in ((0.4, 1.0), (0.0, 0.6), (0.5, 0.5))]
+    resamplings = [Resampling.bootstrap(np.arange(8) % 4, 1001, 0)] * 3
+    for shares, high in (((), 1.103), (("share",), 1.0)):
+        assert combined_intervals(resamplings, over, (), shares) == {"share": pytest.approx([0.297, high], abs=1e-3)}
 
 
 @pytest.mark.parametrize(("of_question", "of_stream"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.0, 0.0)])

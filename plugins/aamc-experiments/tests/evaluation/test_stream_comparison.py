@@ -235,6 +235,9 @@ def test_waits_that_still_grow_at_the_end_of_the_streams_are_found() -> None:
     assert streams_of(steady + 10.0 * np.arange(48)[:, None]).growing_waits() == ["busy"]
     assert streams_of(steady + 10.0 * np.arange(48)[::-1, None]).growing_waits() == []
     assert streams_of(steady[:2]).growing_waits() == []
+    slight = streams_of(100.0 + 0.1 * np.arange(48)[:, None] + rng.random((48, 64)))  # 2%, which is too little
+    both = {"routers": np.array(["quick", "slow"]), "latency_ms": np.concatenate([slight.latency_ms, 10.0 * slight.latency_ms])}
+    assert attrs.evolve(slight, **both).growing_waits() == []
 
 
 def test_waits_that_have_grown_since_the_warm_up_are_found(tmp_path: Path) -> None:

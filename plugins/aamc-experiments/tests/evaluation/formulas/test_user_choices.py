@@ -38,6 +38,16 @@ def test_intervals_of_few_users_cover_the_truth() -> None:
     assert covered >= 0.92 * 400
 
 
+@pytest.mark.parametrize(
+    ("right", "interval"),
+    [([2, 2, 3], [0.224779, 0.941887]), ([4, 2], [0.0, 1.0])],  # 7 / 12 and its standard error 1 / 12 times 4.302653, Student's t; beyond [0, 1]
+)
+def test_the_interval_has_the_standard_error_of_the_users_shares_and_stays_a_share(right: list[int], interval: list[float]) -> None:
+    margin = np.concatenate([np.where(np.arange(4) < each, 1.0, -1.0) for each in right])
+    found = choice_figures(margin, np.repeat(np.arange(len(right)), 4))["ci95"]["preference_accuracy"]
+    assert found == pytest.approx(interval, abs=1e-6)
+
+
 def test_two_perfect_users_are_no_certainty() -> None:
     low, high = choice_figures(np.ones(6), np.repeat([0, 1], 3))["ci95"]["preference_auc"]
     assert (low, high) == (pytest.approx(1 - 0.841886, abs=1e-6), 1.0)  # the exact interval of 2 of 2
