@@ -147,8 +147,8 @@ def test_the_published_blend_without_a_user_is_halfway_to_the_category() -> None
 
 
 def test_the_published_blend_with_a_user_takes_the_category_last() -> None:
-    everywhere, category, user = np.array([[9.0, 1.0]]), np.array([[0.0, 19.0]]), np.array([[3.0, 0.0]])
-    halfway = 0.3 * np.array([10, 2]) + 0.7 * np.array([4, 1])
+    everywhere, category, user = np.array([[9.0, 1.0]]), np.array([[0.0, 19.0]]), np.array([[1.0, 0.0]])
+    halfway = 0.3 * np.array([10, 2]) + 0.7 * np.array([2, 1])
     assert linear_posterior(everywhere, category, user, UNIFORM, 0.7)[0] == pytest.approx(0.7 * halfway + 0.3 * np.array([1, 20]))
 
 
@@ -159,6 +159,6 @@ def test_a_candidate_that_a_level_never_heard_of_is_not_blended_there() -> None:
 
 
 def test_the_sessions_success_share_is_mixed_in_where_there_is_one() -> None:
-    belief = QualityBelief(np.full(2, 3.0), np.ones(2), np.ones(2), np.zeros(2))
-    mixed = mix_session(belief, np.array([1.0, 0.0]), np.array([4.0, 0.0]), 0.5)
-    assert mixed.mean == pytest.approx([0.5 * 0.75 + 0.5 * 0.25, 0.75])
+    belief = QualityBelief(np.full(3, 3.0), np.ones(3), np.ones(3), np.zeros(3))
+    mixed = mix_session(belief, np.array([1.0, 0.0, 1.0]), np.array([4.0, 0.0, 1.0]), 0.5)
+    assert mixed.mean == pytest.approx([0.5 * 0.75 + 0.5 * 0.25, 0.75, 0.5 * 0.75 + 0.5])

@@ -73,6 +73,19 @@ def test_what_the_estimator_expects_is_where_learning_begins(pool: Pool) -> None
     assert learner.score(asked).expected_quality[0] == pytest.approx([0.4, 0.2, 0.5], abs=0.05)
 
 
+def test_where_the_estimator_expects_something_the_uncertainty_is_that_of_its_error(pool: Pool) -> None:
+    scores = router(pool, mode="linucb", exploration=1.0, residual=0.25).score(request(pool, [1], np.array([[0.9, 0.9, np.nan]])))
+    above = scores.utility[0] - scores.expected_quality[0]
+    assert above[0] == pytest.approx(0.25 * above[2])
+
+
+def test_another_order_of_the_candidates_changes_no_expectation(pool: Pool) -> None:
+    learner = router(pool)
+    learner.learn(experience([1] * 9, ["small"] * 9, [1.0] * 9))
+    first, second = (learner.score(request(each, [1])).expected_quality[0] for each in (pool, Pool(reversed(list(pool)))))
+    assert first == pytest.approx(second[::-1])
+
+
 def test_the_same_log_gives_the_same_posterior_however_it_is_cut(pool: Pool, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     codes, names, qualities = rng.integers(2, size=60), [pool.names[n] for n in rng.integers(3, size=60)], rng.random(60)

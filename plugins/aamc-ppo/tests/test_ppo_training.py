@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from aamc_ppo.initial_parameters import deviation, initial_scales
-from aamc_ppo.ppo import PPO, combined_factors, critic_inputs, differences_in_groups, policy_function
+from aamc_ppo.ppo import PPO, PPOConfig, combined_factors, critic_inputs, critic_values, differences_in_groups, policy_function
 from aamc_ppo.rollout import (
     CACHE_READ,
     CONTEXT,
@@ -301,6 +301,22 @@ def test_the_policy_is_trained_on_standardised_queries_and_plays_queries_as_they
     assert combined_factors(ppo.policy(), queries, weights) == pytest.approx(combined_factors(trained, standardised, weights), abs=1e-5)
 
 
+@pytest.mark.parametrize(("remaining", "share"), [(1.0, 1.0), (0.5, 1.0), (0.25, 0.5)])
+def test_the_entropy_bonus_falls_to_nothing_in_the_second_half(bandit, remaining, share, monkeypatch):
+    ppo, rollout = first_rollout(bandit(0, bias=0.2))
+    bonuses, step = [], ppo._gradient_step
+    monkeypatch.setattr(ppo, "_gradient_step", lambda batch, scale, bonus, *others: bonuses.append(bonus) or step(batch, scale, bonus, *others))
+    ppo.update(rollout, remaining, np.random.default_rng(0))
+    assert set(bonuses) == {share * ppo.config.entropy_bonus}
+
+
+def test_the_discount_looks_ahead_to_the_horizon_or_a_longer_recovery_and_over_all_of_a_period_that_resets():
+    config = PPOConfig()
+    assert [config.discount(), config.discount(2000.0)] == pytest.approx([0.998, 0.9995])
+    assert config.discount(resets=True) == config.discount(1e9) == 0.9999
+    assert PPOConfig(gamma=0.9).discount(2000.0, resets=True) == 0.9
+
+
 def test_the_critic_of_streams_alone_starts_at_their_mean_reward_in_standardised_values(bandit):
     ppo, rollout = first_rollout(bandit(0, bias=0.2), group_size=1, gamma=0.9)
     batch = ppo._batch(rollout)
@@ -325,6 +341,9 @@ def test_the_unit_of_values_grows_with_the_targets_and_values_stay_as_they_are(b
     assert ppo._values(states) == pytest.approx(values, rel=1e-4, abs=1e-7)
     assert all((tensor in ppo.adam.state) != grows for tensor in ppo._critic.values())
     assert all(tensor in ppo.adam.state for tensor in ppo._policy.values())
+    batch = ppo._batch(rollout)
+    own = differences_in_groups(critic_values(ppo.parameters, batch["critic"]).detach().numpy().reshape(-1, 4), 4)
+    assert batch["value"].numpy() == pytest.approx(own.ravel(), abs=1e-5)  # a step's change of values begins at nothing
     ppo.update(rollout, 1.0, np.random.default_rng(0))
 
 

@@ -30,6 +30,16 @@ def test_a_gain_must_exceed_its_error_over_streams_and_over_rows(over_streams, o
 
 
 @pytest.mark.parametrize(
+    ("over_streams", "over_rows", "stationary", "factor"), [(5, 1, False, 1), (1, 5.5, False, 0.5), (5, 1, True, 0.5), (1, 5.5, True, 1)]
+)
+def test_a_smaller_factor_must_gain_a_standard_error_over_streams_or_on_a_table_over_rows_more(over_streams, over_rows, stationary, factor):
+    differ, each = np.linspace(-1, 1, 40), np.full(40, 10)
+    rule, full = (StreamRewards(by_stream=np.full(40, gain), by_row=each * gain, decisions=each) for gain in (0.0, 1.0))
+    half = StreamRewards(by_stream=1.5 + over_streams * differ, by_row=each * (1.5 + over_rows * differ), decisions=each)
+    assert compare_factors({0.0: rule, 0.5: half, 1.0: full}, stationary=stationary).factor == factor
+
+
+@pytest.mark.parametrize(
     ("rows", "doubt"),
     [
         (40, "confirms no gain; it is 0.1000 (95% interval -0.0858 to 0.2858) at trust factor 0.5"),
