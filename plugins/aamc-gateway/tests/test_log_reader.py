@@ -210,6 +210,16 @@ def test_a_period_leaves_out_what_is_older(controller, pool):
     assert counts == {"hour": 0, "day": 1, "all": 1}
 
 
+def test_a_decision_of_a_clock_that_was_months_ahead_is_in_no_period(controller, pool, monkeypatch):
+    now = time.time()
+    for ahead_s in (60.0, 1e7, 0.0):
+        monkeypatch.setattr(time, "time", lambda ahead_s=ahead_s: now + ahead_s)
+        controller.route(f"hello {ahead_s}")
+    reader = reader_of(controller)
+    reader.read()
+    assert [overview(reader, period)["decisions"] for period in ("hour", "day", "month", "all")] == [2, 2, 2, 3]
+
+
 @pytest.mark.parametrize(("period", "count", "seconds"), [("hour", 60, 60), ("day", 48, 1800), ("month", 30, 86_400), ("all", 30, 86_400)])
 def test_the_parts_of_a_period_are_as_long_as_each_other_without_gaps(controller, pool, period, count, seconds):
     controller.route("hello")

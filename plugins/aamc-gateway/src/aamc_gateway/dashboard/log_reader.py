@@ -308,9 +308,9 @@ class LogReader:
         """
         with self._lock:
             length, part = RINGS["month" if name == "all" else name]
-            first = int((now - length) // part) + 1
+            first, last = int((now - length) // part) + 1, int((now + length) // part)  # a clock may be ahead by less than the period
             ring = self._rings["month" if name == "all" else name]
-            numbers = sorted({*range(first, int(now // part) + 1), *(number for number in ring if number >= first)})  # a clock may be ahead
+            numbers = sorted({*range(first, int(now // part) + 1), *(number for number in ring if first <= number <= last)})
             whole, parts = PeriodSums(), [(number * part, PeriodSums()) for number in numbers]
             for number, (_, copy) in zip(numbers, parts, strict=True):
                 if number in ring:
