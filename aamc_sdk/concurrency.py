@@ -16,11 +16,7 @@ from aamc_sdk.errors import ForkedError
 
 
 class ForkCheckedLock:
-    """A lock that raises an error in a forked process, where the thread that holds it may not exist; the error names its owner, ``what``.
-
-    Raises:
-        ForkedError: This process is a fork of the one that made the lock; raised by taking it.
-    """
+    """A lock that raises an error in a forked process, where the thread that holds it may not exist; the error names its owner, ``what``."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -37,20 +33,15 @@ class ForkCheckedLock:
         if self.forked:
             raise ForkedError(f"this process is a fork, and lacks the threads of {self._what}; build it after the fork")
 
-    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take the lock, as :meth:`threading.Lock.acquire` does."""
+    @property
+    def held(self) -> threading.Lock:
+        """Python's own lock, to take by ``with``: Ctrl-C could leave a lock of Python code locked.
+
+        Raises:
+            ForkedError: This process is a fork of the one that made the lock.
+        """
         self.check()
-        return self._lock.acquire(blocking, timeout)
-
-    def release(self) -> None:
-        """Release the lock."""
-        self._lock.release()
-
-    def __enter__(self) -> None:
-        self.acquire()
-
-    def __exit__(self, *exception: object) -> None:
-        self.release()
+        return self._lock
 
 
 T = TypeVar("T")

@@ -79,9 +79,9 @@ class MemoryLog(Excerpt):
     def add(self, row: Row) -> None:
         """Add an entry at the log's next position."""
         (row,) = erased_if_forgotten([row], self.forgotten)
-        super().add(row)
         if row.kind == DECISION:
-            self._positions[row.id] = len(self.added)
+            self._positions[row.id] = len(self.added) + 1  # first: after an interrupt in between, read adds the decision again
+        super().add(row)
 
     def add_pending(self, row: Row) -> None:
         """Add a pending entry, which has no position yet."""
@@ -132,7 +132,7 @@ class MemoryStore(RowStore):
     def add_decisions(self, records: Sequence[Record]) -> Sequence[Decision]:
         """Append decisions, all or none; return the logged decisions."""
         if isinstance(records, Records):
-            with self._lock:
+            with self._lock.held:
                 if self._open.add_unread(records, self.config.store_text):
                     return records.decisions
         return super().add_decisions(records)
@@ -158,7 +158,7 @@ class MemoryStore(RowStore):
 
     def put_snapshot(self, name: str, snapshot: Snapshot) -> None:
         """Keep a snapshot, unless the log has one that is as new, or it is of a past epoch or apart from the chain of deltas."""
-        with self._lock:
+        with self._lock.held:
             log = self._open
             if snapshot.epoch != log.epoch:
                 return
@@ -176,13 +176,13 @@ class MemoryStore(RowStore):
 
     def deltas(self, name: str, after: int, epoch: int) -> Sequence[StateDelta] | None:
         """Return the deltas that continue from a state of that name, in order; None if none does."""
-        with self._lock:
+        with self._lock.held:
             kept = list(self._log.deltas[name])
             return deltas_after(kept, after, self._newest(name)) if epoch == self._log.epoch else None
 
     def put_delta(self, name: str, delta: StateDelta) -> bool:
         """Keep a delta if it continues from the newest state; return whether it does."""
-        with self._lock:
+        with self._lock.held:
             fits = extends_chain(delta, self._newest(name), self._open.epoch)
             if fits:
                 self._log.deltas[name].append(delta)
@@ -216,10 +216,10 @@ class MemoryStore(RowStore):
     def _reading(self) -> Iterator[MemoryLog]:
         """Lock the log, after all its decisions became rows."""
         for _ in range(self._log.unread // ROWS_AT_ONCE):
-            with self._lock:
+            with self._lock.held:
                 self._log.read(ROWS_AT_ONCE)
             time.sleep(_PAUSE_S)
-        with self._lock:
+        with self._lock.held:
             self._log.read()
             yield self._log
 
@@ -230,7 +230,7 @@ class MemoryStore(RowStore):
             with self._reading() as log:
                 yield log
         else:
-            with self._lock:
+            with self._lock.held:
                 yield self._log
 
     @property

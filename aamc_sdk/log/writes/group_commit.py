@@ -81,8 +81,7 @@ class GroupCommit:
         self._sync_s = sync_s
         self._timer: threading.Timer | None = None
         self._queue: deque[_Item] = deque()
-        self._process = ForkCheckedLock("the decision log")
-        self._lock = threading.Lock()  # not the lock of the process: an interrupt within its Python code would leave it locked
+        self._lock = ForkCheckedLock("the decision log")
         self._leader: _Item | None = None
         self._closed = False
         self._ended = False
@@ -95,7 +94,7 @@ class GroupCommit:
     @property
     def forked(self) -> bool:
         """Whether this process is a fork of the one that opened the log."""
-        return self._process.forked
+        return self._lock.forked
 
     def run(self, work: Write[T] | Callable[[], T], *, closes: bool = False) -> T:
         """Commit a write and return its result once that is durable, or call a function between two groups of writes.
@@ -106,7 +105,7 @@ class GroupCommit:
             StoreError: The write was refused, the transaction failed, or the log is closed.
             ForkedError: This process is a fork of the one that opened the log.
         """
-        self._process.check()
+        self._lock.check()
         item = _Item(work)
         try:
             self._enqueue(item, closes)
@@ -125,7 +124,7 @@ class GroupCommit:
 
     def _enqueue(self, item: _Item, closes: bool) -> None:
         """Add work to the queue; its thread leads if no other does."""
-        with self._lock:
+        with self._lock.held:
             if self._closed and not closes:
                 raise StoreError("the decision log is closed")
             self._closed |= closes
@@ -135,7 +134,7 @@ class GroupCommit:
 
     def _hand_over(self, item: _Item) -> None:
         """Let the next thread lead, if an item's thread does; an interrupted call can be repeated."""
-        with self._lock:
+        with self._lock.held:
             if self._leader is not item:
                 return
             next_leader = next((each for each in self._queue if not each.abandoned), None)
@@ -158,7 +157,7 @@ class GroupCommit:
 
     def _run_group(self) -> None:
         """Commit the writes that wait, then call the functions among them. What an interrupt leaves undone waits again."""
-        with self._lock:
+        with self._lock.held:
             group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_PER_GROUP))]
         try:
             writes = [item for item in group if isinstance(item.work, Write)]
@@ -173,7 +172,7 @@ class GroupCommit:
                     item.signal.set()
                     self._sync_later()
         except BaseException:
-            with self._lock:
+            with self._lock.held:
                 self._queue.extendleft(item for item in reversed(group) if not item.future.done())
             for item in group:
                 if item.future.done():

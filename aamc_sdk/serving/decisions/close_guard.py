@@ -20,9 +20,9 @@ _CALLBACKS = 1024
 
 
 class CloseGuard:
-    """Admits the work of many threads until it is closed; closing waits until all of it is done.
+    """Admits the work of many threads until it is closed; closing waits until that of the other threads is done.
 
-    Work runs inside ``with guard: ...``.
+    Work runs inside ``with guard: ...``. A thread does not wait for itself: Ctrl-C may have ended its work before the guard knew.
 
     Attributes:
         closed: Whether the guard is closed.
@@ -34,8 +34,8 @@ class CloseGuard:
 
     def __init__(self) -> None:
         self._lock = ForkCheckedLock("the controller")
-        self._empty = threading.Condition(self._lock)  # type: ignore[arg-type]  # a lock
-        self._inside = 0
+        self._left = threading.Condition(self._lock.held)
+        self._inside: list[int] = []  # the threads, once for each piece of work
         self.closed = False
 
     @property
@@ -50,21 +50,21 @@ class CloseGuard:
             raise StoreError("the controller is closed")
 
     def __enter__(self) -> None:
-        with self._lock:
+        with self._lock.held:
             self.check()
-            self._inside += 1
+            self._inside.append(threading.get_ident())
 
     def __exit__(self, *exception: object) -> None:
-        with self._lock:
-            self._inside -= 1
+        with self._lock.held:
+            self._inside.remove(threading.get_ident())
             if self.closed:
-                self._empty.notify_all()
+                self._left.notify_all()
 
     def close(self) -> None:
-        """Admit no more work and wait for the work in progress; closing twice does nothing."""
-        with self._lock:
+        """Admit no more work and wait for the other threads' work in progress; closing twice does nothing."""
+        with self._lock.held:
             self.closed = True
-            self._empty.wait_for(lambda: self._inside == 0)
+            self._left.wait_for(lambda: set(self._inside) <= {threading.get_ident()})
 
 
 class GuardedThreads:

@@ -64,7 +64,8 @@ class Learner:
     def __init__(self, store: Store, router: OnlineRouter, report: Callable[[Feedback], None]) -> None:
         self.error: BaseException | None = None
         self._store, self._router = store, router
-        self._changed = threading.Condition(ForkCheckedLock("the learner"))  # type: ignore[arg-type]  # a lock
+        self._lock = ForkCheckedLock("the learner")
+        self._changed = threading.Condition(self._lock.held)
         self._requested = self._done = self._flushing = 0
         self._closed = self._away = False
         self._next_election = 0.0
@@ -88,7 +89,7 @@ class Learner:
 
     def wake(self) -> None:
         """Notify the thread that the log has grown."""
-        with self._changed:
+        with self._lock.held:
             self._requested += 1
             self._changed.notify_all()
 
@@ -103,7 +104,7 @@ class Learner:
         if self._consumer.shared:
             with suppress(StoreAwayError):
                 end = self._store.position()
-        with self._changed:
+        with self._lock.held:
             self._requested += 1
             self._flushing += 1
             requested = self._requested
@@ -141,7 +142,7 @@ class Learner:
             if not self._closed and self.is_learner:
                 with suppress(PluginError):  # a failure to learn was reported when it happened
                     self.flush(CLOSE_S)
-            with self._changed:
+            with self._lock.held:
                 closed, self._closed = self._closed, True
                 self._changed.notify_all()
             self._thread.join()
@@ -187,11 +188,11 @@ class Learner:
 
     def _work(self) -> None:
         while not self._stopped:
-            with self._changed:
+            with self._lock.held:
                 self._changed.wait_for(lambda: self._closed or (self.is_learner and self._requested > self._done), self._pause())
                 requested = self._requested
             self._catch_up()
-            with self._changed:
+            with self._lock.held:
                 self._done = requested
                 self._changed.notify_all()
 
@@ -238,7 +239,7 @@ class Learner:
                     self._follower.promote()
                 else:
                     consumer.resign()
-                with self._changed:  # flush reads these together
+                with self._lock.held:  # flush reads these together
                     self._done = 0  # flush waits for what is learned from here on
                     self.is_learner, self._follower.stalled = elected, False
         return self.is_learner

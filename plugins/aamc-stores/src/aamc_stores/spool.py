@@ -229,12 +229,12 @@ class Spool:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock, closing(self._connection):
+        with self._lock.held, closing(self._connection):
             pass
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._lock.held:
             try:
                 yield self._connection
             except sqlite3.Error as error:

@@ -97,7 +97,7 @@ class Connections:
         Raises:
             psycopg.Error: It failed; after an error of ``AWAY`` it is unknown whether it was committed.
         """
-        with self._lock:
+        with self._lock.held:
             if self._closed:
                 raise psycopg.OperationalError("the connection is closed")
             connection = self._idle.pop() if self._idle else None
@@ -122,12 +122,12 @@ class Connections:
 
     def close(self) -> None:
         """Close all; closing twice does nothing."""
-        with self._lock:
+        with self._lock.held:
             self._closed = True
         self.drop_idle()
 
     def _keep(self, connection: BoundedConnection) -> None:
-        with self._lock:
+        with self._lock.held:
             if not self._closed:
                 self._idle.append(connection)
                 return
@@ -135,7 +135,7 @@ class Connections:
 
     def drop_idle(self) -> None:
         """Close the idle connections."""
-        with self._lock:
+        with self._lock.held:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()

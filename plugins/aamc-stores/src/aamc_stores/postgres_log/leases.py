@@ -32,7 +32,7 @@ class Leases:
 
     def holds(self, key: int) -> bool:
         """Return whether this process holds a lock; take it first if it is free. False while the server is away."""
-        with self._lock:
+        with self._lock.held:
             try:
                 return self._holds(key)
             except psycopg.Error as error:
@@ -44,12 +44,12 @@ class Leases:
     @property
     def leads(self) -> bool:
         """Whether this process held a lock when it last asked."""
-        with self._lock:
+        with self._lock.held:
             return bool(self._held)
 
     def close(self) -> None:
         """Free the locks; closing twice does nothing."""
-        with self._lock:
+        with self._lock.held:
             self._disconnect()
 
     def _holds(self, key: int) -> bool:

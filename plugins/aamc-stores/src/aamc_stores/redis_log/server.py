@@ -259,7 +259,7 @@ class RedisServer:
         """Wait until the server has applied the groups of many entries that this process has written."""
         if self._lock.forked:  # the connections are its parent's
             return
-        with self._lock:
+        with self._lock.held:
             while self._applying:
                 connection = self._applying.pop()
                 try:
