@@ -286,6 +286,12 @@ def test_validation_questions_come_from_all_over_the_data(questions: int, count:
     assert spaced(tasks, count) == [tasks[place] for place in places]
 
 
+def test_an_error_in_one_of_several_processes_is_the_error_of_the_training(tmp_path: Path) -> None:
+    status, _, err = run_command(*arguments(tmp_path / "missing", tmp_path / "run", processes=2, batch_size=4))
+    assert status == 2
+    assert err.splitlines()[-1] == f"aamc: there is no folder {tmp_path}/missing; name a folder with a causal language model, or a model on the hub"
+
+
 @pytest.mark.parametrize(("alphas", "kept"), [((0.0,), [0.9]), ((0.0, 0.3), [0.5, 0.6])])
 def test_the_start_is_the_best_only_if_the_cost_has_no_weight(alphas: tuple[float, ...], kept: list[float]) -> None:
     rewards, found = iter([0.9, 0.5, 0.4, 0.6]), []

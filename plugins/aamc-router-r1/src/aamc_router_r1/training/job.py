@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from aamc_router_r1.data import RoutingDataset, RoutingTask, check_endpoints, ta
 from aamc_router_r1.training.provider import model_folder
 from aamc_router_r1.training.replies import LiveReplies, RecordedReplies, Replies, SimulatedReplies, Simulator
 from aamc_sdk import Services, Training
-from aamc_sdk.errors import ConfigError, DataError
+from aamc_sdk.errors import AamcError, ConfigError, DataError
 from aamc_sdk.storage import load_training_checkpoint, read_json
 from aamc_sdk.types import ModelSpec, Pool, Prices
 
@@ -129,14 +130,32 @@ def spaced(tasks: Sequence[RoutingTask], count: int) -> list[RoutingTask]:
 
 
 def launch(work: Callable[[], None], processes: int) -> None:
-    """Run the work in this process, or in several that accelerate starts: one for each GPU, or on the CPU without one."""
+    """Run the work in this process, or in several that accelerate starts: one for each GPU, or on the CPU without one.
+
+    Raises:
+        AamcError: The work raised it, in any process.
+    """
     if processes == 1:
         work()
         return
     import torch
     from accelerate import debug_launcher, notebook_launcher  # type: ignore[import-untyped]  # it has no types
 
-    if torch.cuda.is_available():
-        notebook_launcher(work, (), num_processes=processes, use_port="29517")
-    else:
-        debug_launcher(work, (), num_processes=processes)
+    raised = get_context("fork").SimpleQueue()  # accelerate forks, and hands on the text of a traceback alone
+
+    def reported() -> None:
+        try:
+            work()
+        except AamcError as error:
+            raised.put(error)
+            raise
+
+    try:
+        if torch.cuda.is_available():
+            notebook_launcher(reported, (), num_processes=processes, use_port="29517")
+        else:
+            debug_launcher(reported, (), num_processes=processes)
+    except Exception:
+        if raised.empty():
+            raise
+        raise raised.get() from None
