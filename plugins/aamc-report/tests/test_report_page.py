@@ -174,6 +174,11 @@ def test_headings_are_one_below_another_and_tables_say_what_they_head(text: str)
     assert text.count("<table") == text.count("<caption>")
 
 
+def test_no_region_has_the_name_of_a_section(text: str) -> None:
+    sections = re.findall("<h2 id=.*?>(.*?)</h2>", text)
+    assert not set(sections) & set(re.findall('role="region" aria-label="(.*?)"', text))
+
+
 def test_the_comparison_comes_first_and_its_numbers_are_those_of_the_metrics(text: str, reported: Path) -> None:
     rows = Page(text).table("Every router answered")
     expected = {name: [repr(metrics[column.key]) for column in COLUMNS] for name, metrics in metrics_of(reported).items()}
@@ -225,7 +230,7 @@ def test_disputed_questions_are_shown_with_their_texts_and_every_choice(text: st
     with np.load(reported / "decisions.npz") as saved:
         hashes, chosen, routers = saved["queries"].tolist(), saved["chosen"][:, 0], saved["routers"].tolist()
         candidates = saved["candidates"].tolist()
-    shown = [unescape(found) for found in re.findall("<blockquote>(.*?)</blockquote>", text)]
+    shown = [unescape(found) for found in re.findall('<blockquote dir="auto">(.*?)</blockquote>', text)]
     assert len(shown) == len(set(shown)) == 12
     query = hashes.index(text_hash(shown[0]))
     rows = re.findall(r'<th scope="row">(.*?)</th>', text[text.index(shown[0]) : text.index(shown[1])])
@@ -246,7 +251,7 @@ def test_a_question_is_escaped_shortened_and_without_control_characters(make_run
     evil = "<script>alert(1)</script>\x1b\n" + "x" * 5000
     (section,) = [part for part in sections(results, {}, dict.fromkeys(results.decisions.queries.tolist(), evil)) if part.name == "disputes"]
     page = render_page(NakedPage(kind="", title="", summary="", facts={}, sections=[section], configuration={}))
-    assert page.count("<blockquote>&lt;script&gt;alert(1)&lt;/script&gt; \nxxx") == 12
+    assert page.count('<blockquote dir="auto">&lt;script&gt;alert(1)&lt;/script&gt; \nxxx') == 12
     assert page.count("<script>") == 1
     assert len(page) < 60_000
 
