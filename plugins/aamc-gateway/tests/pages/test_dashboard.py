@@ -96,6 +96,7 @@ def test_without_traffic_no_cost_is_compared(serve: Serve, browser: Browser):
     assert "large: it is the most expensive; not all models have 30 ratings yet." in text
     assert "The same tokens" not in text
     assert "No decisions in this period." in text
+    assert text.count("No entries yet.") == 3
 
 
 def test_a_decision_is_explained_and_judged(gateway: GatewayProcess, browser: Browser):
@@ -356,6 +357,30 @@ def test_a_printed_page_shows_its_period_and_the_colours_of_its_legend(gateway: 
     browser.browse(look)
 
 
+def test_a_legend_keeps_its_colours_where_the_reader_chooses_all_others(gateway: GatewayProcess, browser: Browser):
+    async def look(page: Page) -> None:
+        await page.send("Emulation.setEmulatedMedia", features=[{"name": "forced-colors", "value": "active"}])
+        await page.open(f"{gateway.url}/dashboard#overview")
+        await page.until("document.querySelector('.swatch')")
+        colours = await page.run("[...document.querySelectorAll('.swatch')].map((each) => getComputedStyle(each).backgroundColor)")
+        assert len(set(colours)) == len(colours) > 1
+
+    browser.browse(look)
+
+
+def test_only_a_refresh_that_the_reader_asked_for_is_read_aloud(gateway: GatewayProcess, browser: Browser):
+    async def look(page: Page) -> None:
+        await page.open(f"{gateway.url}/dashboard#overview")
+        await page.until("document.querySelector('#status').textContent.startsWith('Updated')")
+        live = "document.querySelector('#status').getAttribute('aria-live')"
+        assert await page.run(live) == "polite"
+        await page.until(f"{live} === 'off'")
+        await page.run("document.querySelector('#refresh').click()")
+        await page.until(f"{live} === 'polite'")
+
+    browser.browse(look)
+
+
 def test_every_control_and_chart_has_a_name(gateway: GatewayProcess, browser: Browser):
     async def look(page: Page) -> None:
         for name in PAGES:
@@ -365,6 +390,8 @@ def test_every_control_and_chart_has_a_name(gateway: GatewayProcess, browser: Br
             named = {"button", "link", "combobox", "textbox", "image", "img", "table", "region", "DisclosureTriangle", "navigation"}
             shown = [node for node in nodes if not node.get("ignored") and node["role"]["value"] in named]
             assert [node["role"]["value"] for node in shown if not node.get("name", {}).get("value")] == [], name
+            regions = [node["name"]["value"] for node in shown if node["role"]["value"] == "region"]
+            assert len(set(regions)) == len(regions), name
             charts = "[...document.querySelectorAll('svg.chart')].every((each) => each.closest('section').querySelector('table'))"
             assert await page.run(charts), f"a chart of {name} has no table"
 

@@ -14,8 +14,10 @@ let turn = 0, timer = null;
 
 const page = () => (location.hash.slice(1) in PAGES ? location.hash.slice(1) : "overview");
 
-function say(text, isProblem = false) {
+// A screen reader reads the text aloud, unless it is silent.
+function say(text, isProblem = false, isSilent = false) {
   const status = document.querySelector("#status");
+  status.setAttribute("aria-live", isSilent ? "off" : "polite");
   status.textContent = text;
   status.classList.toggle("error", isProblem);
 }
@@ -48,7 +50,7 @@ function login(message = "") {
   field.focus();
 }
 
-async function render() {
+async function render(isAutomatic = false) {
   clearTimeout(timer);
   const mine = ++turn;
   frame(true);
@@ -58,7 +60,7 @@ async function render() {
     if (main.dataset.page === page()) keepState(content);
     else main.replaceChildren(...content.filter(Boolean));
     main.dataset.page = page();
-    if (page() === "overview" || page() === "trials" || page() === "learning") say(`Updated at ${new Date().toLocaleTimeString("en-GB")}.`);
+    if (page() === "overview" || page() === "trials" || page() === "learning") say(`Updated at ${new Date().toLocaleTimeString("en-GB")}.`, false, isAutomatic);
   } catch (error) {
     if (mine !== turn) return;
     if (error instanceof Failure && (error.status === 401 || error.status === 403)) return login(main.dataset.page ? "Your session has ended; sign in again." : "");
@@ -67,7 +69,7 @@ async function render() {
     if (!(error instanceof Failure)) throw error;
   }
   const next = main.querySelector("[data-left]") ? 200 : REFRESH_MS;
-  if (page() !== "arena") timer = setTimeout(() => (document.hidden ? null : render()), next);
+  if (page() !== "arena") timer = setTimeout(() => (document.hidden ? null : render(true)), next);
 }
 
 // What an element is, whatever its place: rows come and go between two refreshes.
@@ -90,8 +92,8 @@ function keepState(content) {
 
 addEventListener("hashchange", () => { delete main.dataset.page; main.replaceChildren(); say(""); main.focus({ preventScroll: true }); render(); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden && !document.querySelector(".login")) render(); });
-period.addEventListener("change", render);
-document.querySelector("#refresh").addEventListener("click", render);
+period.addEventListener("change", () => render());
+document.querySelector("#refresh").addEventListener("click", () => render());
 document.querySelector("#logout").addEventListener("click", async () => {
   try {
     await request("/dashboard/logout", {});

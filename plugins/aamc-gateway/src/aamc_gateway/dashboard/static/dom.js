@@ -69,6 +69,7 @@ export function moment(seconds, withDate = true) {
 
 // columns: [heading, cell of a row, class]; the first column's cells are row headings.
 export function table(caption, columns, rows, rowClass = () => null) {
+  if (!rows.length) return h("div", {}, note(caption), note("No entries yet."));
   const head = h("tr", {}, columns.map(([heading, , kind]) => h("th", { scope: "col", class: kind }, heading)));
   const body = rows.map((row) =>
     h("tr", { class: rowClass(row) }, columns.map(([, cell, kind], place) => h(place ? "td" : "th", place ? { class: kind } : { scope: "row", class: kind }, cell(row)))));

@@ -3,8 +3,8 @@
 import { densities, interval, largest } from "./charts.js";
 import { card, h, note, percent, request, table, whole } from "./dom.js";
 
-function group(found, drawn) {
-  const caption = found.level === "global" ? "Posterior quality over all requests" : `Posterior quality in the category ${found.name}`;
+function group(found, drawn, router) {
+  const caption = `Posterior quality ${found.level === "global" ? "over all requests" : `in the category ${found.name}`}${router && ` (${router})`}`;
   return h("div", {}, h("h3", {}, found.level === "global" ? "All requests" : found.name),
     densities(`${caption}: the density of each model's quality from 0 to 1`, found.standings.filter((each) => drawn.includes(each.candidate)).map((each) => [each.candidate, each.density])),
     note(`The area under each curve is 1: the more feedback, the narrower and higher.${drawn.length < found.standings.length ? ` The curves are those of the ${drawn.length} models with the most feedback; the table has all.` : ""}${found.level === "global" ? "" : " Outcomes of the category count once, those of others as a few. Decisions use a narrower distribution with nearly the same mean."}`),
@@ -23,5 +23,5 @@ export async function show() {
   const drawn = largest(feedback.keys(), (name) => feedback.get(name));
   if (!routers.length)
     return [card("Posteriors", note(`The router ${router} has no posteriors yet. The routers thompson and epsilon-greedy keep some once feedback came (POST /v1/feedback).`))];
-  return routers.map((each) => card(`${each.role ? `${each.role}: ` : ""}${each.router}`, h("div", { class: "pair" }, each.groups.map((found) => group(found, drawn)))));
+  return routers.map((each) => card(`${each.role ? `${each.role}: ` : ""}${each.router}`, h("div", { class: "pair" }, each.groups.map((found) => group(found, drawn, each.role ?? "")))));
 }
