@@ -165,6 +165,16 @@ def test_answers_have_a_date_and_refusals_the_headers_that_their_status_demands(
         assert abs(parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time()) < 60
 
 
+def test_no_cache_may_store_answers_of_a_key(serve: Any) -> None:
+    running = serve(good=Script())
+    own = {"x_api_key": key(running, "own")["authorization"].removeprefix("Bearer ")}
+    paths = ["/v1/models", "/v1/models/good", "/v1/models/none", "/v1/files/f?model=good", "/v1/files/f?model=none", "/none"]
+    answers = [running.ask(path, method="GET", **own) for path in paths]
+    assert [(answer.status, answer.headers["cache-control"]) for answer in answers] == [
+        (status, "no-store") for status in (200, 200, 404, 200, 404, 404)
+    ]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_arena_of_one_answer_offers_no_vote(serve: Any, stream: bool) -> None:
     running = serve(good=Script(), broken=Script(fault="status", status=500))

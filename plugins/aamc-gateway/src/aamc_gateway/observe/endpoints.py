@@ -19,7 +19,6 @@ logger = logging.getLogger(__name__)
 _SHARE_S = 5.0
 """Time between two notes of a worker's gauges for the other workers, in seconds."""
 _CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-_FRESH = ((b"cache-control", b"no-store"),)
 
 
 async def metrics(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
@@ -30,7 +29,7 @@ async def metrics(gateway: Gateway, scope: Scope, receive: Receive, send: Send, 
     if not settings.metrics_public:
         (await gateway.access.caller(scope["headers"])).check_admin()
     text = await asyncio.to_thread(lambda: gateway.metrics.text(_health(gateway), _present(gateway)))
-    await send_body(send, text, _CONTENT_TYPE, headers=_FRESH)
+    await send_body(send, text, _CONTENT_TYPE)
 
 
 async def share_gauges(gateway_of: Callable[[], Gateway]) -> None:
@@ -53,7 +52,7 @@ def _share(gateway: Gateway) -> None:
 
 async def healthz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
     """Answer that the process is alive."""
-    await send_json(send, {"status": "ok"}, headers=_FRESH)
+    await send_json(send, {"status": "ok"})
 
 
 async def readyz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /) -> None:
@@ -75,7 +74,7 @@ async def readyz(gateway: Gateway, scope: Scope, receive: Receive, send: Send, /
     if learner is not None and learner.error is not None:
         impairments.append("the router failed to learn from the log, and has stopped")
     status = "not ready" if failures else "degraded" if impairments else "ready"
-    await send_json(send, {"status": status, "problems": [*failures, *impairments]}, 503 if failures else 200, _FRESH)
+    await send_json(send, {"status": status, "problems": [*failures, *impairments]}, 503 if failures else 200)
 
 
 def _failures(gateway: Gateway) -> list[str]:
