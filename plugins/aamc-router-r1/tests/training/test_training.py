@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from aamc_router_r1.data import as_dataset
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.training.job import prepare, spaced
 from aamc_router_r1.training.rollout import PlayedEpisode
-from aamc_router_r1.training.stages import STATE, Job
-from aamc_router_r1.training.trainers import Select, check_context, grpo_arguments
+from aamc_router_r1.training.stages import STATE, Job, complete
+from aamc_router_r1.training.trainers import Select, check_context, grpo_arguments, last_checkpoint
 from aamc_router_r1.training.trainers import arguments as warm_start_arguments
 from aamc_router_r1.world import FactWorld, WorldReplies
 from safetensors.torch import load_file
@@ -241,6 +242,20 @@ def job_of(tmp_path: Path, **options: Any) -> Job:
     """Return a training that is not begun, of five tasks."""
     config, tasks = RouterR1Config(**options), FactWorld(0).tasks(5, 0)
     return Job(config, tmp_path, tasks, (), cast("Any", None), Prices(0.0, 0.0), 0, "cpu", cast("Any", None))
+
+
+def test_a_checkpoint_whose_weights_a_power_cut_has_zeroed_is_refused(tmp_path: Path) -> None:
+    for step in (1, 2):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"weights")
+        complete(folder, job_of(tmp_path).state())
+    assert last_checkpoint(tmp_path) == str(folder)
+    (folder / "model.safetensors").write_bytes(bytes(7))
+    with pytest.raises(CheckpointError, match=r"model\.safetensors was changed .*delete .*checkpoint-2, and resume from the checkpoint before it"):
+        last_checkpoint(tmp_path)
+    shutil.rmtree(folder)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-1")
 
 
 @pytest.mark.parametrize("damaged", ["{}", '{"spent_usd": null}', '{"spent_usd": NaN}'])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures,
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.messages import checkpoint_errors
-from aamc_sdk.storage import RESTORE, read_json_object, to_json, write_json
+from aamc_sdk.storage import RESTORE, check_file_hashes, file_hashes, read_json_object, to_json, write_json
 from aamc_sdk.types import Prices
 
 STATE = "router_r1.json"
@@ -50,6 +50,18 @@ def load_model(folder: str, device: str) -> tuple[PreTrainedModel, PreTrainedTok
     chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     placed: Any = model
     return placed.to(chosen), tokenizer
+
+
+def complete(folder: Path, state: Mapping[str, Any]) -> None:
+    """Complete a checkpoint by the file ``STATE``, with the hashes of its weights and of its optimizer."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".pt"))
+    write_json(folder / STATE, {**state, "files": file_hashes(folder, files)})
+
+
+def check_whole(folder: Path) -> None:
+    """Raise CheckpointError if these files of a checkpoint were changed since, or lost in a power cut."""
+    saved = read_json_object(folder / STATE).get("files", {})  # version 0.1 wrote none
+    check_file_hashes(folder, saved, f"delete {folder}, and resume from the checkpoint before it")
 
 
 _MAY_CHANGE = frozenset(("micro_batch_size", "gradient_checkpointing", "processes"))
@@ -175,7 +187,7 @@ class Job:
         shutil.rmtree(fresh, ignore_errors=True)
         model.save_pretrained(fresh)
         tokenizer.save_pretrained(fresh)
-        write_json(fresh / STATE, self.state())
+        complete(fresh, self.state())
         shutil.rmtree(target, ignore_errors=True)
         fresh.rename(target)
 

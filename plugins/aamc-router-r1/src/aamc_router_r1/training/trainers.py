@@ -40,7 +40,7 @@ from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.reward import CostNormalizer
 from aamc_router_r1.tokens import context_of, plain_ids
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
-from aamc_router_r1.training.stages import STATE, WARM_START, Job, load_model, play_all
+from aamc_router_r1.training.stages import STATE, WARM_START, Job, check_whole, complete, load_model, play_all
 from aamc_sdk.errors import AamcError, ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.storage import read_json_object, save_training_checkpoint, write_json
@@ -49,9 +49,17 @@ logger = logging.getLogger(__name__)
 
 
 def last_checkpoint(folder: Path) -> str | None:
-    """Return the last complete checkpoint of a trainer, or None. One without the file ``STATE``, which is written last, is incomplete."""
+    """Return the last complete checkpoint of a trainer, or None. One without the file ``STATE``, which is written last, is incomplete.
+
+    Raises:
+        CheckpointError: It is damaged.
+    """
     whole = [found for found in folder.glob("checkpoint-*") if (found / STATE).is_file()]
-    return str(max(whole, key=lambda found: int(found.name.rpartition("-")[2]))) if whole else None
+    if not whole:
+        return None
+    last = max(whole, key=lambda found: int(found.name.rpartition("-")[2]))
+    check_whole(last)
+    return str(last)
 
 
 def adapted(model: PreTrainedModel, rank: int) -> Any:
@@ -100,7 +108,7 @@ class Follow(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Complete a checkpoint."""
         if state.is_world_process_zero:
-            write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE, self._state())
+            complete(Path(args.output_dir) / f"checkpoint-{state.global_step}", self._state())
 
 
 IGNORED = -100
@@ -153,6 +161,7 @@ def warm_start(job: Job) -> str:
     if not demonstrated or not config.warm_start_epochs:
         return job.model
     if done.is_dir():
+        check_whole(done)
         return str(done)
     model, tokenizer = load(job, job.model)
     player, rng = job.player(tokenizer, 0.0), np.random.default_rng((job.seed, 2))
