@@ -71,9 +71,11 @@ def test_a_damaged_state_is_a_checkpoint_error(make_estimator, make_dataset, tmp
     with pytest.raises(KeyboardInterrupt):
         make_estimator(**OPTIONS).train(Training(dataset=dataset, folder=tmp_path, progress=StopAfter(1)))
     (state,) = tmp_path.rglob("*.safetensors")
-    state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(CheckpointError, match="without --resume"):
-        make_estimator(**OPTIONS).train(Training(dataset=dataset, folder=tmp_path, resume=True))
+    whole = state.read_bytes()
+    for damaged in (whole[:1000], whole[:-64] + bytes(64)):  # cut off, or zeroed
+        state.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="without --resume"):
+            make_estimator(**OPTIONS).train(Training(dataset=dataset, folder=tmp_path, resume=True))
 
 
 @pytest.mark.parametrize("validated", [False, True])

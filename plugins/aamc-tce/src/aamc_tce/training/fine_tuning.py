@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from aamc_sdk.errors import CheckpointError
-from aamc_sdk.storage import replacing, under
+from aamc_sdk.storage import array_hash, json_hash, replacing, under
 from aamc_tce.encoders.embedder import TokenIds
 from aamc_tce.encoders.torch_encoder import TorchEncoder
 from aamc_tce.training.training_schedule import MAX_GRADIENT_NORM, EarlyStopping, HeadTraining, learning_rate_scale
@@ -227,7 +227,8 @@ class _FineTuner:
             tensors |= {f"adam/{parameter}/{name}": value for name, value in moments.items()}
         tensors = {name: value.contiguous() for name, value in tensors.items()}
         with replacing(self.checkpoint) as file:
-            state = {"state": json.dumps(attrs.asdict(self.stopping)), "scaler": json.dumps(self.scaler.state_dict())}
+            about = {"state": attrs.asdict(self.stopping), "scaler": self.scaler.state_dict()}
+            state = {name: json.dumps(value) for name, value in (about | {"sha256": _hash(about, tensors)}).items()}
             file.write(safetensors.torch.save(tensors, state))
 
     def restore(self) -> None:
@@ -239,6 +240,7 @@ class _FineTuner:
             with safetensors.safe_open(path, "pt", device=str(self.device)) as file:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # the file is not a mapping
                 state = {name: json.loads(content) for name, content in file.metadata().items()}
+            _check_hash(state.pop("sha256", None), state, tensors)
             stopping = EarlyStopping(**state["state"])
             self.scaler.load_state_dict(state["scaler"])
             self.model.load_state_dict(under("now/", tensors))
@@ -254,3 +256,13 @@ class _FineTuner:
             parameter, _, moment = name.partition("/")
             moments.setdefault(int(parameter), {})[moment] = value
         self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+
+
+def _hash(about: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
+    arrays = {name: value.cpu().reshape(-1).view(torch.uint8).numpy() for name, value in tensors.items()}
+    return json_hash([about["state"], about["scaler"], array_hash(arrays)])
+
+
+def _check_hash(saved: str | None, about: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
+    if saved not in (None, _hash(about, tensors)):  # version 0.1 wrote none
+        raise ValueError("it was changed after it was written")
