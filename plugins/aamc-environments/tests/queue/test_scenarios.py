@@ -188,6 +188,14 @@ def test_a_switch_reads_the_whole_session_at_the_full_price():
     assert cache.arrive(NO_TIME, ROW, np.ones(1)).added_usd.tolist() == [[0.0, 0.0]]  # a new session
 
 
+def test_a_session_has_its_mean_number_of_turns():
+    cache = session()
+    cache.begin(ROW)
+    for draw, turns in ((0.899, 1), (0.899, 2), (0.901, 0)):  # another turn has probability 1 - 1 / 10
+        cache.serve(call(0))
+        assert cache.arrive(NO_TIME, ROW, np.array([draw])).context_tokens.tolist() == [100.0 * turns]
+
+
 def test_a_session_costs_the_present_prices():
     cache = session()
     cache.begin(ROW)

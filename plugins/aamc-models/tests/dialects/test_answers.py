@@ -109,11 +109,12 @@ def test_arguments_that_are_no_json_stay_readable() -> None:
     assert convert_answer("chat", "messages", chat({"tool_calls": [call("a", "")]}, "tool_calls"))["content"][0]["input"] == {}
 
 
-def test_logprobs_cross_to_responses_and_back_whole_and_streamed() -> None:
-    token = {"token": "a", "logprob": -0.5, "bytes": None, "top_logprobs": [{"token": "b", "logprob": -1.0, "bytes": [98]}]}
+@pytest.mark.parametrize("spelt", [None, [97]])
+def test_logprobs_cross_to_responses_and_back_whole_and_streamed(spelt: list[int] | None) -> None:
+    token = {"token": "a", "logprob": -0.5, "bytes": spelt, "top_logprobs": [{"token": "b", "logprob": -1.0, "bytes": [98]}]}
     whole = convert_answer("chat", "responses", chat({"content": "a"}, logprobs={"content": [token], "refusal": None}))
     part = whole["output"][0]["content"][0]
-    assert {**token, "bytes": []} == part["logprobs"][0]
+    assert {**token, "bytes": spelt or []} == part["logprobs"][0]
     assert answer_to_chat("responses", whole)["choices"][0]["logprobs"]["content"][0]["logprob"] == -0.5
 
 
@@ -216,6 +217,30 @@ def test_signatures_cross_in_streams_between_messages_and_responses() -> None:
     assert (reasoning["summary"], reasoning["encrypted_content"]) == ([{"type": "summary_text", "text": "hm"}], "sig")
 
 
+@pytest.mark.parametrize(("kind", "expected"), [("overloaded_error", "overloaded_error"), ("server_error", "api_error")])
+def test_only_an_error_of_an_overloaded_server_is_one_in_a_stream_of_messages(kind: str, expected: str) -> None:
+    converter = StreamConverter("chat", "messages")
+    (written,) = converter.feed(event_of({"error": {"type": kind, "message": "Later."}}))
+    assert json.loads(data_of(written))["error"] == {"type": expected, "message": "Later."}
+
+
+def test_the_text_with_which_a_block_of_messages_begins_is_part_of_it() -> None:
+    converter = StreamConverter("messages", "chat")
+    events = [
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "Par"}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "is"}},
+    ]
+    written = [json.loads(data_of(made)) for event in events for made in converter.feed(event_of(event))]
+    assert [chunk["choices"][0]["delta"]["content"] for chunk in written] == ["Par", "is"]
+
+
+def test_a_part_of_a_streamed_response_ends_before_the_next_one_begins() -> None:
+    kinds = [event["type"].removeprefix("response.") for event in streamed("responses", {"content": "a"}, {"refusal": "No."})]
+    ends = ["output_text.done", "content_part.done", "content_part.added", "refusal.delta", "refusal.done", "content_part.done"]
+    begin = kinds.index("output_text.done")
+    assert ends == kinds[begin : begin + len(ends)]
+
+
 def test_a_cut_stream_is_not_closed() -> None:
     for target in ("chat", "messages", "responses", "completions"):
         converter = StreamConverter("chat", target)
@@ -245,7 +270,7 @@ def test_a_choice_whose_index_is_no_whole_number_is_the_first_one(target: str, i
 
 def test_the_models_name_and_a_reported_cost_are_kept() -> None:
     answer = {**chat({"content": "a"}), "usage": {"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.25}}
-    for target in ("messages", "responses", "completions"):
+    for target in ("chat", "messages", "responses", "completions"):
         converted = convert_answer("chat", target, answer, "aamc/auto")
         assert (converted["model"], converted["usage"]["cost"]) == ("aamc/auto", 0.25)
 
@@ -263,7 +288,12 @@ def test_a_usage_that_is_no_object_is_none(usage: object) -> None:
 def test_choices_cross_to_completions() -> None:
     answer = chat({"content": "a"})
     answer["choices"].append({"index": 1, "message": {"content": "b"}, "finish_reason": "length"})
-    assert [(choice["text"], choice["index"]) for choice in convert_answer("chat", "completions", answer)["choices"]] == [("a", 0), ("b", 1)]
+    completion = convert_answer("chat", "completions", answer)
+    assert [(choice["text"], choice["index"]) for choice in completion["choices"]] == [("a", 0), ("b", 1)]
+    completion["choices"][0]["finish_reason"] = None
+    for crossed in (completion, answer_to_chat("completions", completion)):
+        assert crossed["choices"][1]["finish_reason"] == "length"
+    assert crossed["choices"][0]["finish_reason"] == "stop"
 
 
 @pytest.mark.parametrize("created", [None, "now", 0, -1, 1e300])
@@ -327,73 +357,6 @@ def test_a_call_without_arguments_that_comes_after_the_finish_is_kept(target: st
     assert b'"name":"f"' in written
 
 
-OUTPUT = [
-    {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
-    {"type": "message", "content": [{"type": "output_text", "text": "Paris"}]},
-    {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
-]
-
-
-def end_of_response(*deltas: str, status: str = "completed", **fields: Any) -> list[dict[str, Any]]:
-    """Return the events of chat for a response that is streamed as these deltas of text and its end."""
-    response = {"id": "resp_1", "model": "m", "status": status, "output": OUTPUT, "usage": {"input_tokens": 5, "output_tokens": 2}, **fields}
-    events = [{"type": "response.output_text.delta", "delta": delta} for delta in deltas]
-    converter = StreamConverter("responses", "chat")
-    written = [made for event in [*events, {"type": f"response.{status}", "response": response}] for made in converter.feed(event_of(event))]
-    assert written.pop() == b"data: [DONE]\n\n"
-    return [json.loads(data_of(event)) for event in written]
-
-
-@pytest.mark.parametrize(("status", "finish"), [("completed", "tool_calls"), ("incomplete", "length")])
-def test_a_response_that_comes_only_with_its_end_is_read_from_it(status: str, finish: str) -> None:
-    answer, end, usage = end_of_response(status=status)
-    delta = answer["choices"][0]["delta"]
-    assert (delta["content"], delta["reasoning_content"], delta["tool_calls"][0]["function"]) == ("Paris", "hm", {"name": "f", "arguments": "{}"})
-    assert (answer["model"], delta["tool_calls"][0]["index"]) == ("m", 0)
-    assert (end["choices"][0]["finish_reason"], usage["usage"]["completion_tokens"]) == (finish, 2)
-    monitor = StreamMonitor("responses")
-    monitor.feed(event_of({"type": f"response.{status}", "response": {"output": OUTPUT}}))
-    assert (monitor.text_bytes, monitor.last_call, monitor.finish_reason) == (10, "a", finish)
-
-
-@pytest.mark.parametrize("ends", [("arguments",), ("item",), ("arguments", "item")])
-def test_arguments_that_a_response_does_not_stream_come_with_the_end_of_their_call(ends: tuple[str, ...]) -> None:
-    item = {"type": "function_call", "call_id": "a", "name": "f", "arguments": '{"at": 1}'}
-    done: dict[str, dict[str, Any]] = {
-        "arguments": {"type": "response.function_call_arguments.done", "output_index": 0, "arguments": item["arguments"]},
-        "item": {"type": "response.output_item.done", "output_index": 0, "item": item},
-    }
-    begin: dict[str, Any] = {"type": "response.output_item.added", "output_index": 0, "item": {**item, "arguments": ""}}
-    converter = StreamConverter("responses", "messages")
-    events = [
-        event
-        for each in (begin, *map(done.__getitem__, ends), {"type": "response.completed", "response": {}})
-        for event in converter.feed(event_of(each))
-    ]
-    pieces = [json.loads(data_of(event)).get("delta", {}).get("partial_json") for event in events]
-    assert "".join(filter(None, pieces)) == item["arguments"]
-
-
-def test_the_end_of_a_response_repeats_nothing_that_was_streamed() -> None:
-    contents = [choice["delta"].get("content", "") for event in end_of_response("Par", "is") for choice in event["choices"]]
-    assert contents == ["Par", "is", ""]
-
-
-def test_the_summaries_of_a_streamed_response_are_parted_as_those_of_a_whole_one() -> None:
-    kind, converter = "response.reasoning_summary", StreamConverter("responses", "chat")
-    pieces = [(0, "first"), (1, "**Check**")]
-    events = [
-        event
-        for index, delta in pieces
-        for event in ({"type": f"{kind}_part.added", "summary_index": index}, {"type": f"{kind}_text.delta", "summary_index": index, "delta": delta})
-    ]
-    chunks = [json.loads(data_of(made)) for event in events for made in converter.feed(event_of(event))]
-    words = "".join(choice["delta"].get("reasoning_content", "") for chunk in chunks for choice in chunk["choices"])
-    summary = [{"type": "summary_text", "text": text} for _, text in pieces]
-    whole = answer_to_chat("responses", {"id": "resp_1", "output": [{"type": "reasoning", "summary": summary}]})
-    assert words == whole["choices"][0]["message"]["reasoning_content"] == "first\n\n**Check**"
-
-
 def test_a_call_without_arguments_has_an_empty_object_in_responses_whole_and_streamed() -> None:
     whole = convert_answer("chat", "responses", chat({"tool_calls": [call("a", "")]}, "tool_calls"))
     events = streamed("responses", {"tool_calls": [call("a", "")]}, reason="tool_calls")
@@ -426,7 +389,8 @@ def test_a_response_that_has_not_ended_well_is_no_answer(status: str, target: st
 
 
 def test_a_response_that_is_cut_at_its_limit_says_so() -> None:
-    cut = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "output": OUTPUT[1:2]}
+    output = [{"type": "message", "content": [{"type": "output_text", "text": "Paris"}]}]
+    cut = {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}, "output": output}
     assert convert_answer("responses", "chat", cut)["choices"][0]["finish_reason"] == "length"
     assert convert_answer("responses", "messages", cut)["stop_reason"] == "max_tokens"
 

@@ -112,6 +112,8 @@ def test_a_choice_of_a_tool_that_is_left_out_is_left_out_too() -> None:
     asked = {"max_tokens": 9, "messages": ASK, "tool_choice": {"type": "tool", "name": "web_search"}}
     converted = convert_request("messages", "chat", {**asked, "tools": [search, {"name": "f", "input_schema": {"type": "object"}}]})
     assert ("tool_choice" in converted.body, converted.dropped) == (False, ["tool_choice.tool", "tools.web_search_20250305"])
+    alone = convert_request("messages", "chat", {**asked, "tool_choice": {"type": "any"}, "tools": [search]})
+    assert ("tool_choice" in alone.body, alone.dropped) == (False, ["tool_choice", "tools.web_search_20250305"])
 
 
 @pytest.mark.parametrize("target", ["chat", "responses"])
@@ -169,6 +171,12 @@ def test_an_effort_is_a_budget_below_the_limit(effort: str, limit: int, budget: 
 @pytest.mark.parametrize(("budget", "effort"), [(1024, "low"), (2000, "medium"), (16000, "high"), (10**6, "high")])
 def test_a_budget_is_an_effort(budget: int, effort: str) -> None:
     assert effort == to_chat("messages", {"messages": ASK, "thinking": {"type": "enabled", "budget_tokens": budget}}).body["reasoning_effort"]
+
+
+@pytest.mark.parametrize(("kind", "dropped"), [("adaptive", ["thinking.adaptive"]), ("between_tools", ["thinking.between_tools"]), ("disabled", [])])
+def test_thinking_without_a_budget_asks_for_no_effort_and_is_named(kind: str, dropped: list[str]) -> None:
+    converted = convert_request("messages", "chat", {"max_tokens": 9, "messages": ASK, "thinking": {"type": kind}})
+    assert ("reasoning_effort" in converted.body, converted.dropped) == (False, dropped)
 
 
 def test_thinking_leaves_out_what_anthropic_refuses_beside_it() -> None:
