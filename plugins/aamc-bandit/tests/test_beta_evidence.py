@@ -105,6 +105,14 @@ def test_a_revision_in_a_window_leaves_training_rows_of_the_same_age() -> None:
     assert [wins_and_losses(evidence, name) for name in "abc"] == [[0, 0], [0, 0], [2, 0]]
 
 
+@pytest.mark.parametrize(("options", "left"), [({}, [1, 0]), ({"discount": 0.5}, [1, 0.5]), ({"window": 7}, [1, 1])])
+def test_feedback_of_unknown_age_is_taken_back_where_evidence_does_not_age(options: dict[str, float], left: list[float]) -> None:
+    evidence = BetaEvidence(**options)
+    add(evidence, LOST, WON)
+    evidence.remove(NO_KEYS, [("a", LOST)], 1.0, implicit=False, places={})
+    assert wins_and_losses(evidence) == left
+
+
 def test_users_that_were_not_heard_of_for_longest_are_forgotten_first() -> None:
     evidence = BetaEvidence(max_users=2)
     for user in ("anna", "otto", "anna", "ida"):

@@ -128,12 +128,17 @@ def test_the_users_who_judged_longest_ago_are_dropped(monkeypatch: pytest.Monkey
 
 
 def test_user_elo_moves_from_all_users_toward_the_user() -> None:
-    router = UserElo(UserBaselineConfig(shrinkage=1.0), SERVICES)
-    router.train(Training(dataset=Dataset([Query("q")], experience=experience("x", ("a", "b"), ("a", "b")))))
-    common = scores(router, "ann")
+    found = []
+    for shrinkage in (1e-9, 9.0):
+        router = UserElo(UserBaselineConfig(shrinkage=shrinkage), SERVICES)
+        router.train(Training(dataset=Dataset([Query("q")], experience=experience("x", ("a", "b"), ("a", "b")))))
+        common = scores(router, "ann")
+        router.learn(experience("ann", *[("b", "a")] * 9))
+        found.append(scores(router, "ann"))
+    own, shrunk = found
     assert common[0] > 0 > common[1]
-    router.learn(experience("ann", *[("b", "a")] * 9))
-    assert scores(router, "ann")[1] > scores(router, "ann")[0]
+    assert own[1] > own[0]
+    assert shrunk == pytest.approx((own + common) / 2)  # 9 judgements weigh as much as the shrinkage
 
 
 def test_bradley_terry_is_the_same_for_all_users_and_survives_saving() -> None:

@@ -121,6 +121,12 @@ def test_without_the_reference_router_there_is_no_efficiency(table: Any, routers
     assert figures["ci95"]["efficiency"] is None
 
 
+def test_candidates_that_cost_nothing_have_no_efficiency(make_table: Any, routers: Any) -> None:
+    table = make_table([[1, 1], [0, 1]], [[0, 0], [0, 0]], [[100, 200], [100, 300]])
+    figures = metrics(table.compare({"llm-only": routers.Always(routers.options, table.services)}), table.reward)["routers"]["llm-only"]
+    assert (figures["mean_cost_usd"], figures["efficiency"]) == (0.0, None)
+
+
 @pytest.mark.parametrize("latency", [None, [[np.nan, 200], [np.nan, 300]]])
 def test_where_a_latency_is_unknown_efficiency_counts_cost_alone(make_table: Any, routers: Any, latency: Any) -> None:
     table = make_table([[1, 1], [0, 1]], [[1, 4], [1, 4]], latency)

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_experiments.evaluation import Resampling, metrics
-from aamc_experiments.evaluation.formulas.strong_weak import ranked
+from aamc_experiments.evaluation.formulas.strong_weak import ranked, strong_weak
 
 from aamc_sdk.types import Preference
 
@@ -39,6 +39,22 @@ def test_who_cannot_tell_queries_apart_is_random_as_published(table: Any, router
     # RouteLLM's random router: APGR 0.5, CPT(50%) 50%, CPT(80%) 80%
     dice = measured(table, routers.Dice(routers.options, table.services))
     assert {name: dice[name] for name in NAMES[1:]} == pytest.approx({"apgr": 0.5, "cpt50": 0.5, "cpt80": 0.8})
+
+
+@pytest.mark.parametrize(
+    ("means", "pgr"),
+    [
+        ([[0.2, 9.0, 9.0], [0.8, 1.0, 1.0]], 1.0),
+        ([[0.5, 1.0, 9.0], [0.5, 9.0, 1.0]], 1.0),
+        ([[0.5, 9.0, 1.0], [0.5, 1.0, 9.0]], np.nan),  # the first one is strong, and not better
+    ],
+)
+def test_the_strong_candidate_is_the_better_one_in_training_and_of_equals_the_more_expensive(
+    table: Any, routers: Any, means: list[list[float]], pgr: float
+) -> None:
+    comparison = table.compare({"it": routers.Greedy(routers.options, table.services)})
+    found = strong_weak(attrs.evolve(comparison, candidate_means=np.array(means)), 0, Resampling.once(np.arange(4)))
+    assert plain(found)["pgr"] == pytest.approx(pgr, nan_ok=True)
 
 
 def test_a_ranking_by_chance_comes_near() -> None:
