@@ -141,6 +141,15 @@ def test_user_elo_moves_from_all_users_toward_the_user() -> None:
     assert shrunk == pytest.approx((own + common) / 2)  # 9 judgements weigh as much as the shrinkage
 
 
+@pytest.mark.parametrize("router", [BradleyTerry, UserElo])
+def test_a_bad_rating_is_a_defeat_by_the_average_model(router: type) -> None:
+    made, rated = router(UserBaselineConfig(), SERVICES), experience("x", ("a", "b"), ("b", "c"))
+    feedback = [Feedback(decision_id="x-0", quality=0.0), Feedback(decision_id="x-1", quality=1.0)]
+    made.train(Training(dataset=Dataset(rated.queries, POOL, experience=attrs.evolve(rated, entries=feedback), source="rated")))
+    bad, good, unrated = scores(made, "nobody")
+    assert bad < unrated < good
+
+
 def test_bradley_terry_is_the_same_for_all_users_and_survives_saving() -> None:
     router = BradleyTerry(UserBaselineConfig(), SERVICES)
     router.train(Training(dataset=Dataset([Query("q")], experience=experience("x", ("a", "b"), ("b", "c")))))

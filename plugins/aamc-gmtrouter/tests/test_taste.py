@@ -78,6 +78,9 @@ def test_the_influence_of_past_turns_adds_up_to_the_difference_of_utilities() ->
     utility = own.utility(user, np.zeros(2), features)
     assert sum(own.influence(user, features, 0, 1).values()) == pytest.approx(utility[0] - utility[1])
     assert utility[0] > utility[1]
+    for sign in (1.0, -1.0):
+        assert own.margin(user, judgement("a", "b", "later", sign)) == pytest.approx(sign * (utility[0] - utility[1]))
+        assert own.margin(user, judgement("a", None, "later", sign)) == pytest.approx(sign * (utility[0] + user.rating))
 
 
 def test_the_ratings_of_a_lenient_user_say_little_about_models() -> None:

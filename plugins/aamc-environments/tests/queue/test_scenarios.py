@@ -376,7 +376,9 @@ def test_the_token_limit_binds_all_candidates_but_the_cheapest():
 def test_pools_of_one_price_have_no_free_lunch():
     twins = Pool(ModelSpec(name, prices=Prices(1, 2, cached_input=0.5), latency=Latency(10, 100)) for name in ("strong", "weak"))
     streams = standalone(pool=twins, scenario="prompt-cache", world=SCENARIOS["scarce-server"].world).vector(2, "train")
-    assert isinstance(streams.resource, PromptCache)  # type: ignore[attr-defined]  # the streams of environment queue
+    resource = streams.resource  # type: ignore[attr-defined]  # the streams of environment queue
+    assert isinstance(resource, PromptCache)
+    assert [*resource.full_usd, *resource.cached_usd] == pytest.approx([1e-6, 1e-6, 0.5e-6, 0.5e-6])  # a token
 
 
 @pytest.mark.parametrize(("second_ms", "said"), [(1000, "count for nothing"), (1001, "outweigh all else"), (2000, "")])
