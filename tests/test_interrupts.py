@@ -2,15 +2,20 @@
 
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 
 import numpy as np
+import pytest
 
 from aamc_sdk import Component, Experience, MetaController, OnlineRouter, RoutingRequest, Scores, builtin, hookimpl
 from aamc_sdk.plugins import Plugins
 
-MODULES = ("close_guard.py", "concurrency.py", "memory.py", "group_commit.py", "learner.py", "threading.py", "contextlib.py", "_base.py")
-"""The modules whose code holds a lock."""
+MODULES = {
+    "memory:": ("close_guard.py", "concurrency.py", "memory.py", "learner.py", "threading.py", "contextlib.py"),
+    "sqlite:log.db": ("group_commit.py", "threading.py"),
+}
+"""The modules whose code holds a lock, by the store that is used."""
 
 
 class Counting(OnlineRouter):
@@ -34,11 +39,11 @@ class Parts:
 class InterruptAt:
     """A profiler that raises KeyboardInterrupt at one of the points at which Python runs a signal's handler: begins of functions, ends of C calls."""
 
-    def __init__(self, point: int) -> None:
-        self.points_left = point
+    def __init__(self, point: int, modules: tuple[str, ...]) -> None:
+        self.points_left, self.modules = point, modules
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> None:
-        if event in {"call", "c_return"} and frame.f_code.co_filename.endswith(MODULES):
+        if event in {"call", "c_return"} and frame.f_code.co_filename.endswith(self.modules):
             self.points_left -= 1
             if self.points_left == 0:
                 raise KeyboardInterrupt
@@ -49,9 +54,9 @@ def use(controller: MetaController, decision_id: str) -> None:
     controller.feedback(decision_id, quality=1.0)
 
 
-def interrupted_use(controller: MetaController, point: int) -> bool:
-    """Use a controller until a point; return whether the use came to its end before."""
-    sys.setprofile(InterruptAt(point))
+def interrupted_use(controller: MetaController, interrupt: InterruptAt) -> bool:
+    """Use a controller until its interrupt; return whether the use came to its end before."""
+    sys.setprofile(interrupt)
     try:
         use(controller, "first")
     except KeyboardInterrupt:
@@ -61,13 +66,14 @@ def interrupted_use(controller: MetaController, point: int) -> bool:
     return True
 
 
-def test_an_interrupted_controller_goes_on() -> None:
+@pytest.mark.parametrize("store", MODULES)
+def test_an_interrupted_controller_goes_on(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plugins, point, ended = Plugins({"core": builtin, "parts": Parts()}, discover=False), 0, False
 
     def run() -> None:
         nonlocal ended
-        with MetaController.build(router="counting", plugins=plugins, store="memory:") as controller:
-            ended = interrupted_use(controller, point)
+        with MetaController.build(router="counting", plugins=plugins, store=store) as controller:
+            ended = interrupted_use(controller, InterruptAt(point, MODULES[store]))
             for decision_id in ("first", "second"):
                 other = threading.Thread(target=use, args=(controller, decision_id), daemon=True)
                 other.start()
@@ -81,6 +87,8 @@ def test_an_interrupted_controller_goes_on() -> None:
     closed: list[int] = []
     while not ended:
         point += 1
+        (tmp_path / str(point)).mkdir()
+        monkeypatch.chdir(tmp_path / str(point))
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         thread.join(60)

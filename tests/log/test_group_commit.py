@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import Excerpt, GroupCommit, Write, run_writes
+from aamc_sdk.log.writes import group_commit
 from aamc_sdk.log.writes.group_commit import _Item
 
 
@@ -106,16 +108,17 @@ def test_a_writer_that_is_interrupted_hands_over(monkeypatch: pytest.MonkeyPatch
         busy.set()
         release.wait(60)
 
-    def interrupt(signal: threading.Event) -> None:
-        release.set()
-        first.join(60)  # which makes the interrupted thread the next to lead
-        raise KeyboardInterrupt
+    class Interrupted(SimpleQueue[None]):
+        def get(self) -> None:
+            release.set()
+            first.join(60)  # which makes the interrupted thread the next to lead
+            raise KeyboardInterrupt
 
     first = threading.Thread(target=commits.group.run, args=(Write(hold, []),))
     first.start()
     busy.wait(60)
     with monkeypatch.context() as patched:
-        patched.setattr(threading.Event, "wait", lambda signal, timeout=None: interrupt(signal) if timeout is None else None)
+        patched.setattr(group_commit, "SimpleQueue", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             commits.group.run(Write(lambda excerpt: 1, []))
     assert commits.group.run(Write(lambda excerpt: 2, [])) == 2
@@ -175,15 +178,15 @@ def test_a_log_whose_closing_was_interrupted_can_be_closed_again(monkeypatch: py
         busy.set()
         release.wait(60)
 
-    def interrupt(signal: threading.Event) -> None:
-        raise KeyboardInterrupt
+    class Interrupted(SimpleQueue[None]):
+        def get(self) -> None:
+            raise KeyboardInterrupt
 
     first = threading.Thread(target=commits.group.run, args=(Write(hold, []),))
     first.start()
     busy.wait(60)
     with monkeypatch.context() as patched:
-        wait = threading.Event.wait
-        patched.setattr(threading.Event, "wait", lambda signal, timeout=None: interrupt(signal) if timeout is None else wait(signal, timeout))
+        patched.setattr(group_commit, "SimpleQueue", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             commits.group.close()
     release.set()
@@ -240,7 +243,7 @@ def together(commits: Commits, writes: Sequence[Write[Any]]) -> list[Any]:
     """Commit writes as one group, and return what each was told."""
     waiting = [_Item(write) for write in writes]
     commits.group._commit_group(waiting)
-    return [item.future.exception(0) or item.future.result(0) for item in waiting]
+    return [item.error or item.result for item in waiting]
 
 
 def test_a_write_that_breaks_its_group_is_alone_told_so() -> None:

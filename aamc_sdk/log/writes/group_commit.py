@@ -11,7 +11,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from aamc_sdk.concurrency import ForkCheckedLock
@@ -33,16 +33,24 @@ class _Item:
 
     Attributes:
         work: The write or the job.
-        future: Its result.
-        signal: Set when the result is known, or when its thread is to lead.
+        result: Its result.
+        error: The exception to raise in place of a result.
+        done: Whether one of them is known.
+        signals: Gets an element when it is done, or when its thread is to lead. Ctrl-C could leave an event or a future locked.
         abandoned: Whether its thread does not wait any more, and so cannot lead.
     """
 
     def __init__(self, work: Any) -> None:
         self.work = work
-        self.future: Future[Any] = Future()
-        self.signal = threading.Event()
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.done = False
+        self.signals: SimpleQueue[None] = SimpleQueue()
         self.abandoned = False
+
+    def settle(self, result: Any = None, error: BaseException | None = None) -> None:
+        """Set the result or the exception."""
+        self.result, self.error, self.done = result, error, True
 
 
 def run_writes(writes: Sequence[Write[Any]], excerpt: Excerpt) -> list[Any]:
@@ -109,17 +117,19 @@ class GroupCommit:
         item = _Item(work)
         try:
             self._enqueue(item, closes)
-            while not item.future.done():
-                if self._leader is item:
+            while not item.done:
+                if self._leads(item):
                     self._run_group()
                 else:
-                    item.signal.wait()
+                    item.signals.get()
             self._hand_over(item)
         except BaseException:  # such as KeyboardInterrupt: the others must not wait for this thread
             item.abandoned = True
             self._hand_over(item)
             raise
-        result: T = item.future.result()
+        if item.error is not None:
+            raise item.error
+        result: T = item.result
         return result
 
     def _enqueue(self, item: _Item, closes: bool) -> None:
@@ -132,6 +142,10 @@ class GroupCommit:
             if self._leader is None:
                 self._leader = item
 
+    def _leads(self, item: _Item) -> bool:
+        with self._lock.held:  # a thread that hands over signals first
+            return self._leader is item
+
     def _hand_over(self, item: _Item) -> None:
         """Let the next thread lead, if an item's thread does; an interrupted call can be repeated."""
         with self._lock.held:
@@ -139,7 +153,7 @@ class GroupCommit:
                 return
             next_leader = next((each for each in self._queue if not each.abandoned), None)
             if next_leader is not None:
-                next_leader.signal.set()  # before it leads: where an interrupt comes between, the repetition sets it again
+                next_leader.signals.put(None)  # before it leads: where an interrupt comes between, the repetition signals again
             self._leader = next_leader
 
     def close(self) -> None:
@@ -157,26 +171,29 @@ class GroupCommit:
 
     def _run_group(self) -> None:
         """Commit the writes that wait, then call the functions among them. What an interrupt leaves undone waits again."""
-        with self._lock.held:
-            group = [self._queue.popleft() for _ in range(min(len(self._queue), MAX_PER_GROUP))]
+        group: list[_Item] = []
         try:
+            with self._lock.held:
+                while self._queue and len(group) < MAX_PER_GROUP:
+                    group.append(self._queue[0])
+                    self._queue.popleft()
             writes = [item for item in group if isinstance(item.work, Write)]
             if writes:
                 self._commit_group(writes)
                 for item in writes:
-                    item.signal.set()
+                    item.signals.put(None)
                 self._sync_later()
             for item in group:
                 if not isinstance(item.work, Write):
                     _call(item)
-                    item.signal.set()
+                    item.signals.put(None)
                     self._sync_later()
         except BaseException:
             with self._lock.held:
-                self._queue.extendleft(item for item in reversed(group) if not item.future.done())
+                self._queue.extendleft([item for item in reversed(group) if not item.done and item not in self._queue])
             for item in group:
-                if item.future.done():
-                    item.signal.set()
+                if item.done:
+                    item.signals.put(None)
             raise
 
     def _sync_later(self) -> None:
@@ -205,19 +222,19 @@ class GroupCommit:
                 self._commit_group(group[middle:])
                 return
             for item in group:
-                item.future.set_exception(error)
+                item.settle(error=error)
             return
         for item, result in zip(group, results, strict=True):
             if isinstance(result, StoreError):
-                item.future.set_exception(result)
+                item.settle(error=result)
             else:
-                item.future.set_result(result)
+                item.settle(result)
 
 
 def _call(item: _Item) -> None:
     try:
-        item.future.set_result(item.work())
+        item.settle(item.work())
     except _INTERRUPTS:
         raise
     except BaseException as error:  # raised in the waiting caller, whatever it is
-        item.future.set_exception(error)
+        item.settle(error=error)
