@@ -11,12 +11,14 @@ from typing import Any
 import attrs
 import numpy as np
 import pytest
-from aamc_bandit.feedback_outcomes import DAY_S, OutcomeLedger, OutcomeOptions
+from aamc_bandit.feedback_outcomes import DAY_S, OutcomeLedger, OutcomeOptions, candidate_qualities
+from aamc_bandit.linear.router import LinearThompsonOptions
+from aamc_bandit.thompson.options import ThompsonOptions
 
 from aamc_sdk import MetaController, get_plugin_manager
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.log import open_store
-from aamc_sdk.types import Attempt, Decision, Estimates, Experience, Feedback, Pool, Preference, Query, tenant_user
+from aamc_sdk.types import Attempt, Decision, Estimates, Experience, Feedback, ModelSpec, Pool, Preference, Prices, Query, tenant_user
 
 ROUTERS = ["thompson", "epsilon-greedy", "linear-thompson"]
 
@@ -310,3 +312,53 @@ def test_a_forgotten_user_of_a_tenant_is_dropped(forgotten: tuple[str | None, st
         store.forget(*forgotten)
         ledger.drop_users(store.forgotten)
     assert {tenant: [outcome.weight for outcome in ledger.outcomes(batch)] for tenant, batch in again.items()} == {"acme": [1.0], "globex": []}
+
+
+def compared(winner: str, loser: str, notes: Any = None, tie: bool = False, options: OutcomeOptions | None = None) -> list[float]:
+    decision = Decision("d", "small", 0.5, Preference(), notes={} if notes is None else {"expected_quality": notes})
+    feedback = Feedback(decision_id="d", candidate=winner, over=loser, tie=tie)
+    return [quality for _, quality in candidate_qualities(feedback, decision, options or OutcomeOptions())]
+
+
+@pytest.mark.parametrize(
+    ("expected", "won", "tied"),
+    [
+        ({"small": 0.5, "large": 0.5}, [1.0, 0.0], [0.5, 0.5]),
+        ({"small": 0.75, "large": 0.875}, [1.0, 0.625], [0.8125, 0.8125]),
+        ({"small": 0.125, "large": 0.25}, [0.375, 0.0], [0.1875, 0.1875]),
+        *(
+            (unknown, [1.0, 0.0], [0.5, 0.5])
+            for unknown in (None, {}, {"small": 0.9}, {"small": 0.9, "large": None}, {"small": 0.9, "large": 7}, "0.9")
+        ),
+    ],
+)
+def test_a_comparison_keeps_the_mean_that_was_expected_of_both(expected: Any, won: list[float], tied: list[float]) -> None:
+    assert compared("small", "large", expected) == won
+    assert compared("small", "large", expected, tie=True) == tied
+
+
+def test_a_regression_learns_the_whole_distance_and_published_blends_wins_and_losses() -> None:
+    expected = {"small": 0.75, "large": 1.0}
+    assert compared("small", "large", expected, options=LinearThompsonOptions()) == [1.375, 0.375]
+    for blend in ("linear", "published"):
+        assert compared("small", "large", expected, options=ThompsonOptions(blend=blend)) == [1.0, 0.0]
+        assert compared("small", "large", expected, tie=True, options=ThompsonOptions(blend=blend)) == [0.5, 0.5]
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_a_newcomer_that_wins_its_comparisons_replaces_a_well_rated_candidate(router: str) -> None:
+    """Ratings are near 1 and the share of won comparisons is near a half, so counted alike they would keep the candidate that is rated."""
+    pool = Pool([ModelSpec(name, prices=Prices(1.0, 1.0)) for name in ("rated", "newcomer")])
+    with MetaController.build(router=router, pool=pool, store="memory:", seed=0) as controller:
+        for n in range(200):
+            controller.route("hello", decision_id=f"r{n}", unavailable=["newcomer"])
+            controller.feedback(f"r{n}", quality=float(n % 10 != 0))
+        controller.learner.flush()
+        for n in range(150):
+            controller.route("hello", decision_id=f"c{n}")
+            winner, loser = ("rated", "newcomer") if n % 5 < 2 else ("newcomer", "rated")
+            controller.feedback(f"c{n}", candidate=winner, over=loser)
+            controller.learner.flush()
+        decision = controller.route("hello", decision_id="last")
+    expected = decision.notes["expected_quality"]
+    assert expected["newcomer"] > expected["rated"] > 0.8

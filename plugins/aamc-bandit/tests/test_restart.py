@@ -118,7 +118,8 @@ def test_an_option_that_a_release_adds_keeps_names_of_states_and_versions(router
 @pytest.mark.parametrize(
     ("router", "scoring", "learning"),
     [
-        ({"name": "thompson"}, {"exploration_rate": 0.1, "cost_weight": 0.9, "blend": "linear", "sample": False}, {"discount": 0.9}),
+        ({"name": "thompson"}, {"exploration_rate": 0.1, "cost_weight": 0.9, "sample": False}, {"discount": 0.9}),
+        ({"name": "thompson"}, {"min_samples": 3}, {"blend": "linear"}),
         ({"name": "epsilon-greedy"}, {"min_exploration": 0.2, "prior_alpha": 2.0}, {"failure_weight": 0.5}),
         ({"name": "linear-thompson"}, {"mode": "linucb", "prior_sd": 0.5}, {"dimensions": 2}),
         (

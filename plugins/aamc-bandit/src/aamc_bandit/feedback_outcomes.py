@@ -20,12 +20,13 @@ import msgspec
 from aamc_bandit.recent_entries import RecentEntries
 from aamc_sdk.config import option
 from aamc_sdk.errors import CheckpointError
+from aamc_sdk.routing import EXPECTED_QUALITY
 from aamc_sdk.storage import read_bytes, write_bytes
-from aamc_sdk.types import Attempt, Experience, Feedback, Query, tenant_user
+from aamc_sdk.types import Attempt, Decision, Experience, Feedback, Query, tenant_user
 
 logger = logging.getLogger(__name__)
 TIE = 0.5
-"""The quality of both candidates in a tie. A higher quality is a success."""
+"""The quality of both candidates in a tie if nothing is expected of them. A higher quality is a success."""
 MAX_DECISIONS, MAX_USERS = 10_000, 100_000
 """Decisions, and users and tenants, whose counted weights are kept, most recently mentioned first."""
 MAX_DAYS = 8
@@ -55,6 +56,15 @@ class OutcomeOptions:
         "Maximum total weight of feedback on one tenant's decisions in a day (UTC), those of its users included, once a second tenant has feedback.",
         above=0,
     )
+
+    def winner_and_loser(self, mean: float) -> tuple[float, float]:
+        """Return the qualities of both candidates of a comparison, given the mean of what the router expected of them.
+
+        A comparison says nothing about that mean. As a win and a loss it would draw good candidates from the level of their ratings to that of
+        their opponents, and those that are seldom compared would stay above them.
+        """
+        reach = min(mean, 1 - mean)  # no quality is below 0 or above 1
+        return mean + reach, mean - reach
 
     @staticmethod
     def names() -> tuple[str, ...]:
@@ -225,8 +235,8 @@ class OutcomeLedger:
             earlier = counted.pop(feedback.id, None)
             weight, places = (self._weight(replaced), {}) if earlier is None else (earlier.weight, earlier.places)
             if weight > 0:
-                yield Outcome(row, candidate_qualities(replaced, decision.candidate), weight, False, replaced.implicit, 0.0, places)
-        qualities = candidate_qualities(feedback, decision.candidate)
+                yield Outcome(row, candidate_qualities(replaced, decision, self._options), weight, False, replaced.implicit, 0.0, places)
+        qualities = candidate_qualities(feedback, decision, self._options)
         names = [name for name, _ in qualities]
         others = {key: each for key, each in counted.items() if each.source != _FAILURE}
         wanted = self._weight(feedback)
@@ -363,13 +373,24 @@ def _counted_weight(counted: Collection[Counted], names: Sequence[str]) -> float
     return max(math.fsum([max(each.held, each.weight) for each in counted if name in each.candidates]) for name in names) if counted else 0.0
 
 
-def candidate_qualities(feedback: Feedback, served: str) -> list[tuple[str, float]]:
-    """Return each candidate that feedback names, with its quality; ``served`` is the candidate of feedback that names none.
+def candidate_qualities(feedback: Feedback, decision: Decision, options: OutcomeOptions) -> list[tuple[str, float]]:
+    """Return each candidate that feedback names, with its quality; feedback that names none is on the decision's candidate.
 
-    A comparison gives the winner 1 and the loser 0, or both :data:`TIE`.
+    What the router expected is noted in the decision, so a log gives the same qualities whenever it is learned.
     """
-    candidate = served if feedback.candidate is None else feedback.candidate
+    candidate = decision.candidate if feedback.candidate is None else feedback.candidate
     if feedback.over is None:
         assert feedback.quality is not None
         return [(candidate, float(feedback.quality))]
-    return [(candidate, TIE), (feedback.over, TIE)] if feedback.tie else [(candidate, 1.0), (feedback.over, 0.0)]
+    winner, loser = options.winner_and_loser(_expected_mean(decision, candidate, feedback.over))
+    if feedback.tie:
+        winner = loser = (winner + loser) / 2
+    return [(candidate, winner), (feedback.over, loser)]
+
+
+def _expected_mean(decision: Decision, *names: str) -> float:
+    """Return the mean quality that a decision's router expected of candidates; :data:`TIE` if its notes, which anyone may import, do not tell."""
+    noted = decision.notes.get(EXPECTED_QUALITY)
+    found = [noted.get(name) for name in names] if isinstance(noted, Mapping) else [None]
+    known = [each for each in found if isinstance(each, int | float) and 0 <= each <= 1]
+    return sum(known) / len(known) if len(known) == len(found) else TIE

@@ -70,6 +70,10 @@ class LinearThompsonOptions(OutcomeOptions):
     )
     sample: bool = option(True, "Draw decisions from the probabilities; false takes the maximum utility.")
 
+    def winner_and_loser(self, mean: float) -> tuple[float, float]:
+        """Return the qualities of both candidates of a comparison; a regression may learn one above 1 or below 0."""
+        return mean + 0.5, mean - 0.5
+
 
 class LinearDelta(msgspec.Struct):
     """The delta of a linear bandit: the statistics of candidates as float64 numbers, and the counted feedback."""
@@ -83,7 +87,7 @@ class LinearThompson(OnlineRouter):
 
     Config = LinearThompsonOptions
     snapshots = True
-    state_schema = 3
+    state_schema = 4
     state_options = (*OutcomeOptions.names(), "dimensions", "residual", "discount")
     config: LinearThompsonOptions
 

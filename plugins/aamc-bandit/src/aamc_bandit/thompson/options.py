@@ -109,6 +109,10 @@ class ThompsonOptions(OutcomeOptions):
                 "to start from a state of vLLM Semantic Router, give its JSON file as storage_path"
             )
 
+    def winner_and_loser(self, mean: float) -> tuple[float, float]:
+        """Return the qualities of both candidates of a comparison: in the published blends a win and a loss, as published."""
+        return super().winner_and_loser(mean if self.blend == SHRINKAGE else 0.5)
+
     @property
     def kept(self) -> float:
         """The factor on older evidence with each later feedback of weight 1."""

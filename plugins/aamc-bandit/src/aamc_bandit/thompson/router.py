@@ -99,8 +99,8 @@ class Thompson(OnlineRouter):
 
     Config = ThompsonOptions
     snapshots = True
-    state_schema = 4
-    state_options = (*OutcomeOptions.names(), "enable_personalization", "shared_sessions", "discount", "window", "max_users", "max_sessions")
+    state_schema = 5
+    state_options = (*OutcomeOptions.names(), "blend", "enable_personalization", "shared_sessions", "discount", "window", "max_users", "max_sessions")
 
     def __init__(self, config: ThompsonOptions, services: Services) -> None:
         super().__init__(config, services)
