@@ -88,7 +88,8 @@ def test_keys_and_prompts_are_in_no_log_error_file_span_or_metric(stub: StubServ
                 seen.append(answer.text)
             assert httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {key}"}, timeout=60).status_code == 403
             seen.append(httpx.get(f"{gateway.url}/metrics", headers={"authorization": f"Bearer {ADMIN}"}, timeout=60).text)
-        lines = [json.loads(line) for line in gateway.output.splitlines() if line.startswith("{")]
+        lines = [json.loads(line) for line in gateway.output.splitlines()]
+        assert lines[0]["message"].startswith("Serving")
         requests = [line for line in lines if line["logger"] == "aamc_gateway.requests"]
         spans = b"".join(collector.raw)
     for text in (*seen, gateway.output):

@@ -133,7 +133,9 @@ class LogSettings:
     """Logs on standard error."""
 
     format: str = option("text", "Form of the lines.", choices=["text", "json"])
-    requests: bool = option(True, "Whether each request gets a line; only with format json.")
+    requests: bool = option(
+        True, "Whether each request for an answer or a decision gets a line, unless it is invalid or not permitted; only with format json."
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -20,7 +20,7 @@ from multiprocessing.synchronize import Semaphore
 import click
 
 from aamc_gateway.observe.metrics import FOLDER, worker_ended
-from aamc_gateway.observe.request_log import configure_logs
+from aamc_gateway.observe.request_log import JsonFormatter, configure_logs
 from aamc_gateway.server.processes.launch import STORE, Launch
 from aamc_gateway.server.processes.worker import reloads_held, serve_worker
 from aamc_gateway.server.settings import GatewaySettings
@@ -78,7 +78,7 @@ def run(launch: Launch) -> None:
         host, port = listener.getsockname()[:2]
         address = _address(host, port)
         if settings.workers == 1:
-            serve_worker(launch, listener, lambda: _announce(launch, address))
+            serve_worker(launch, listener, lambda: _announce(launch, settings, address))
         else:
             _run_workers(launch, settings, listener, address)
 
@@ -88,10 +88,13 @@ def _end_start(number: int, frame: object) -> None:
     os._exit(0)
 
 
-def _announce(launch: Launch, address: str) -> None:
+def _announce(launch: Launch, settings: GatewaySettings, address: str) -> None:
     what = "the provider echo, which calls no model (name a pool with --pool)" if launch.is_trial else "the candidates of the pool"
     kept = f" The log is in memory. To keep it, and to use keys, name a file: --store {STORE}." if launch.in_memory else ""
-    click.echo(f"Serving {what} at {address}/v1; model aamc/auto lets the router choose.{kept}", err=True)
+    text = f"Serving {what} at {address}/v1; model aamc/auto lets the router choose.{kept}"
+    if settings.observe.logs.format == "json":
+        text = JsonFormatter().format(logging.makeLogRecord({"name": __name__, "levelname": "INFO", "msg": text}))
+    click.echo(text, err=True)
 
 
 def _address(host: str, port: int) -> str:
@@ -187,7 +190,7 @@ def _run_workers(launch: Launch, settings: GatewaySettings, listener: socket.soc
     with reloads_held():
         check_components(launch)  # an error is reported once, before any worker starts
         folder = os.environ[FOLDER] = tempfile.mkdtemp(prefix="aamc-metrics-")
-        workers = _Workers(launch, settings.workers, listener, lambda: _announce(launch, address))
+        workers = _Workers(launch, settings.workers, listener, lambda: _announce(launch, settings, address))
 
         def end(number: int, frame: object) -> None:
             workers.ending = True
