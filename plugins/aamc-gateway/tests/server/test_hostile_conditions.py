@@ -155,6 +155,16 @@ def test_a_request_has_one_host_and_only_that_of_http_1_0_may_lack_it(serve: Any
         assert client.recv(12) == f"HTTP/1.1 {status}".encode()
 
 
+@pytest.mark.parametrize(("version", "status"), [("1.1", 100), ("1.0", 200)])
+def test_only_a_client_of_http_1_1_is_told_to_continue(serve: Any, version: str, status: int) -> None:
+    running = serve(good=Script())
+    body = json.dumps({"model": "good", "messages": [{"role": "user", "content": "Where?"}]})
+    head = f"POST /v1/chat/completions HTTP/{version}\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", running.port), timeout=30) as client:
+        client.sendall((head + body).encode())
+        assert client.recv(12) == f"HTTP/1.1 {status}".encode()
+
+
 def test_answers_have_a_date_and_refusals_the_headers_that_their_status_demands(serve: Any) -> None:
     running = serve(good=Script())
     wrong_method = running.ask("/v1/models", method="OPTIONS")

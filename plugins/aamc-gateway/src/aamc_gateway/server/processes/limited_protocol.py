@@ -101,6 +101,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._cycles.append(self.cycle)
         self._begins_body = True
         if self.scope["http_version"] == "1.0" and self.scope["method"] != "HEAD":
+            self.cycle.waiting_for_100_continue = False  # it would take that for its answer (RFC 9110, section 10.1.1)
             self.cycle.send = _unchunked(self.cycle)  # type: ignore[assignment, method-assign]  # uvicorn sends chunks, which came with HTTP/1.1
 
     def on_body(self, body: bytes) -> None:
