@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -14,11 +15,25 @@ from typing import Any
 import pytest
 from aamc_gateway.access import keys as keys_module
 from aamc_gateway.access.key_transfer import ExportedKeys, import_keys
-from aamc_gateway.access.keys import Key, KeyRing, add_key, change_key, digest_of, find_key, id_of, key_with_id, read_keys, revoke_key, rotate_key
+from aamc_gateway.access.keys import (
+    GROUP,
+    Key,
+    KeyRing,
+    add_key,
+    change_key,
+    digest_of,
+    find_key,
+    id_of,
+    key_with_id,
+    read_keys,
+    revoke_key,
+    rotate_key,
+)
 from aamc_gateway.access.settings import Limits
 from aamc_gateway.access.shared import SharedState, open_shared
+from aamc_gateway.access.shared.operations import Put
 
-from aamc_sdk.errors import DataError, StoreAwayError
+from aamc_sdk.errors import DataError, StoreAwayError, StoreError
 from aamc_sdk.interfaces import Store
 
 Command = Callable[[SharedState], Awaitable[Any]]
@@ -84,6 +99,20 @@ def test_a_key_that_its_server_has_lost_is_an_error_in_the_log_once(store: Store
         assert caplog.text.count(f"the key {key.id!r} is gone, and no key is ever deleted") == 1
         assert await ring.find(other) is not None
         assert not ring.is_lost
+
+    run(store, test)
+
+
+@pytest.mark.parametrize("damaged", [bytes(300), b'{"id": "', b"null", b'{"a": 1}'])
+def test_a_damaged_key_is_named_and_others_can_be_revoked(store: Store, damaged: bytes) -> None:
+    async def test(shared: SharedState) -> None:
+        (lost, secret), (kept, _) = [await add_key(shared, name=name) for name in ("a", "b")]
+        await shared.apply(Put(f"key/{lost.id}", damaged, math.inf, GROUP))
+        assert (await revoke_key(shared, "b")).id == kept.id
+        assert (await add_key(shared, name="c"))[0].name == "c"
+        for read in (read_keys(shared), KeyRing(shared, Limits()).find(secret)):
+            with pytest.raises(StoreError, match=r"^a key is damaged \(.*it begins b.*: restore a copy of the gateway's shared state"):
+                await read
 
     run(store, test)
 

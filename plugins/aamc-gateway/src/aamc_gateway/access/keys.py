@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import logging
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from aamc_gateway.access.callers import Caller
 from aamc_gateway.access.settings import NO_LIMITS, Limits
 from aamc_gateway.access.shared import SharedState
 from aamc_sdk.config import configure, unstructure
-from aamc_sdk.errors import DataError, StoreAwayError
+from aamc_sdk.errors import ConfigError, DataError, StoreAwayError, StoreError
 from aamc_sdk.messages import unknown_name
 from aamc_sdk.types import visible_text
 
@@ -55,6 +56,11 @@ def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
+def _check_digest(key: Key, attribute: attrs.Attribute[str], value: str) -> None:
+    if value != attribute.default and not re.fullmatch("[0-9a-f]{64}", value):
+        raise ConfigError(f"{attribute.name} must be a SHA-256 in hexadecimal digits, not {value!r:.80}")
+
+
 @attrs.frozen(kw_only=True)
 class Key:
     """A key as it is stored, with its hash instead of its secret.
@@ -77,7 +83,7 @@ class Key:
 
     id: str
     name: str
-    digest: str = attrs.field(validator=attrs.validators.matches_re("[0-9a-f]{64}"))
+    digest: str = attrs.field(validator=_check_digest)
     created: float
     tenant: str | None = None
     user: str | None = None
@@ -86,7 +92,7 @@ class Key:
     limits: Limits | None = None
     expires: float | None = None
     revoked: float | None = None
-    old_digest: str = attrs.field(default="", validator=attrs.validators.matches_re("([0-9a-f]{64})?"))
+    old_digest: str = attrs.field(default="", validator=_check_digest)
     old_until: float = 0.0
 
     def matches(self, digest: bytes, now: float) -> bool:
@@ -119,8 +125,23 @@ class Key:
 
     @classmethod
     def from_bytes(cls, value: bytes) -> Key:
-        """Return the key of :meth:`to_bytes`."""
-        return configure(cls, json.loads(value), where="the kept key")
+        """Return the key of :meth:`to_bytes`.
+
+        Raises:
+            StoreError: The value is damaged.
+        """
+        try:
+            return configure(cls, json.loads(value), where="the kept key")
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"a key is damaged ({error}; it begins {value[:40]!r}): restore a copy of the gateway's shared state") from error
+
+
+def _fields(value: bytes) -> Mapping[str, Any]:
+    """Return a kept key's fields without interpreting them, which takes 0.2 ms; none of a damaged one, so that others can be revoked."""
+    try:
+        return dict(json.loads(value))
+    except (ValueError, TypeError, RecursionError):
+        return {}
 
 
 async def read_keys(shared: SharedState, which: str | None = None) -> list[Key]:
@@ -129,9 +150,9 @@ async def read_keys(shared: SharedState, which: str | None = None) -> list[Key]:
     Names that differ only by invisible characters are the same: people cannot tell them apart.
     """
     found = list((await shared.scan(GROUP)).values())
-    if which is not None:  # to interpret a key takes 0.2 ms
+    if which is not None:
         seen = visible_text(which)
-        found = [value for value in found if seen in ((fields := json.loads(value))["id"], visible_text(fields["name"]))]
+        found = [value for value in found if seen in ((fields := _fields(value)).get("id"), visible_text(str(fields.get("name", ""))))]
     return await asyncio.to_thread(lambda: sorted(map(Key.from_bytes, found), key=lambda key: (key.created, key.id)))
 
 
@@ -143,7 +164,7 @@ async def key_with_id(shared: SharedState, key_id: str) -> Key | None:
 
 async def any_has_tenant(shared: SharedState) -> bool:
     """Return whether a key has a tenant, a revoked or expired one too; without interpreting all fields, as there may be many keys."""
-    return any(json.loads(value).get("tenant") for value in (await shared.scan(GROUP)).values())
+    return any(_fields(value).get("tenant") for value in (await shared.scan(GROUP)).values())
 
 
 async def write_keys(shared: SharedState, change: Callable[[], Awaitable[Sequence[Key]]]) -> Sequence[Key]:
