@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
+from aamc_gateway.access.settings import CacheSettings
+from aamc_gateway.forwarding.answers.cache import AnswerCache
 from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
 from anthropic import Anthropic
 from forked_gateway import ForkedGateway
 from openai import OpenAI
+
+from aamc_sdk.types import Query
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -199,3 +205,15 @@ def test_an_answer_that_a_budget_limited_is_not_given_to_others(tmp_path: Path) 
         for user in ("anna", "ben"):
             headers = httpx.post(f"{gateway.url}/v1/chat/completions", json={**body, "user": user}, timeout=60).headers
             assert ("x-aamc-max-tokens" in headers, "x-aamc-cache" in headers) == (user == "anna", False)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("value", [b"", b"\0" * 40, b'["m"]\n{}', b'"m"\n{}', b"3\n{}", b'["m", 0, null, null]\ncut o'])
+def test_a_damaged_answer_is_not_found(value: bytes, stream: bool) -> None:
+    async def get(place: str) -> bytes | None:
+        return None if place == "key/events" else value
+
+    shared, request = SimpleNamespace(get=get), SimpleNamespace(stream=stream, body={}, dialect="openai", query=Query("hi"))
+    cache = AnswerCache(CacheSettings(enabled=True), cast("Any", shared), cast("Any", None), ())
+    found = asyncio.run(cache.find("key", cast("Any", request)))
+    assert found is None or (not stream and value.endswith(b"cut o"))  # which only its client reads

@@ -34,3 +34,20 @@ def test_no_value_is_kept_whose_entry_does_not_fit_so_that_all_kept_ones_are_del
             return found
 
     assert asyncio.run(kept_and_deleted()) == [True, False, True, 0, 1, True, 0, True]
+
+
+def test_a_damaged_entry_goes_with_its_value_and_hides_no_other() -> None:
+    async def swept() -> list[object]:
+        with MetaController.build(router="random", store="memory:") as controller:
+            shared = SharedState(SqliteBackend(None))
+            erasable = ErasableValues(shared, controller.store)
+            for key in ("hers", "damaged"):
+                await erasable.note(key, controller.store.record(controller.route(Query("hi", user="anna")).id), 3600)
+                await shared.put(key, b"value", 3600)
+            await shared.put("erasable/damaged", b"\0", 3600, group="erasable")
+            controller.store.forget("anna")
+            found: list[object] = [await erasable.sweep(), await shared.get("hers"), await shared.get("damaged")]
+            await shared.close()
+            return found
+
+    assert asyncio.run(swept()) == [2, None, None]

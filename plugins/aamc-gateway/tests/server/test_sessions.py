@@ -7,13 +7,14 @@ import math
 import re
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 from aamc_gateway.access.shared import SharedState, open_shared
-from aamc_gateway.requests.sessions import Sessions, hashed_session, session_in_metadata
+from aamc_gateway.requests.sessions import Answered, Sessions, hashed_session, session_in_metadata
 from aamc_gateway.server.settings import SessionSettings
 from aamc_models.testing import Script, StubServer
 from server.conftest import key
@@ -60,6 +61,19 @@ def test_the_last_answer_of_a_conversation_counts_whichever_worker_gave_it() -> 
         return found
 
     assert asyncio.run(answered_last()) == [None, "small", "large", "small", "small"]
+
+
+@pytest.mark.parametrize("stored", [b"\0", b"[]", b'["small"]', b'["small", "now", false]', b"null"])
+def test_a_damaged_answer_of_another_worker_is_unknown(stored: bytes) -> None:
+    async def find() -> Answered | None:
+        with closing(open_store("memory:", get_plugin_manager())) as store:
+            shared = open_shared(store)
+            await shared.put("session:s", stored, 60.0)
+            found = await Sessions(SessionSettings(), shared).find("s")
+            await shared.close()
+            return found
+
+    assert asyncio.run(find()) is None
 
 
 def test_a_conversation_that_the_worker_knows_goes_on_while_the_others_cannot_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:

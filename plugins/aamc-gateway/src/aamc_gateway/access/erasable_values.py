@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 
+import msgspec
 import orjson
 
 from aamc_gateway.access.shared import SharedState
@@ -20,6 +21,14 @@ _TENANT_BYTES = 5_000_000
 """Maximum size of a tenant's entries, about 50,000. Beyond it no further value is kept: without an entry it would stay when its user is forgotten."""
 _SWEEP_S = 30.0
 """Time between two searches for values of forgotten users: they may be forgotten by another process."""
+
+
+def _entry(value: bytes) -> tuple[str, str | None, str | None] | None:
+    """Return the decision's id, the user and the tenant of an entry; None for a damaged one."""
+    try:
+        return msgspec.json.decode(value, type=tuple[str, str | None, str | None])
+    except msgspec.MsgspecError:
+        return None
 
 
 class ErasableValues:
@@ -61,14 +70,15 @@ class ErasableValues:
 
     def _forgotten(self, index: Mapping[str, bytes]) -> list[str]:
         """Return the names of the entries of forgotten users, and note the sizes of all."""
-        entries: dict[str, tuple[str, str | None, str | None]] = {name: orjson.loads(value) for name, value in index.items()}
+        entries = {name: entry for name, value in index.items() if (entry := _entry(value)) is not None}
         sizes = Counter[str | None]()
         for name, (_, _, tenant) in entries.items():
             sizes[tenant] += len(index[name])
         self._sizes = sizes
         users = {name: tenant_user(user or "", tenant) for name, (_, user, tenant) in entries.items()}
         forgotten = set(self._store.forgotten(set(users.values())))
-        return [name for name, user in users.items() if user in forgotten and self._is_erased(*entries[name])]
+        erased = [name for name, user in users.items() if user in forgotten and self._is_erased(*entries[name])]
+        return [*erased, *(index.keys() - entries.keys())]  # nobody knows whose the values of damaged entries are
 
     def _is_erased(self, decision_id: str, user: str | None, tenant: str | None) -> bool:
         """Return whether a decision was made before its user was forgotten: only then the log has erased it."""

@@ -65,6 +65,14 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
     mixed: bool = False
 
 
+def _answered(stored: bytes) -> Answered | None:
+    """Return a kept answer; None for one that is damaged, or of another version."""
+    try:
+        return Answered(*msgspec.json.decode(stored, type=tuple[str, float, bool]))
+    except msgspec.MsgspecError:
+        return None
+
+
 class Sessions:
     """Remembers which candidate answered a conversation last, in this worker's memory and for the other workers."""
 
@@ -90,7 +98,7 @@ class Sessions:
                 if found is None:
                     raise
                 stored = None
-            other = None if stored is None else Answered(*orjson.loads(stored))
+            other = None if stored is None else _answered(stored)
             if other is not None and (found is None or other.at > found.at):  # another worker gave it
                 found = other
                 if key in self._known:

@@ -104,19 +104,19 @@ class AnswerCache:
         return f"{request.caller.group(_GROUP)}/{hashlib.sha256(text).hexdigest()}"
 
     async def find(self, key: str, request: ClientRequest) -> CachedAnswer | None:
-        """Return the answer of a key, as events if the request asks for a stream; None if there is none, or the shared state is away."""
+        """Return the answer of a key, as events if the request asks for a stream; None for none or a damaged one, or if the shared state is away."""
         try:
             value = await self._shared.get(_place(key, request))
             if value is not None:
                 found = CachedAnswer.for_request(value, request)
                 return attrs.evolve(found, content=_with_document(found.content, request.dialect, _document(found))) if request.stream else found
             whole = await self._shared.get(f"{key}/whole") if request.stream else None
-        except AamcError:
+            if whole is None:
+                return None
+            found = CachedAnswer.for_request(whole, request)
+            events = _events_of(request.dialect, orjson.loads(found.content), found.candidate, _document(found), usage=wants_usage(request.body))
+        except (AamcError, TypeError, ValueError):  # away, or a value that is damaged or of another version
             return None
-        if whole is None:
-            return None
-        found = CachedAnswer.for_request(whole, request)
-        events = _events_of(request.dialect, orjson.loads(found.content), found.candidate, _document(found), usage=wants_usage(request.body))
         return None if events is None else attrs.evolve(found, content=events)
 
     async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record) -> None:
