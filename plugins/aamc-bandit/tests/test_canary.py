@@ -91,6 +91,13 @@ class Counting(OnlineRouter):
         self.praise = dict(read_json(folder / "praise.json"))
 
 
+class Secretive(Counting):
+    """Does not tell its probabilities."""
+
+    def score(self, request) -> Scores:
+        return attrs.evolve(super().score(request), propensity_known=False)
+
+
 class Forgetful(Counting):
     """Saves nothing of what it learned."""
 
@@ -178,7 +185,7 @@ class Small:
 
     @hookimpl
     def aamc_routers(self) -> list[Component]:
-        kinds = (Fixed, Counting, Forgetful, Reading, Failing, Brooding, Broken, Seer)
+        kinds = (Fixed, Counting, Secretive, Forgetful, Reading, Failing, Brooding, Broken, Seer)
         return [Component(kind.__name__.lower(), f"{__name__}:{kind.__name__}", kind.__name__) for kind in kinds]
 
 
@@ -545,6 +552,20 @@ def test_each_user_stays_with_one_router_and_a_larger_share_keeps_the_challenger
     assert all(later == "candidate" for earlier, later in zip(roles[0], roles[2], strict=True) if earlier == "candidate")
     assert propensities == {"stable": 1.0, "candidate": 0.25}
     assert "role" not in anonymous.notes["canary"]
+
+
+def test_a_user_is_served_by_both_routers_unless_users_are_assigned(plugins) -> None:
+    with serve(plugins, share=0.5) as controller:
+        decisions = controller.route_batch([Query("Hi", user="anna")] * 100, ids=[f"d{n}" for n in range(100)])
+    assert {served_by(decision) for decision in decisions} == {"stable", "candidate"}
+    assert {"role" in decision.notes["canary"] for decision in decisions} == {False}
+
+
+@pytest.mark.parametrize(("sample", "known"), [(True, False), (False, True)])
+@pytest.mark.parametrize("role", ["stable", "candidate"])
+def test_a_mixture_is_known_unless_one_of_its_routers_draws_by_unknown_probabilities(role, sample, known, plugins) -> None:
+    router: Any = make(plugins, **{"stable": "fixed", "candidate": "fixed", role: {"name": "secretive", "sample": sample}}, share=0.5)
+    assert router.score(asked(1)).propensity_known == known
 
 
 def test_the_share_follows_its_file_without_a_restart(plugins, tmp_path, caplog) -> None:

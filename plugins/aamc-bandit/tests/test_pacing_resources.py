@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 import pytest
 from aamc_bandit.pacing.resources import LimitedResource, learn_table, resources_of
@@ -43,3 +46,18 @@ def test_calls_in_service_soon_outweigh_a_long_table() -> None:
             resource.learn("cheap", figure, Attempt("d", candidate="cheap", cost_usd=3 * figure, latency_ms=3 * figure))
     assert cost.use(cost.figures(request), POOL.names)[0, 0] > 2 * request.expected.cost_usd[0, 0]
     assert late.use(late.figures(request), POOL.names)[0, 0] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("call", "used"),
+    [
+        ({"prompt_tokens": 3, "output_tokens": 4}, 7.0),
+        ({"prompt_tokens": 3}, math.nan),
+        ({"prompt_tokens": 3, "output_tokens": 4, "status": "error"}, 7.0),
+        ({"status": "error"}, 0.0),
+        ({"status": "cancelled"}, math.nan),
+    ],
+)
+def test_a_call_uses_the_tokens_of_its_prompt_and_answer_if_both_are_known(call: dict[str, Any], used: float) -> None:
+    (tokens,) = resources_of({"tokens_per_minute": 1000.0})
+    assert tokens.reported(Attempt("d", candidate="cheap", **call)) == pytest.approx(used, nan_ok=True)

@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 import pytest
 from aamc_bandit.trials.trial_log import read_trials
+from aamc_bandit.trials.trial_notes import RoleNote, TrialNote, serving_role
 from aamc_bandit.trials.trial_statistics import JudgedDecision, Trial, betting_terms
 from aamc_experiments.off_policy import LOG_WEALTH_BOUND, log_wealth
 
@@ -76,16 +77,23 @@ def test_a_judged_decision_by_hand(store) -> None:
     assert low.tolist() == [-5.0, -5.0]
 
 
-def test_a_shadow_is_compared_by_the_serving_routers_probabilities(store) -> None:
+@pytest.mark.parametrize(("share", "judged"), [(0.2, (1.0, 1.0, 5.0, 4.0)), (0.4, (1.0, 1.0, 2.5, 1.5))])
+def test_a_shadow_is_compared_by_the_serving_routers_probabilities(share, judged, store) -> None:
     note = {"stable": {"router": "old"}, "candidate": {"router": "new", "probabilities": {NEW: 1.0}}}
     for name, quality in (("a", 0.0), ("b", 1.0)):
-        decide(store, name, NEW, note, kind="shadow")
+        decide(store, name, NEW, note, {OLD: 1 - share, NEW: share}, kind="shadow")
         judge(store, name, quality)
     (trial,) = read_trials(store).trials
     assert trial.kind == "shadow"
-    assert trial.judgements == [JudgedDecision(1.0, 1.0, 5.0, 4.0)]
+    assert [tuple(each) for each in trial.judgements] == [pytest.approx(judged)]
     assert trial.left_out == {"beyond_bound": 1}  # the first: nobody knew before it how much a decision can weigh
     assert trial.served == {"stable": 2}
+
+
+def test_a_model_that_both_routers_may_choose_is_attributed_by_the_odds_of_its_choice() -> None:
+    roles = (RoleNote("old", probabilities={OLD: 0.5, OTHER: 0.5}), RoleNote("new", probabilities={OLD: 0.25, NEW: 0.75}))
+    served = [serving_role(TrialNote(*roles, share=0.2), str(n), OLD) for n in range(4000)]
+    assert served.count("candidate") / 4000 == pytest.approx(0.2 * 0.25 / (0.8 * 0.5 + 0.2 * 0.25), abs=0.015)
 
 
 def test_a_canarys_bound_is_its_shares_whatever_the_request(store) -> None:
