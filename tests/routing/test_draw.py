@@ -186,7 +186,8 @@ def test_the_probabilities_of_choices_are_those_of_the_draw():
     scores = Scores(np.tile([3.0, 9.0, 1.0, 2.0], (ROWS, 1)), np.tile([1.0, 5.0, 1.0, 2.0], (ROWS, 1)))
     request = masked([True, False, True, True])
     assert choice_probabilities(scores, request, True) == pytest.approx(np.tile([0.25, 0.0, 0.25, 0.5], (ROWS, 1)))
-    assert choice_probabilities(scores, request, False) == pytest.approx(np.tile([1.0, 0.0, 0.0, 0.0], (ROWS, 1)))
+    for one_choice, sample in ((scores, False), (attrs.evolve(scores, probabilities=None), True)):
+        assert choice_probabilities(one_choice, request, sample) == pytest.approx(np.tile([1.0, 0.0, 0.0, 0.0], (ROWS, 1)))
     assert draw(scores, request, False, 0, IDS)[0].tolist() == [0] * ROWS
     np.testing.assert_array_equal(draw(scores, request, True, 0, IDS)[2], choice_probabilities(scores, request, True))
     assert draw(scores, request, False, 0, IDS)[2] is None

@@ -204,6 +204,8 @@ def test_an_estimator_provides_what_is_not_given():
     request = build_request(queries, POOL, PREFERENCE, quality=held_out, estimator=estimator)
     assert request.expected.quality is held_out
     assert request.expected.output_tokens.tolist() == [[100] * 3] * 2
+    known = Estimates.unknown(2)
+    assert build_request(queries, POOL, PREFERENCE, estimates=known, estimator=estimator).estimates is known
 
 
 class Mistaken(Estimator):

@@ -38,6 +38,12 @@ def test_a_few_expensive_rows_count_fully() -> None:
     assert cost.use(cost.figures(request), POOL.names) == pytest.approx(1.99 * request.expected.cost_usd, rel=0.06)
 
 
+def test_the_first_call_of_a_candidate_counts_beside_five_as_expected() -> None:
+    (cost,) = resources_of({"usd_per_1k": 1.0})
+    cost.learn("cheap", 0.01, Attempt("d", candidate="cheap", cost_usd=0.03))
+    assert cost.use(np.array([[0.01, 0.01]]), POOL.names) == pytest.approx(np.array([[0.01 * (5 + 3) / 6, 0.01]]))
+
+
 def test_calls_in_service_soon_outweigh_a_long_table() -> None:
     request, (cost, late) = learned(np.ones(10 * ROWS))
     for _ in range(100):
