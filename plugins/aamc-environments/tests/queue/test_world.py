@@ -7,7 +7,7 @@ import attrs
 import numpy as np
 import pytest
 import yaml
-from aamc_environments.queue import QueueEnvironment, QueueOptions, read_world, standalone
+from aamc_environments.queue import QueueEnvironment, QueueOptions, read_world, sample_queries, standalone
 
 from aamc_sdk import Dataset, Labels, ModelSpec, Pool, Preference, Prices, Query
 from aamc_sdk.errors import ConfigError, DataError
@@ -195,6 +195,18 @@ def test_other_mixes_of_complexity_keep_the_promise(moved):
     large, modest = (measure(environment, choose) for choose in (always("LLM-XLarge"), greedy(environment.services.reward, 0.5)))
     assert modest[0] >= large[0] - 0.02
     assert modest[1] <= 0.3 * large[1]
+
+
+def test_sampled_queries_have_the_shares_and_means_of_their_categories():
+    categories = {"easy": {"share": 3, "complexity": 0.2, "tool_use": 0.1}, "hard": {"complexity": 0.8, "tool_use": 0.4}}
+    dataset = sample_queries(read_world(WORLD | {"categories": categories}), 20_000, 0)
+    labels, tokens = dataset.labels, [query.prompt_tokens for query in dataset.queries]
+    for name, share, complexity, tool_use in (("easy", 0.75, 0.2, 0.1), ("hard", 0.25, 0.8, 0.4)):
+        rows = labels.category == name
+        found = [rows.mean(), labels.complexity[rows].mean(), labels.tool_use[rows].mean()]
+        assert found == pytest.approx([share, complexity, tool_use], abs=0.02)
+        assert labels.complexity[rows].var() == pytest.approx(complexity * (1 - complexity) / 5, rel=0.05)  # of a beta distribution
+    assert (np.mean(tokens), np.min(tokens) >= 1) == (pytest.approx(60, rel=0.01), True)
 
 
 def test_a_world_is_a_name_a_file_or_the_content_of_one(tmp_path):
