@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from aamc_bandit.thompson import EvidenceKeys, Thompson
-from aamc_gateway.dashboard.learned_state import beta_interval, posteriors_document
+from aamc_gateway.dashboard.learned_state import beta_density, beta_interval, posteriors_document
 
 from aamc_sdk import MetaController
 from aamc_sdk.interfaces import Services
@@ -60,6 +60,20 @@ def test_the_interval_of_a_category_covers_its_quality(pool):
         low, high = beta_interval(alpha, beta)
         covered += low <= 0.7 <= high
     assert 0.92 <= covered / 200 <= 0.99
+
+
+def test_the_categories_with_most_feedback_are_shown(pool, monkeypatch):
+    monkeypatch.setattr("aamc_gateway.dashboard.learned_state.MAX_GROUPS", 1)
+    with MetaController.build(router="thompson", pool=pool) as controller:
+        for category, outcomes in (("code", 2), ("text", 9), ("maths", 5)):
+            controller.router.evidence.add(EvidenceKeys(category=category), [("a", 1.0)] * outcomes, 1.0, implicit=False, time=0.0)
+        assert list(groups_of(controller.router, pool)) == ["all requests", "text"]
+
+
+def test_a_density_is_drawn_as_a_share_of_its_maximum():
+    found = beta_density(3.0, 2.0)  # x^2 (1 - x), at most 4 / 27
+    assert (max(found), found[0], found[80]) == (1.0, 0.0, 0.0)
+    assert found[40] == pytest.approx(0.5**3 * 27 / 4, abs=1e-3)
 
 
 def test_without_feedback_there_are_no_posteriors(pool):

@@ -8,7 +8,7 @@ import time
 import pytest
 from aamc_gateway.dashboard import log_reader
 from aamc_gateway.dashboard.log_reader import LogReader
-from aamc_gateway.dashboard.log_sums import MAX_USERS, QualitySums, percentiles
+from aamc_gateway.dashboard.log_sums import MAX_USERS, QualitySums, Tokens, percentiles, written_tokens
 from aamc_gateway.dashboard.overview import overview, prices_of
 from aamc_gateway.dashboard.price_history import PriceHistory
 
@@ -300,6 +300,23 @@ def test_sums_keep_a_limited_number_of_users_and_forget_a_revised_quality() -> N
     for user in range(2 * MAX_USERS):
         sums.add(user % 2, 1.0, -1, user)
     assert (sums.n, sums.mean, sums.interval) == (0, None, None)
+
+
+@pytest.mark.parametrize("users", [(None, None), (1, 2)])
+def test_feedback_counts_by_its_weight(users: tuple[int | None, ...]) -> None:
+    sums = QualitySums()
+    for quality, weight, user in zip((1.0, 0.0), (0.5, 1.0), users, strict=True):
+        sums.add(quality, weight, user=user)
+    assert sums.mean == pytest.approx(1 / 3)
+    assert sums.interval == pytest.approx(wilson_interval(1 / 3, 1.5**2 / (0.5**2 + 1)))
+
+
+@pytest.mark.parametrize("prices", [Prices(3.0, 15.0, 0.3, 3.75), Prices(3.0, 15.0, 0.3, 3.75, cache_write_1h=7.0)])
+@pytest.mark.parametrize("hour", [0, 600])
+def test_tokens_that_were_written_to_a_cache_follow_from_the_cost(prices: Prices, hour: int) -> None:
+    known = Tokens(1000, 300, 100)
+    assert Tokens(1000, 300, 100, 600, hour) == written_tokens(prices, prices.cost_usd(1000, 100, 300, 600, hour), known)
+    assert known == written_tokens(prices, prices.cost_usd(1000, 100, 300), known)
 
 
 def test_the_newest_decisions_come_with_their_calls_and_feedback(controller, pool):
