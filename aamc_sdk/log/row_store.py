@@ -117,7 +117,7 @@ class RowStore(Store):
         Called periodically by :meth:`add_feedback`. A warning gives their number. After the clock was set, none is deleted for its age.
         """
         days, at_most = self.config.pending_days, self.config.max_pending
-        rows, oldest = self.pending_rows(), 0.0 if self._clock_was_set() else time.time() - days * DAY_S
+        rows, oldest = self.pending_rows(), 0.0 if self._clock_was_set() else self._now() - days * DAY_S
         late = [row for n, row in enumerate(rows) if 0 < row.time < oldest or n < len(rows) - at_most]  # a time of 0 is unknown
         dropped = sum(self._drop(late[start : start + BATCH_ENTRIES]) for start in range(0, len(late), BATCH_ENTRIES))
         if dropped:
@@ -133,6 +133,10 @@ class RowStore(Store):
             self._added, self._next_expiry = 0, time.monotonic() + EXPIRY_S
             with suppress(StoreAwayError):  # the feedback is kept, and the next call tries again
                 self.expire_pending()
+
+    def _now(self) -> float:
+        """Return the time by which entries are deleted and partitions begin, in seconds since the epoch: that of the server if there is one."""
+        return time.time()
 
     def _clock_was_set(self) -> bool:
         """Return whether the time of day was set by more than an hour since the store was opened; False if that is unknown."""

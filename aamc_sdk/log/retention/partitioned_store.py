@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import logging
 import threading
-import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, ClassVar
@@ -84,7 +83,7 @@ class PartitionedStore(RowStore):
         """Log a warning, once, if the newest partition began in the future."""
         begun = max((each.begun for each in self.partitions()[-1:]), default=0.0)
         self._report(
-            begun > time.time() + DAY_S,
+            begun > self._now() + DAY_S,
             "the newest partition of the log %s began in the future, on %s: the clock was ahead then, or is behind now. If it was ahead, nothing "
             "of the partition is dropped until it ends: after that day, or when this one is large. To keep the limit in days, export "
             "the log and import it into a new one (aamc feedback export and import)",
@@ -100,10 +99,6 @@ class PartitionedStore(RowStore):
         ended = ended_newest(newest, last_entry, self._now())
         if ended is not None:
             self._begin_partition(newest.number + 1, ended)
-
-    def _now(self) -> float:
-        """Return the time by which partitions begin, in seconds since the epoch: that of the server if there is one."""
-        return time.time()
 
     def _begin_partition(self, number: int, begun: float) -> None:
         """Begin an empty partition with the next position; does nothing if another process has begun the one of that number.

@@ -9,6 +9,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -559,6 +560,17 @@ def test_pending_entries_expire(log):
     store.add_decisions(records("typo", "late"))
     assert ids(store)[1] == ["d/explicit", "late/explicit"]
     assert store.add_feedback([(Feedback(decision_id="typo", quality=0.25), None)]) == [True]
+
+
+def test_a_worker_whose_clock_is_wrong_deletes_no_pending_entries_and_warns_of_no_partition(log, monkeypatch, caplog):
+    now = time.time()
+    log().add_feedback([(Feedback(decision_id="late", quality=1.0, time=now), None)])
+    for ahead_s in (40 * 86_400, -40 * 86_400):
+        monkeypatch.setattr(time, "time", lambda ahead_s=ahead_s: now + ahead_s)
+        store = log(retention={"days": 365})
+        store.add_decisions(records(f"d{ahead_s}"))
+        assert (store.expire_pending(), store.retain()) == (0, 0)
+    assert "in the future" not in caplog.text
 
 
 def test_the_usual_scheme_of_postgresql_names_the_same_log(postgres_server, prefix, tmp_path):
