@@ -40,6 +40,7 @@ from aamc_sdk.log import open_store
 from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.serving import ServedComponents, make_services
+from aamc_sdk.serving.pseudonyms import pseudonymizer
 from aamc_sdk.storage import read_json, save_component, write_json
 from aamc_sdk.types import (
     Decision,
@@ -842,6 +843,10 @@ def test_users_are_known_by_pseudonyms_where_there_is_a_key() -> None:
             names.append(user)
     assert names == ["aad4e6199b77de3305e568999486a8be", names[1], "ann"]
     assert names[1] not in (names[0], "ann")
+
+
+def test_the_function_that_routers_get_does_not_show_the_key() -> None:
+    assert "secret" not in repr(pseudonymizer("secret"))
 
 
 def test_a_key_may_be_bytes() -> None:

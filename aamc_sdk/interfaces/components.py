@@ -94,7 +94,7 @@ class Reward(BaseComponent):
     """Turns outcomes into a vector of objectives, and with a preference into one number."""
 
     def __init__(self, config: Any = None, services: Services | None = None) -> None:
-        self.config = self.Config() if config is None else config
+        self.config: Any = self.Config() if config is None else config
 
     @property
     def affine(self) -> tuple[Floats, Floats] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from aamc_sdk.errors import ConfigError
@@ -24,7 +23,7 @@ def pseudonymizer(key: str | bytes | None) -> Callable[[str], str]:
         return str
     if not isinstance(key, str | bytes) or not key:
         raise ConfigError("user_key must be a non-empty string or bytes; give a long random key, or None to keep user ids as they are")
-    return partial(pseudonym, key=key)
+    return lambda user: pseudonym(user, key)  # unlike a partial, whose repr has the key
 
 
 def read_key(path: Path) -> str:

@@ -94,6 +94,11 @@ def _check_window(spec: ModelSpec, attribute: attrs.Attribute[Any], value: int |
         raise PoolError(f"the context window of {spec.name!r} must be a whole number of at least 1 token, not {value!r:.80}")
 
 
+def _copied(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a copy, since the caller may change the mapping for the next candidate."""
+    return dict(values) if isinstance(values, Mapping) else values
+
+
 @attrs.frozen
 class Endpoint:
     """The endpoint of a candidate.
@@ -105,7 +110,7 @@ class Endpoint:
     """
 
     provider: str
-    options: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
+    options: Mapping[str, Any] = attrs.field(factory=dict, converter=_copied, hash=False)
     concurrency: int | None = None
 
     @classmethod
@@ -155,4 +160,4 @@ class ModelSpec(Candidate):
     latency: Latency | None = attrs.field(default=None, validator=_check_figures)
     context_window: int | None = attrs.field(default=None, converter=as_int, validator=_check_window)
     endpoint: Endpoint | None = attrs.field(default=None, converter=_endpoint)
-    parameters: Mapping[str, Any] = attrs.field(factory=dict, hash=False, kw_only=True)
+    parameters: Mapping[str, Any] = attrs.field(factory=dict, converter=_copied, hash=False, kw_only=True)

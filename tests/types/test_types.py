@@ -12,7 +12,7 @@ from aamc_sdk import Candidate, Decision, Feedback, Latency, ModelSpec, Pool, Pr
 from aamc_sdk.errors import AamcError, DataError, PoolError, PreferenceError
 from aamc_sdk.explain.explanation import CandidateView
 from aamc_sdk.interfaces import Chunk, Completion
-from aamc_sdk.types import Attempt, PoolState, Turn, without_latency
+from aamc_sdk.types import Attempt, Endpoint, PoolState, Turn, without_latency
 
 WEIGHTS = st.floats(min_value=0, max_value=1e12)
 
@@ -29,6 +29,13 @@ def test_a_query_estimates_its_tokens_at_four_bytes_each():
 def test_a_query_assumes_256_output_tokens():
     assert Query("").expected_output_tokens == 256
     assert Query("", output_tokens=0).expected_output_tokens == 0
+
+
+def test_a_candidate_keeps_its_parameters_and_options_when_the_caller_changes_theirs():
+    parameters, options = {"reasoning_effort": "low"}, {"model": "small"}
+    low = ModelSpec("low", endpoint=Endpoint("openai", options), parameters=parameters)
+    parameters["reasoning_effort"], options["model"] = "high", "large"
+    assert (low.parameters, low.endpoint.options) == ({"reasoning_effort": "low"}, {"model": "small"})
 
 
 @pytest.mark.parametrize("text", [None, 3, b"bytes", ["list"]])
