@@ -123,6 +123,13 @@ def check_type(value: T, kind: type | UnionType, what: str, raises: type[Excepti
     return value
 
 
+def first_values(values: object) -> str:
+    """Return the ``repr`` of a value; of a sequence, which may have millions of values, only the first three and the number of others."""
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) <= 3:
+        return repr(values)
+    return f"[{', '.join(repr(values[place]) for place in range(3))}, ... {len(values) - 3} more]"
+
+
 def value_text(value: Any) -> str:
     """Return a value for a message: the shape and type of an array, the beginning of the ``repr`` of anything else."""
     if hasattr(value, "dtype") and hasattr(value, "shape") and value.shape:  # not a number of numpy's

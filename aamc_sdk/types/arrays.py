@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import NoCandidateError
-from aamc_sdk.messages import nearest, one_of
+from aamc_sdk.messages import first_values, nearest, one_of
 from aamc_sdk.types.arithmetic import Floats, read_only
 from aamc_sdk.types.pools import Pool
 from aamc_sdk.types.queries import Query
@@ -227,7 +227,7 @@ class RoutingRequest:
         all_allowed: Whether no candidate is masked in any row.
     """
 
-    queries: Sequence[Query]
+    queries: Sequence[Query] = attrs.field(repr=first_values)
     estimates: Estimates
     pool: Pool
     preferences: Floats
@@ -323,4 +323,4 @@ class Scores:
     spent_usd: Floats | float = 0.0
     spent_ms: Floats | float = 0.0
     expected_quality: Floats | None = None
-    notes: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[Mapping[str, Any]] = attrs.field(default=(), repr=first_values)

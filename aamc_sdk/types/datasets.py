@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aamc_sdk.errors import DataError
-from aamc_sdk.messages import value_text
+from aamc_sdk.messages import first_values, value_text
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.arrays import Estimates, Outcomes
 from aamc_sdk.types.decisions import Attempt, Decision, Feedback
@@ -70,20 +70,20 @@ class Experience:
     """
 
     position: int
-    queries: Sequence[Query]
+    queries: Sequence[Query] = attrs.field(repr=first_values)
     _estimates: Estimates | Callable[[], Estimates]
-    decisions: Sequence[Decision]
-    entries: Sequence[Attempt | Feedback] = ()
+    decisions: Sequence[Decision] = attrs.field(repr=first_values)
+    entries: Sequence[Attempt | Feedback] = attrs.field(default=(), repr=first_values)
     made: int = 0
     epoch: int = 0
     follows: str | None = None
     last: str | None = None
-    expected_quality: Sequence[Mapping[str, float]] = ()
-    records: Sequence[Record] = ()
-    replaced: Sequence[Feedback] = attrs.field(default=(), kw_only=True)
+    expected_quality: Sequence[Mapping[str, float]] = attrs.field(default=(), repr=first_values)
+    records: Sequence[Record] = attrs.field(default=(), repr=first_values)
+    replaced: Sequence[Feedback] = attrs.field(default=(), repr=first_values, kw_only=True)
     start: int = attrs.field(default=0, kw_only=True)
-    decision_ids: Sequence[str] = attrs.field(default=(), kw_only=True)
-    entries_before: Sequence[int] = attrs.field(default=(), kw_only=True)
+    decision_ids: Sequence[str] = attrs.field(default=(), repr=first_values, kw_only=True)
+    entries_before: Sequence[int] = attrs.field(default=(), repr=first_values, kw_only=True)
 
     @property
     def estimates(self) -> Estimates:
@@ -174,15 +174,15 @@ class Dataset:
     """
 
     row_fields: ClassVar[tuple[str, ...]] = ()
-    queries: Sequence[Query]
+    queries: Sequence[Query] = attrs.field(repr=first_values)
     pool: Pool | None = None
     outcomes: Outcomes | None = None
     labels: Labels = attrs.field(factory=Labels)
-    references: Sequence[str] | None = None
+    references: Sequence[str] | None = attrs.field(default=None, repr=first_values)
     experience: Experience | None = None
     source: str = ""
     cost_note: str = ""
-    groups: Sequence[str] | None = None
+    groups: Sequence[str] | None = attrs.field(default=None, repr=first_values)
     question_groups: NDArray[np.intp] | None = attrs.field(default=None, kw_only=True)
 
     def __len__(self) -> int:

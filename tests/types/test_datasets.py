@@ -68,3 +68,12 @@ def test_a_decision_without_text_is_on_no_question_of_a_table():
 
 def test_rows_of_a_dataset_without_experience_have_none():
     assert Dataset([Query("one")]).take(np.array([0])).experience is None
+
+
+def test_the_repr_of_many_rows_is_short():
+    dataset = Dataset([Query(f"question {row}") for row in range(20_000)], experience=logged([f"question {row}" for row in range(20_000)]))
+    assert "question 2'" in repr(dataset)
+    assert "question 3'" not in repr(dataset)
+    assert "... 19997 more]" in repr(dataset)
+    assert len(repr(dataset)) < 10_000
+    assert "..." not in repr(Dataset(dataset.queries[:3]))
