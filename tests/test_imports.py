@@ -4,8 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import attrs
 import pytest
+
+import aamc_sdk
+import aamc_sdk.interfaces
+import aamc_sdk.serving
+import aamc_sdk.types
 
 HEAVY = {"torch", "transformers", "gymnasium", "sklearn", "scipy", "matplotlib", "pandas", "pyarrow", "jinja2"}
 SLOW = HEAVY | {"numpy", "yaml", "cattrs", "rich"}
@@ -75,3 +82,14 @@ def test_an_unknown_name_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="no attribute 'Ruoter'"):
         _ = aamc_sdk.Ruoter
+
+
+@pytest.mark.parametrize("package", [aamc_sdk, aamc_sdk.interfaces, aamc_sdk.serving, aamc_sdk.types], ids=lambda package: package.__name__)
+def test_type_checkers_see_each_default_of_a_public_class(package: ModuleType) -> None:
+    """A default by a decorated method, which attrs allows, is an argument that must be given to all type checkers but mypy."""
+    classes = [value for name in package.__all__ if isinstance(value := getattr(package, name), type) and attrs.has(value)]
+    assert classes
+    for each in classes:
+        for field in attrs.fields(each):
+            if field.init and isinstance(field.default, attrs.Factory):
+                assert field.default.factory not in vars(each).values(), f"{each.__name__}.{field.name}"

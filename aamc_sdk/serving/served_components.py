@@ -54,13 +54,9 @@ class ServedComponents:
     preference_given: bool = False
     seed: int = 0
     plugins: Plugins | None = None
-    router_name: str = attrs.field()
+    router_name: str = attrs.field(default=attrs.Factory(lambda self: type(self.router).__name__, takes_self=True))
     preferences: Mapping[str, Preference] = attrs.field(factory=dict)
     candidate_means: Floats | None = None
-
-    @router_name.default
-    def _class_name(self) -> str:
-        return type(self.router).__name__
 
     @property
     def pool(self) -> Pool:

@@ -169,20 +169,12 @@ class Attempt:
     latency_ms: float = attrs.field(default=math.nan, eq=known, validator=check_figure)
     output_tokens: int | None = None
     error: str | None = attrs.field(default=None, converter=_encodable, validator=attrs.validators.optional(check_text_field))
-    status: str = attrs.field(kw_only=True)
-    cost_source: str = attrs.field(kw_only=True)
+    status: str = attrs.field(default=attrs.Factory(lambda self: default_status(self.error), takes_self=True), kw_only=True)
+    cost_source: str = attrs.field(default=attrs.Factory(lambda self: default_cost_source(self.cost_usd), takes_self=True), kw_only=True)
     first_token_ms: float = attrs.field(default=math.nan, eq=known, validator=check_figure, kw_only=True)
     prompt_tokens: int | None = attrs.field(default=None, kw_only=True)
     cached_tokens: int | None = attrs.field(default=None, kw_only=True)
     reasoning_tokens: int | None = attrs.field(default=None, kw_only=True)
-
-    @status.default
-    def _default_status(self) -> str:
-        return default_status(self.error)
-
-    @cost_source.default
-    def _default_cost_source(self) -> str:
-        return default_cost_source(self.cost_usd)
 
     def __attrs_post_init__(self) -> None:
         check_optional_counts(self, _COUNTS)
@@ -227,11 +219,7 @@ class Feedback:
     source: str = attrs.field(default="explicit", validator=check_name_field)
     time: float = attrs.field(default=0.0, validator=check_time)
     revision: int = attrs.field(default=0, converter=as_int, validator=check_count)
-    id: str = attrs.field(validator=check_name_field)
-
-    @id.default
-    def _default_id(self) -> str:
-        return f"{self.decision_id}/{self.source}"
+    id: str = attrs.field(default=attrs.Factory(lambda self: f"{self.decision_id}/{self.source}", takes_self=True), validator=check_name_field)
 
     @property
     def average_weight(self) -> float:
