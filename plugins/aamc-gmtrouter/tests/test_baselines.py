@@ -90,6 +90,18 @@ def test_a_revision_that_makes_a_rating_neutral_takes_it_back() -> None:
     assert not scores(router, "ann").any()
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+def test_the_revision_of_a_judgement_that_has_left_the_history_changes_nothing(at_once: bool) -> None:
+    router = UserRidge(UserBaselineConfig(history=2), SERVICES)
+    given = [*(("ann", turn, 1.0, "explicit", 0) for turn in range(3)), ("ann", 0, 0.0, "explicit", 1)]
+    whole = judged(*given)
+    first, last = whole.feedback[0], whole.feedback[-1]
+    batches = [list(whole.feedback)] if at_once else [whole.feedback[:3], [last]]
+    for entries in batches:
+        router.learn(attrs.evolve(whole, entries=entries, replaced=[first] if last in entries else []))
+    assert scores(router, "ann") == pytest.approx([0, 1 / 2, 1 / 2])  # turns 1 and 2
+
+
 def judged(*given: tuple[str, int, float, str, int]) -> Experience:
     """Return feedback in log order, each a user, the number of a turn, a quality, a source, and a revision."""
     decisions = {(user, turn): Decision(f"{user}-{turn}", "abc"[turn % 3], 1.0, Preference()) for user, turn, *_ in given}

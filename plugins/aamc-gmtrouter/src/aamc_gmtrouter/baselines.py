@@ -96,7 +96,7 @@ class UserBaseline(OnlineRouter):
         """Add judgements to their users' histories; a later revision replaces the earlier one."""
         for change in history_changes(experience):
             new = [attrs.evolve(judgement, query=None) for judgement in change.judgements]
-            history = self._users.get(change.user, UserHistory()).revised(change.feedback, new, self.config.history)
+            history = self._users.get(change.user, UserHistory()).changed(change, new, self.config.history)
             with self._lock:
                 keep_history(self._users, change.user, history)
 

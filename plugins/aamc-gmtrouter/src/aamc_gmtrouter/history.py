@@ -68,10 +68,16 @@ class UserHistory:
     context: str = ""
     preferred: tuple[str, ...] = ()
 
-    def revised(self, feedback: str, new: Iterable[UserJudgement], limit: int) -> UserHistory:
-        """Return the history with the judgements of a piece of feedback, in place of its earlier ones, and at most the last ``limit`` turns."""
-        places = [place for place, each in enumerate(self.judgements) if each.feedback == feedback] or [len(self.judgements)]
-        return attrs.evolve(self, judgements=last_turns((*self.judgements[: places[0]], *new, *self.judgements[places[-1] + 1 :]), limit))
+    def changed(self, change: HistoryChange, new: Iterable[UserJudgement], limit: int) -> UserHistory:
+        """Return the history with the judgements of a piece of feedback, in place of its earlier ones, and at most the last ``limit`` turns.
+
+        The revision of a judgement whose turn is no longer among them changes nothing.
+        """
+        places = [place for place, each in enumerate(self.judgements) if each.feedback == change.feedback]
+        if change.judged_before and not places:
+            return self
+        first, last = (places[0], places[-1] + 1) if places else (len(self.judgements), len(self.judgements))
+        return attrs.evolve(self, judgements=last_turns((*self.judgements[:first], *new, *self.judgements[last:]), limit))
 
     @property
     def turns(self) -> list[str]:
@@ -108,12 +114,14 @@ class HistoryChange:
         feedback: The id of the feedback; earlier judgements of the same id no longer count.
         judgements: The new judgement; none for a tie or a neutral rating.
         query: The judged query.
+        judged_before: Whether an earlier revision was a judgement.
     """
 
     user: str
     feedback: str
     judgements: tuple[UserJudgement, ...]
     query: Query
+    judged_before: bool
 
 
 def history_changes(experience: Experience) -> Iterator[HistoryChange]:
@@ -122,7 +130,9 @@ def history_changes(experience: Experience) -> Iterator[HistoryChange]:
     for feedback in experience.feedback:
         row = rows.get(feedback.decision_id)
         if row is not None and (key := user_key(experience.queries[row])) is not None:
-            yield HistoryChange(key, feedback.id, _judgements(experience, row, feedback), experience.queries[row])
+            replaced = experience.replaced_by(feedback)
+            judged_before = replaced is not None and bool(_judgements(experience, row, replaced))
+            yield HistoryChange(key, feedback.id, _judgements(experience, row, feedback), experience.queries[row], judged_before)
 
 
 def keep_history(users: dict[str, UserHistory], key: str, history: UserHistory) -> list[str]:
@@ -156,7 +166,7 @@ def histories(experience: Experience, limit: int) -> dict[str, UserHistory]:
     """Return the history of each user with a judgement; of more than ``limit`` turns the last ones."""
     found, queries = dict[str, UserHistory](), dict[str, Query]()
     for change in history_changes(experience):
-        found[change.user] = found.get(change.user, UserHistory()).revised(change.feedback, change.judgements, limit)
+        found[change.user] = found.get(change.user, UserHistory()).changed(change, change.judgements, limit)
         if change.judgements:
             queries[change.user] = change.query
     return {key: UserHistory(history.judgements, *described(queries[key])) for key, history in found.items() if history.judgements}

@@ -317,7 +317,7 @@ class GMTRouter(OnlineRouter):
         for change in history_changes(self._embedded(experience, self._embed)):
             new = [model.reduced_judgement(each) for each in change.judgements]
             items = new if self.config.objective == "pairwise" else absolute(new)
-            history = self._users.get(change.user, UserHistory()).revised(change.feedback, items, self.config.history)
+            history = self._users.get(change.user, UserHistory()).changed(change, items, self.config.history)
             with self._lock:
                 self._keep(change.user, history)
             changed.add(change.user)
