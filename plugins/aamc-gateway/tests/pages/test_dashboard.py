@@ -381,6 +381,23 @@ def test_only_a_refresh_that_the_reader_asked_for_is_read_aloud(gateway: Gateway
     browser.browse(look)
 
 
+def test_a_reader_can_stop_the_automatic_refresh(gateway: GatewayProcess, browser: Browser):
+    async def look(page: Page) -> None:
+        counted = "window.setTimeout = (work, after, ...rest) => { if (after === 10_000) window.work = work; else start(work, after, ...rest); }; ''"
+        asked = "performance.getEntriesByType('resource').filter((each) => each.name.includes('/admin/overview')).length"
+        await page.open(f"{gateway.url}/dashboard#overview")
+        await page.run(f"window.start = window.setTimeout; {counted}")
+        await page.run("document.querySelector('#refresh').click()")
+        await page.until("window.work && document.querySelector('dl')")
+        before = await page.run(asked)
+        await page.run("document.querySelector('#pause').click(); window.work()")
+        assert await page.run(asked) == before
+        await page.run("document.querySelector('#pause').click()")
+        await page.until(f"document.querySelector('#status').textContent && {asked} > {before}")
+
+    browser.browse(look)
+
+
 def test_every_control_and_chart_has_a_name(gateway: GatewayProcess, browser: Browser):
     async def look(page: Page) -> None:
         for name in PAGES:

@@ -9,8 +9,8 @@ import { show as trials } from "./trials.js";
 
 const PAGES = { overview, decisions, learning, arena, trials };
 const REFRESH_MS = 10_000;
-const main = document.querySelector("main"), period = document.querySelector("#period");
-let turn = 0, timer = null;
+const main = document.querySelector("main"), period = document.querySelector("#period"), pause = document.querySelector("#pause");
+let turn = 0, timer = null, paused = false;
 
 const page = () => (location.hash.slice(1) in PAGES ? location.hash.slice(1) : "overview");
 
@@ -25,6 +25,7 @@ function say(text, isProblem = false, isSilent = false) {
 function frame(signedIn) {
   document.querySelector("nav").hidden = document.querySelector(".controls").hidden = !signedIn;
   period.parentElement.hidden = page() !== "overview";
+  pause.hidden = page() === "arena";
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${page()}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
@@ -34,6 +35,7 @@ function frame(signedIn) {
 function login(message = "") {
   clearTimeout(timer);
   delete main.dataset.page;
+  say("");
   frame(false);
   const field = h("input", { type: "password", name: "key", autocomplete: "current-password", required: true });
   const problem = h("p", { class: "error", role: "alert" }, message);
@@ -69,7 +71,7 @@ async function render(isAutomatic = false) {
     if (!(error instanceof Failure)) throw error;
   }
   const next = main.querySelector("[data-left]") ? 200 : REFRESH_MS;
-  if (page() !== "arena") timer = setTimeout(() => (document.hidden ? null : render(true)), next);
+  if (page() !== "arena") timer = setTimeout(() => (document.hidden || paused ? null : render(true)), next);
 }
 
 // What an element is, whatever its place: rows come and go between two refreshes.
@@ -91,13 +93,13 @@ function keepState(content) {
 }
 
 addEventListener("hashchange", () => { delete main.dataset.page; main.replaceChildren(); say(""); main.focus({ preventScroll: true }); render(); });
-document.addEventListener("visibilitychange", () => { if (!document.hidden && !document.querySelector(".login")) render(); });
+document.addEventListener("visibilitychange", () => { if (!document.hidden && !paused && !document.querySelector(".login")) render(); });
 period.addEventListener("change", () => render());
+pause.addEventListener("click", () => { paused = !paused; pause.textContent = paused ? "Resume" : "Pause"; if (!paused) render(); });
 document.querySelector("#refresh").addEventListener("click", () => render());
 document.querySelector("#logout").addEventListener("click", async () => {
   try {
     await request("/dashboard/logout", {});
-    say("");
     login();
   } catch (error) { say(`${error.message} You are still signed in.`, true); }
 });
