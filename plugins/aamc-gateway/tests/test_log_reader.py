@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 
+import attrs
 import pytest
 from aamc_gateway.dashboard import log_reader
 from aamc_gateway.dashboard.log_reader import LogReader
@@ -300,6 +301,17 @@ def test_sums_keep_a_limited_number_of_users_and_forget_a_revised_quality() -> N
     for user in range(2 * MAX_USERS):
         sums.add(user % 2, 1.0, -1, user)
     assert (sums.n, sums.mean, sums.interval) == (0, None, None)
+
+
+def test_the_cost_of_deciding_is_part_of_the_cost_of_routing(controller, monkeypatch):
+    score = controller.router.score
+    monkeypatch.setattr(controller.router, "score", lambda request: attrs.evolve(score(request), spent_usd=0.25))
+    for _ in range(2):
+        controller.route("hello")
+    reader = reader_of(controller)
+    reader.read()
+    cost = overview(reader, "day")["cost"]
+    assert (cost["deciding_usd"], cost["routing_usd"], cost["total_usd"]) == (0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize("users", [(None, None), (1, 2)])
