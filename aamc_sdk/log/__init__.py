@@ -30,7 +30,7 @@ from aamc_sdk.log.rows.decision_row import DecisionContent, record_from
 from aamc_sdk.log.rows.json_text import decode, decode_entry, encode
 from aamc_sdk.log.rows.row import ATTEMPT, COLUMNS, DECISION, FEEDBACK, KIND_COLUMNS, Addition, Row, columns_of, feedback_addition, fingerprint_bytes
 from aamc_sdk.log.rows.templates import Templates, packed_uncompressed
-from aamc_sdk.log.sqlite.file import advice_on, connect, file_identity, transaction, used_bytes, write_ahead
+from aamc_sdk.log.sqlite.file import advice_on, connect, empty_write_ahead, file_identity, transaction, used_bytes, write_ahead
 from aamc_sdk.log.sqlite.store import SqliteOptions, SqliteStore
 from aamc_sdk.log.store_urls import open_store
 from aamc_sdk.log.writes.excerpt import Excerpt, Write
@@ -86,6 +86,7 @@ __all__ = [
     "decode",
     "decode_entry",
     "deltas_after",
+    "empty_write_ahead",
     "encode",
     "erased_if_forgotten",
     "extends_chain",

@@ -17,6 +17,8 @@ from aamc_sdk.errors import ForkedError
 
 _BUSY_S = 30.0
 _RETRY_S = 0.01
+_EMPTYING_MS = 1000
+"""Maximum time in milliseconds to wait for the readers of a write-ahead log that is emptied: writers wait as long."""
 _CACHE_KIB, _READING_CACHE_KIB = 512, 128
 """Size of a connection's page cache, and of one that only reads. SQLite's own is 2 MB, but a log grows and is mostly read at its end."""
 DISK_ADVICE = {
@@ -136,6 +138,16 @@ def write_ahead(connection: sqlite3.Connection) -> None:
                 raise
             time.sleep(_RETRY_S)
     connection.execute("PRAGMA synchronous = FULL")
+
+
+def empty_write_ahead(connection: sqlite3.Connection) -> bool:
+    """Move the write-ahead log into the file and empty it: it holds the bytes of deleted content. Return False if a reader prevents that."""
+    connection.execute(f"PRAGMA busy_timeout = {_EMPTYING_MS}")
+    try:
+        (is_held, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {1000 * _BUSY_S:.0f}")
+    return not is_held
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from aamc_sdk.log.sqlite.file import (
     advice_on,
     check_not_cut,
     connect,
+    empty_write_ahead,
     file_identity,
     file_size,
     sync,
@@ -51,7 +52,6 @@ from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-_CHECKPOINT_MS = 1000
 SYNC_S = 0.05
 """Time after a commit at which it is on disk at the latest, with ``durability=relaxed``."""
 DROPPED_AT_ONCE = 250
@@ -241,9 +241,8 @@ class SqliteStore(PartitionedStore):
         """
         decisions = super().forget(user, tenant)
         with self._store_errors(), contextlib.closing(connect(self._address("rw"))) as connection:
-            connection.execute(f"PRAGMA busy_timeout = {_CHECKPOINT_MS}")  # writers wait as long
-            (held_up, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if held_up:
+            is_empty = empty_write_ahead(connection)
+        if not is_empty:
             advice = "forget the user again when no program reads the log"
             logger.warning("%s is being read, so erased bytes are still in %s-wal; %s", self.path, self.path, advice)
         return decisions

@@ -209,6 +209,19 @@ def test_refused_decisions_are_erased_for_forgotten_users_alone(spool, forgotten
     assert [(query["user"], query.get("tenant")) for query in (entry.fields["query"] for entry in entries)] == left
 
 
+def test_no_file_has_the_bytes_of_delivered_or_erased_entries(spool, path) -> None:
+    """A program may keep the spool open for months."""
+    request = attrs.evolve(make_request(make_dataset(2)), queries=[Query("Hi", user=user) for user in ("ann-from-accounting", "bob")])
+    rows = [decision_row(record, store_text=False) for record in Records([Decision(n, POOL.names[0], 1.0, Preference()) for n in "ab"], request)]
+    spool.put([(row,) for row in rows])
+    (first, _), (second, _) = spool.first(2)
+    spool.set_aside(first, "refused")
+    spool.forget(Erasure("ann-from-accounting"))
+    assert not any(b"ann-from-accounting" in file.read_bytes() for file in path.parent.iterdir())
+    spool.remove([second])
+    assert not any(b'"bob"' in file.read_bytes() for file in path.parent.iterdir())
+
+
 def test_a_deleted_spool_takes_nothing_more_and_still_delivers_what_waits(spool, path) -> None:
     """A later process would not find the entries of a file without a name."""
     spool.put([judged("d")])

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import redis
 from aamc_gateway.access.shared import Claim, Exceeded, SharedState, is_lasting, open_shared
-from aamc_gateway.access.shared.operations import Get, Put, Read, Reserve, Scan, Settle
+from aamc_gateway.access.shared.operations import Delete, Get, Put, Read, Reserve, Scan, Settle
 from aamc_gateway.access.shared.sqlite_backend import SqliteBackend
 from aamc_gateway.access.shared.state import backend_of
 
@@ -436,6 +436,15 @@ def test_the_file_is_for_its_owner_only(store: Store) -> None:
         assert file.stat().st_mode & 0o077 == 0
 
     run(store, test)
+
+
+def test_no_file_has_the_bytes_of_deleted_values(tmp_path: Path) -> None:
+    """Such as the answers of a user who was forgotten."""
+    with closing(SqliteBackend(tmp_path / "shared.db")) as backend:
+        backend.apply([Put("cache/1", b"an answer", math.inf)])
+        backend.apply([Delete("cache/1")])
+        backend.renew(())
+        assert not any(b"an answer" in file.read_bytes() for file in tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("link_first", [True, False])

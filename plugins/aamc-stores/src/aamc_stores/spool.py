@@ -30,6 +30,7 @@ from aamc_sdk.log import (
     advice_on,
     append,
     connect,
+    empty_write_ahead,
     file_identity,
     line_of,
     transaction,
@@ -212,6 +213,8 @@ class Spool:
         """Remove entries that the server has acknowledged."""
         with self._writing() as connection:
             connection.executemany("DELETE FROM spool WHERE n = ?", [(n,) for n in numbers])
+        if self.is_empty:
+            self._empty_write_ahead()
 
     def set_aside(self, number: int, why: str) -> None:
         """Keep an entry that the server refused, without offering it again."""
@@ -226,11 +229,16 @@ class Spool:
                     (row,) = addition_of(line)
                     if erasure.covers(row):
                         connection.execute("UPDATE spool SET line = ? WHERE n = ?", (line_of(erasure.applied(row)), n))
+        self._empty_write_ahead()
 
     def close(self) -> None:
         """Close the file."""
         with self._lock.held, closing(self._connection):
             pass
+
+    def _empty_write_ahead(self) -> None:
+        with self._using() as connection:
+            empty_write_ahead(connection)
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from aamc_gateway.access.shared.operations import LEASE_S
+from aamc_gateway.access.shared.operations import LEASE_S, Delete, Operation
 from aamc_gateway.access.shared.sql import TABLES, SqlBackend
 from aamc_sdk.errors import StoreAwayError, StoreError
-from aamc_sdk.log import advice_on, connect, file_identity, transaction, write_ahead
+from aamc_sdk.log import advice_on, connect, empty_write_ahead, file_identity, transaction, write_ahead
 
 _NAMES = "(SELECT value FROM json_each(?))"
 
@@ -34,6 +34,7 @@ class SqliteBackend(SqlBackend):
         super().__init__("shared_", "?", _NAMES, lease_s)
         self._name = "in memory" if path is None else str(path)
         self._path = None if path is None else path.resolve()
+        self._has_deleted = False
         try:
             self._connection = _opened(path, durable)
         except (sqlite3.Error, OSError) as error:
@@ -41,6 +42,18 @@ class SqliteBackend(SqlBackend):
             raise StoreError(f"the shared state {self._name} cannot be opened: {error}; {advice}") from error
 
         self._file = None if self._path is None else file_identity(self._path)
+
+    def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
+        """Apply operations in order and return their results."""
+        self._has_deleted = self._has_deleted or any(isinstance(operation, Delete) for operation in operations)
+        return super().apply(operations)
+
+    def renew(self, open_tokens: Collection[str]) -> None:
+        """Renew the lease, and remove what ended; the bytes of deleted values, which may be prompts, leave the write-ahead log too."""
+        super().renew(open_tokens)
+        if self._has_deleted:
+            with self._transaction(exclusive=False):
+                self._has_deleted = not empty_write_ahead(self._connection)
 
     @contextmanager
     def _transaction(self, *, exclusive: bool) -> Iterator[float]:
