@@ -503,6 +503,36 @@ def test_redis_is_killed_under_traffic_with_retention(log, server):
     assert store.health()["start"] > 0
 
 
+_REFUSALS = {
+    "without its primary": (
+        ["CONFIG SET replica-serve-stale-data no", "REPLICAOF 127.0.0.1 1"],
+        ["REPLICAOF NO ONE", "CONFIG SET replica-serve-stale-data yes"],
+    ),
+    "without the right to run scripts": (["ACL SETUSER default -evalsha -eval"], ["ACL SETUSER default +@all"]),
+    "without a right of the scripts": (["ACL SETUSER default -hset"], ["ACL SETUSER default +@all"]),
+}
+
+
+@pytest.mark.parametrize("refusal", _REFUSALS)
+def test_a_server_that_refuses_everything_for_now_gets_the_entries_later(log, server, refusal):
+    store = log()
+    begun, ended = _REFUSALS[refusal]
+    with redis.Redis.from_url(server.url) as admin:
+        for command in begun:
+            admin.execute_command(command)
+        try:
+            store.add_decisions(records("d"))
+            store.add_feedback([(Feedback(decision_id="d", quality=1.0), None)])
+            with pytest.raises(StoreAwayError):
+                store.flush()
+            assert store.health()["refused"] == 0
+        finally:
+            for command in ended:
+                admin.execute_command(command)
+    wait_until(lambda: store.health()["away"] == 0)
+    assert store.health().items() >= {"spooled": 0, "refused": 0, "position": 2}.items()
+
+
 def test_a_full_memory_takes_no_writes_and_retention_makes_room(log, server):
     store = log(retention={"max_gb": 1e-3})
     with redis.Redis.from_url(server.url) as admin:

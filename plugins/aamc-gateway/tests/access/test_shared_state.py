@@ -97,6 +97,58 @@ def test_the_options_of_a_postgres_url_hold(postgres_server: Any, tmp_path: Path
         assert (schema, timeout) == (name, "5s")
 
 
+_REFUSALS = {
+    "full": (["CONFIG SET maxmemory 1"], ["CONFIG SET maxmemory 0"]),
+    "read-only": (["REPLICAOF 127.0.0.1 1"], ["REPLICAOF NO ONE"]),
+    "without its primary": (
+        ["CONFIG SET replica-serve-stale-data no", "REPLICAOF 127.0.0.1 1"],
+        ["REPLICAOF NO ONE", "CONFIG SET replica-serve-stale-data yes"],
+    ),
+    "without rights": (["ACL SETUSER default -evalsha -eval"], ["ACL SETUSER default +@all"]),
+    "without rights of scripts": (["ACL SETUSER default -hset -set"], ["ACL SETUSER default +@all"]),
+}
+
+
+@pytest.mark.parametrize("store_url", ["redis"], indirect=True)
+@pytest.mark.parametrize("refusal", _REFUSALS)
+def test_what_ends_while_redis_refuses_all_writes_is_charged_later(store: Store, redis_server: Any, refusal: str) -> None:
+    begun, ended = _REFUSALS[refusal]
+
+    async def test(shared: SharedState) -> None:
+        claims = [claim(1.0, 0.5)]
+        token, _ = await shared.reserve(claims)
+        with redis.Redis.from_url(redis_server.url) as admin:
+            for command in begun:
+                admin.execute_command(command)
+            try:
+                shared.settle(token, claims, [0.25])
+                with pytest.raises(StoreAwayError, match="is away"):
+                    await shared.put("a", b"a")
+            finally:
+                for command in ended:
+                    admin.execute_command(command)
+        end = time.monotonic() + 60
+        while shared._absence and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        assert await shared.read(["c"], held=True) == pytest.approx([0.25])
+
+    run(store, test)
+
+
+@pytest.mark.parametrize("store_url", ["redis"], indirect=True)
+def test_a_redis_that_was_demoted_is_not_asked_on_the_same_connection_again(store: Store, redis_server: Any) -> None:
+    """After a failover, a new connection to the same address reaches the new primary."""
+    with closing(backend_of(store, durable=False, lease_s=60.0)) as backend, redis.Redis.from_url(redis_server.url) as admin:
+        before = backend._client.client_id()  # type: ignore[attr-defined]
+        admin.execute_command("REPLICAOF 127.0.0.1 1")
+        try:
+            with pytest.raises(StoreAwayError):
+                backend.apply([Put("a", b"a", math.inf)])
+        finally:
+            admin.execute_command("REPLICAOF NO ONE")
+        assert backend._client.client_id() != before  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("store_url", ["redis"], indirect=True)
 @pytest.mark.parametrize("restarted", [False, True])
 def test_operations_keep_their_order_whatever_scripts_the_server_knows(store: Store, redis_server: Any, restarted: bool) -> None:

@@ -23,6 +23,7 @@ from redis.exceptions import NoPermissionError, NoScriptError
 from aamc_sdk.concurrency import ForkCheckedLock
 from aamc_sdk.errors import ConfigError, StoreAwayError, StoreError
 from aamc_sdk.types import Partition
+from aamc_stores.redis_log.absence import is_absence
 from aamc_stores.redis_log.keys import from_msgpack, number_of, to_msgpack
 from aamc_stores.redis_log.scripts import APPLY, BATCH, COMMIT, COMMIT_ALWAYS, DECISIONS, EXCERPT, FEEDBACK, MOVE
 
@@ -35,11 +36,6 @@ _ESCAPE = "write special characters of the password as %XX, such as %2F for /"
 _LONGEST_PAUSE = 0.02
 _MANY = 100
 """Entries of a group that take the server longer to apply than one more sync of its append-only file."""
-_NOT_NOW = (
-    *("OOM", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "command not allowed when used memory", "You can't write against a read only"),
-    *("Can not run script with write flag", "-OOM", "-MISCONF", "Errors writing to the AOF", "BUSY"),
-)
-"""Prefixes of refusals that are about the server's state, not about the content; redis-py takes some words off."""
 _SCRIPTS = (COMMIT, COMMIT_ALWAYS, FEEDBACK, APPLY, EXCERPT, BATCH, DECISIONS, MOVE)
 _DURABILITY = {
     "appendonly": (("yes",), "the log is lost when the server ends: set appendonly yes"),
@@ -240,7 +236,7 @@ class RedisServer:
         except (redis.ConnectionError, redis.TimeoutError) as error:
             raise StoreAwayError(f"the log {self.name} cannot be reached ({error}): check that the server runs and that the URL is right") from error
         except redis.RedisError as error:
-            if str(error).startswith(_NOT_NOW):
+            if is_absence(error):
                 raise StoreAwayError(f"the log {self.name} cannot be written now ({error})") from error
             raise StoreError(f"the log {self.name} cannot be used ({error}): nothing was written") from error
 

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import redis
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from aamc_stores.redis_log import is_absence
+from redis.exceptions import NoScriptError, RedisError
 
 from aamc_gateway.access.shared.operations import LEASE_S, Backend, Delete, Exceeded, Get, Operation, Put, PutIf, Read, Reserve, Scan, Settle
 from aamc_gateway.access.shared.redis_scripts import PUT, PUT_IF, READ, RENEW, RESERVE, SCAN, SETTLE
@@ -40,7 +41,7 @@ class RedisBackend(Backend):
 
     def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
         """Apply operations in order and return their results."""
-        try:
+        with self._reached():
             pipeline = self._client.pipeline(transaction=False)
             for operation in operations:
                 self._send(pipeline, operation)
@@ -52,11 +53,6 @@ class RedisBackend(Backend):
                     replies[index] = self._send(self._client, operations[index], whole=True)
                 elif isinstance(reply, Exception):
                     raise reply
-        except ResponseError as error:
-            away = str(error).startswith(("LOADING", "READONLY", "OOM", "MISCONF", "BUSY", "MASTERDOWN", "NOREPLICAS"))
-            raise (StoreAwayError if away else StoreError)(f"the shared state {self._name} cannot be used: {error}") from error
-        except (RedisError, OSError) as error:
-            raise StoreAwayError(f"the shared state {self._name} is away: {error}") from error
         return [_result(operation, reply) for operation, reply in zip(operations, replies, strict=True)]
 
     def renew(self, open_tokens: Collection[str]) -> None:
@@ -69,6 +65,9 @@ class RedisBackend(Backend):
         try:
             yield
         except (RedisError, OSError) as error:
+            if not is_absence(error):
+                raise StoreError(f"the shared state {self._name} cannot be used: {error}") from error
+            self._client.connection_pool.disconnect()  # after a failover, another server may answer at the same address
             raise StoreAwayError(f"the shared state {self._name} is away: {error}") from error
 
     def _load_scripts(self) -> None:
