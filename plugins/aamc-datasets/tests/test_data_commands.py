@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,18 @@ def test_rows_of_a_log_without_texts_repeat_no_question(aamc: Aamc, tmp_path: Pa
     document = json.loads(out)
     assert {(facts["duplicates"], facts["near_duplicates"]) for facts in document["datasets"]} == {(0, 0)}
     assert [(shared["questions"], shared["near_duplicate_rows"]) for shared in document["shared"]] == [(0, [0, 0])] * 3
+
+
+def test_inspect_counts_unknown_latencies_as_missing_cells_if_every_candidate_has_some(aamc: Aamc, write: Write) -> None:
+    def timed(latencies: Sequence[float | None]) -> str:
+        cells = {name: {"quality": 1, "cost_usd": 0.001, "latency_ms": latency} for name, latency in zip(("a", "b"), latencies, strict=True)}
+        return json.dumps({"query": f"question {latencies}", "outcomes": cells}) + "\n"
+
+    rows = write("timed.jsonl", "".join(map(timed, ((5, 7), (5, None), (None, None), (5, 9)))))
+    (facts,) = json.loads(aamc("inspect", f"outcomes:{rows}", "--json")[1])["datasets"]
+    assert facts["complete_rows"] == 2  # those that a comparison draws
+    assert [(each["name"], each["missing_share"]) for each in facts["candidates"]] == [("a", 0.25), ("b", 0.5)]
+    assert facts["missing_share"] == pytest.approx(3 / 8)
 
 
 def test_inspect_prints_a_table_for_people(aamc: Aamc, native: str) -> None:

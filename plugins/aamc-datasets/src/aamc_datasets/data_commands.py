@@ -227,7 +227,7 @@ def _facts(dataset: Dataset, groups: Groups) -> dict[str, Any]:
 
 def _outcome_facts(outcomes: Outcomes, pool: Pool) -> dict[str, Any]:
     """Return each candidate's means, and the best candidate and the oracle on the rows without a missing cell."""
-    missing = np.isnan(outcomes.known_quality)
+    missing = ~outcomes.known
     names = ("mean_quality", "mean_cost_usd", "mean_latency_ms")
     candidates = [
         {"name": name, **dict(zip(names, means, strict=True)), "missing_share": share}
