@@ -71,7 +71,9 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_rows_keep_the_order_in_which_they_appear_and_repeats_are_averaged() -> None:
     quality = np.array([0.0, 1.0, 0.5, np.nan, 0.25])
     cost = np.array([1.0, 2.0, 3.0, 4.0, np.nan])
-    table = from_rows(["k", "j", "k", "j", "k"], ["K", "J", "K", "J", "K"], ["c", "d", "c", "d", "c"], ["m", "n", "m", "m", "n"], quality, cost)
+    table = from_rows(
+        "data", ["k", "j", "k", "j", "k"], ["K", "J", "K", "J", "K"], ["c", "d", "c", "d", "c"], ["m", "n", "m", "m", "n"], quality, cost
+    )
     assert (list(table.texts), list(table.categories), list(table.candidates)) == (["K", "J"], ["c", "d"], ["m", "n"])
     np.testing.assert_array_equal([[0.25, 0.25], [np.nan, 1.0]], table.quality)
     np.testing.assert_array_equal([[2.0, np.nan], [4.0, 2.0]], table.cost_usd)

@@ -54,7 +54,7 @@ def test_prices_are_those_of_the_options_for_all_candidates_or_none(write: Write
     assert dataset.outcomes is not None
     np.testing.assert_allclose([513e-6, 5130e-6], dataset.outcomes.cost_usd[0])
     assert "tells none apart" not in dataset.cost_note
-    with pytest.raises(DataError, match=r"candidate 'b' has no price \(1 of 2 have none\)"):
+    with pytest.raises(DataError, match=r"train\.csv: candidate 'b' has no price \(1 of 2 have none\)"):
         read(file, services, prices={"a": prices["a"]})
 
 
@@ -68,7 +68,7 @@ def test_prices_are_those_of_the_options_for_all_candidates_or_none(write: Write
         (HEADER + "1,q,a,2\n", "column 'label', row 1: it must be a number from 0 to 1, not 2.0"),
         (HEADER + "1,,a,1\n", "column 'question', row 1 must be a text that is not empty"),
         (HEADER + "1,q,,1\n", "column 'model_id', row 1 must be a name or a number, not ''"),
-        (HEADER + "1,q,a,1\n1,r,b,1\n", "question '1' has two texts, 'q' and 'r'"),
+        (HEADER + "1,q,a,1\n1,r,b,1\n", r"train\.csv: question '1' has two texts, 'q' and 'r'"),
         ("model_a,model_b,prompt,winner\na,b,q,tie\n", "no column 'question_id'.*looks like format arena"),
     ],
 )

@@ -118,7 +118,7 @@ def test_options_name_models_and_datasets(tmp_path: Path, services: Services) ->
 def test_a_model_without_any_cost_needs_a_price(tmp_path: Path, services: Services) -> None:
     write(tmp_path, "gpt-5", [ANSWER, OTHER | {"cost": None}])
     write(tmp_path, "local", [ANSWER | {"cost": None}, OTHER | {"cost": None}])
-    with pytest.raises(DataError, match=r"candidate 'local' has no price \(1 of 2 have none\)"):
+    with pytest.raises(DataError, match=r": candidate 'local' has no price \(1 of 2 have none\)"):
         read(tmp_path, services)
     outcomes = read(tmp_path, services, prices={"local": {"input": 0.0, "output": 1.0}}).outcomes
     assert outcomes is not None

@@ -82,7 +82,9 @@ def test_a_dialogue_is_worth_the_mean_of_its_turns_and_routed_by_its_first(write
 
 def test_prices_can_be_given_and_are_needed_for_models_that_the_paper_does_not_price(write: Write, services: Services) -> None:
     file = write("own.csv", "prompt,mine\nxxxx,True\n")
-    with pytest.raises(DataError, match=r"candidate 'mine' has no price \(1 of 1 have none\).*--set 'dataset.prices=\{\"mine\""):
+    with pytest.raises(
+        DataError, match=r"own\.csv: candidate 'mine' has no price \(1 of 1 have none\).* aamc data convert: --set 'dataset.prices=\{\"mine\""
+    ):
         read(file, services)
     dataset = read(file, services, prices={"mine": {"input": 1.0, "output": 2.0}})
     assert dataset.outcomes is not None

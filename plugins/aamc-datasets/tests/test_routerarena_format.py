@@ -86,7 +86,7 @@ def test_a_price_replaces_a_measured_cost_and_is_said(tmp_path: Path, services: 
         ({**ROW, "evaluation_result": {"score": 1, "inference_cost": -1}}, r"line 2: inference_cost must be a number from 0 to 1e\+12, not -1"),
         ({**ROW, "token_usage": 120}, "line 2: 'token_usage' must be an object, not 120"),
         ({**ROW, "question": "\ud800"}, "line 2: 'question' must be valid Unicode"),
-        ({**ROW, "question": "other"}, "question 'Some_set_7' has two texts, 'xxxxxxxx' and 'other'"),
+        ({**ROW, "question": "other"}, ": question 'Some_set_7' has two texts, 'xxxxxxxx' and 'other'"),
     ],
 )
 def test_bad_lines_are_refused(tmp_path: Path, services: Services, row: Any, message: str) -> None:

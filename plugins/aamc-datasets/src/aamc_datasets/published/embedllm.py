@@ -40,6 +40,7 @@ class EmbedLLM(PublishedFormat):
         columns = read_columns(file, (*names.values(), *categories))
         texts = columns[names["question"]].texts()
         table = from_rows(
+            source=file,
             keys=columns[names["question_id"]].names(),
             texts=texts,
             categories=columns[CATEGORY].labels() if categories else [""] * len(texts),

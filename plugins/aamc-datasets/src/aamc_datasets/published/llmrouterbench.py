@@ -138,7 +138,7 @@ class LLMRouterBench(DatasetFormat):
         keys, models, scores, costs, lengths = zip(*rows, strict=True)
         quality = self.config.clipped(np.array(scores), folder)
         categories = [dataset for dataset, _, _ in keys]
-        table = from_rows(keys, [texts[key] for key in keys], categories, models, quality, np.array(costs), np.array(lengths))
+        table = from_rows(folder, keys, [texts[key] for key in keys], categories, models, quality, np.array(costs), np.array(lengths))
         return table.dataset(self.config, str(folder))
 
     def _chosen(self, runs: Mapping[Path, _Run], folder: Path) -> dict[Path, _Run]:

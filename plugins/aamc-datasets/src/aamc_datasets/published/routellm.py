@@ -88,7 +88,7 @@ def _dialogues(file: Path, options: CostOptions) -> ScoreTable:
         return found
 
     keys, texts, categories, models, scores = zip(*parse_lines(file, turn), strict=True)
-    return from_rows(keys, texts, categories, models, options.clipped(np.array(scores), file))
+    return from_rows(file, keys, texts, categories, models, options.clipped(np.array(scores), file))
 
 
 def _turn(line: Any, advice: str, strict: bool) -> tuple[str, str, str, str, float]:

@@ -41,7 +41,8 @@ class RouterArena(PublishedFormat):
             rows += parse_lines(file, partial(_row, advice=hint(file, "routerarena"), strict=self.config.strict))
         keys, texts, categories, models, scores, *figures = zip(*rows, strict=True)
         quality = self.config.clipped(np.array(scores), location)
-        return from_rows(keys, texts, categories, models, quality, *map(np.array, figures)).dataset(self.config, str(location))
+        table = from_rows(location, keys, texts, categories, models, quality, *map(np.array, figures))
+        return table.dataset(self.config, str(location))
 
 
 def _row(line: Any, advice: str, strict: bool) -> ScoredAnswer:

@@ -94,7 +94,8 @@ class CostOptions:
         if unpriced:
             example = f"--set 'dataset.prices={{\"{unpriced[0]}\": {{input: 0.5, output: 1.5}}}}'"
             raise DataError(
-                f"candidate {unpriced[0]!r} has no price ({len(unpriced)} of {len(pool)} have none); give USD per million tokens: {example}"
+                f"candidate {unpriced[0]!r} has no price ({len(unpriced)} of {len(pool)} have none); "
+                f"give USD per million tokens to aamc run or aamc data convert: {example}"
             )
         cost = expected_cost(queries, pool, output_tokens)
         if measured is not None:
@@ -154,7 +155,10 @@ class ScoreTable:
             raise DataError(f"{source}: {error}") from error
         pool = options.priced(candidates, source)
         queries = [options.query(text) for text in self.texts]
-        outcomes, cost_note = options.outcomes(queries, pool, self.quality, self.cost_usd, self.output_tokens)
+        try:
+            outcomes, cost_note = options.outcomes(queries, pool, self.quality, self.cost_usd, self.output_tokens)
+        except DataError as error:
+            raise DataError(f"{source}: {error}") from error
         labels = Labels(category=np.array(self.categories) if any(self.categories) else None)
         return Dataset(queries, pool=pool, outcomes=outcomes, labels=labels, source=source, cost_note=cost_note)
 
@@ -176,6 +180,7 @@ def stack(tables: Sequence[ScoreTable]) -> ScoreTable:
 
 
 def from_rows(
+    source: object,
     keys: Sequence[Hashable],
     texts: Sequence[str],
     categories: Sequence[str],
@@ -189,6 +194,7 @@ def from_rows(
     Repeated answers of a candidate to a question are averaged.
 
     Args:
+        source: The file or folder, for error messages.
         keys: The key of each row's question.
         texts: The text of each row's question.
         categories: The category of each row's question.
@@ -206,7 +212,7 @@ def from_rows(
     for row, question in enumerate(rows):
         if texts[row] != texts[first[question]]:
             different = f"{texts[first[question]]!r:.40} and {texts[row]!r:.40}"
-            raise DataError(f"question {keys[row]!r} has two texts, {different}; give each a unique id")
+            raise DataError(f"{source}: question {keys[row]!r} has two texts, {different}; give each a unique id")
     shape = (len(questions), len(names))
     return ScoreTable(
         texts=[texts[row] for row in first],
