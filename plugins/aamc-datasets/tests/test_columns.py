@@ -1,6 +1,7 @@
 """Columns of CSV and Parquet files, and tables made of their rows."""
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,16 @@ def test_parquet_has_the_same_columns_whatever_their_type(tmp_path: Path) -> Non
     np.testing.assert_array_equal([1, 0, 1], columns["number"].scores())
     assert columns["name"].texts() == ["b", "b", "a"]
     assert columns["id"].names() == ["3", "4", "3"]
+
+
+def test_decimals_are_numbers(tmp_path: Path) -> None:
+    costs = pa.array([Decimal("0.02"), Decimal("1.50"), None], pa.decimal128(18, 9))
+    pq.write_table(pa.table({"cost": costs}), tmp_path / "a.parquet")
+    column = read_columns(tmp_path / "a.parquet", ["cost"])["cost"]
+    np.testing.assert_array_equal([0.02, 1.5, np.nan], column.amounts())
+    np.testing.assert_array_equal([0.02, 1.5, np.nan], column.scores(strict=False))
+    with pytest.raises(DataError, match="row 2: it must be a number from 0 to 1"):
+        column.scores()
 
 
 def test_a_file_larger_than_a_block_keeps_its_rows_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,16 @@ def test_token_counts_that_parquet_holds_as_floats_are_read(reader: OutcomesForm
     pq.write_table(pa.Table.from_pylist([rows[0] | {"prompt_tokens": 1.5}]), tmp_path / "rows.parquet")
     with pytest.raises(DataError, match=r"row 1: prompt_tokens must be a whole number .*, not 1\.5"):
         reader.read(str(tmp_path / "rows.parquet"))
+
+
+def test_decimals_of_parquet_are_numbers(reader: OutcomesFormat, tmp_path: Path) -> None:
+    rows = [{"query": "a", "complexity": Decimal("0.3"), "outcomes": {"m": {"quality": Decimal("0.5"), "cost_usd": Decimal("0.02")}}}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    dataset = reader.read(str(tmp_path / "rows.parquet"))
+    assert dataset.outcomes is not None
+    assert (dataset.outcomes.known_quality.tolist(), dataset.outcomes.cost_usd.tolist()) == ([[0.5]], [[0.02]])
+    assert dataset.labels.complexity is not None
+    assert dataset.labels.complexity.tolist() == [0.3]
 
 
 def test_a_parquet_file_without_outcomes_is_described(reader: OutcomesFormat, tmp_path: Path) -> None:

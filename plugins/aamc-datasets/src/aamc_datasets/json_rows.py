@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -140,8 +141,7 @@ def bounded_number(value: Any, name: str, maximum: float, minimum: float = 0.0) 
     """
     if value is None:
         return math.nan
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not minimum <= value <= maximum:
+    if not _is_number(value) or not minimum <= value <= maximum:
         raise DataError(f"{name} must be a number from {minimum:g} to {maximum:g}, not {value!r:.80}")
     return float(value)
 
@@ -156,6 +156,11 @@ def score(value: Any, name: str, strict: bool, maximum: float = 1.0, minimum: fl
         DataError: The value is something else.
     """
     margin = 0.0 if strict else maximum - minimum
-    if isinstance(value, int | float) and not isinstance(value, bool) and minimum - margin < value < maximum + margin:
+    if _is_number(value) and minimum - margin < value < maximum + margin:
         return float(value)
     return bounded_number(value, name, maximum, minimum)
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is a number; Parquet files have decimals too."""
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
