@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -141,6 +141,39 @@ def test_cancelling_ends_the_process() -> None:
         return time.monotonic() - began
 
     assert asyncio.run(cancelled()) < 30
+
+
+STARTING = """
+import asyncio
+from aamc_agents.sandbox import SandboxLimits, run_python
+program = "import time\\nwhile True: time.sleep(60)"
+asyncio.run(run_python([program], SandboxLimits(seconds=600.0, unconfined=True)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the death of a parent")
+def test_a_program_ends_with_the_process_that_runs_it() -> None:
+    with subprocess.Popen([sys.executable, "-c", STARTING]) as parent:
+        try:
+            wait_until(lambda: programs_of(parent.pid) != [])
+            (child,) = programs_of(parent.pid)
+            wait_until(lambda: "NoNewPrivs:\t1" in (child / "status").read_text())
+        finally:
+            parent.kill()
+    wait_until(lambda: not child.exists() or "State:\tZ" in (child / "status").read_text())
+
+
+def programs_of(parent: int) -> list[Path]:
+    """Return the folders under ``/proc`` of a process's sandboxed programs."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [Path("/proc", child) for child in children if b"confinement.py" in Path("/proc", child, "cmdline").read_bytes()]
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_a_file_with_a_path_for_a_name_is_refused() -> None:

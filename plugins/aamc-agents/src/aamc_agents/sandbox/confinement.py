@@ -18,6 +18,7 @@ import ctypes
 import json
 import os
 import resource
+import signal
 import struct
 import sys
 import sysconfig
@@ -40,7 +41,7 @@ _RIGHTS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _SCOPES_ABI, _SCOPES = 6, 1 | 1 << 1
 """First Landlock version that keeps signals and connections to abstract sockets within the process, and its bits for both."""
 _FOR_FILES = 1 | 1 << 1 | 1 << 2 | 1 << 14
-_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 1, 38, 22, 2
 
 
 def limit(seconds: float, memory_mb: int, file_mb: int) -> None:
@@ -94,6 +95,7 @@ def confine(folder: str, seccomp: bytes) -> list[str]:
     fences = ["limits"]
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # a killed parent no longer enforces the time limit
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         fences += ["landlock"] * restrict_files(libc, folder) + ["seccomp"] * filter_system_calls(libc, seccomp)
     own = os.path.realpath(folder)
