@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from aamc_agents.sandbox import Ran, SandboxLimits, code_in, confinement, machine_fences, run_python
+from aamc_agents.sandbox import Ran, SandboxLimits, code_in, confinement, machine_fences, run_python, run_tests
 from aamc_agents.sandbox.runner import remove
 from aamc_agents.sandbox.system_calls import ALLOWED, compiled_filter
 from aamc_agents.state import TaskState
@@ -35,6 +35,21 @@ def need_the_kernel(confines: bool) -> None:
 
 def test_programs_share_names_and_the_last_value_is_printed() -> None:
     assert run("import math\nx = math.sqrt(49)", "print('so')\nx * 6").printed == "so\n42.0\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "printed"),
+    [
+        ("import pickle\nprint(type(pickle.loads(pickle.dumps(A()))).__name__)", "A\n"),
+        ("from typing import get_type_hints\nprint(get_type_hints(A)['x'].__name__)", "A\n"),
+        ("import unittest\nunittest.main(exit=False, verbosity=0)\nprint(ran)", "['test']\n"),
+        ("import timeit\nprint(timeit.timeit('A()', setup='from __main__ import A', number=1) > 0)", "True\n"),
+        ("import __main__\nprint(hasattr(__main__, 'confine'))", "False\n"),
+    ],
+)
+def test_the_main_module_is_the_programs_own(program: str, printed: str) -> None:
+    start = "import unittest\nran = []\nclass A(unittest.TestCase):\n    x: 'A'\n    def test(self): ran.append('test')\n    def runTest(self): pass"
+    assert run(f"{start}\n{program}") == Ran(printed=printed, error=None, fences=machine_fences().fences)
 
 
 def test_the_same_program_prints_the_same() -> None:
@@ -174,6 +189,18 @@ def wait_until(happened: Callable[[], bool]) -> None:
     while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("program", "fault"),
+    [
+        ("def f(x): return x * x\nif __name__ == '__main__': print(f(int(input())))", ""),
+        ("from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\ndef f(x): return A(x).x ** 2", ""),
+        ("import __main__\n__main__.run = lambda program, names: exec(program, names) if 'print' in program else None\nf = abs", "AssertionError"),
+    ],
+)
+def test_tests_run_on_a_program_as_if_it_were_imported(program: str, fault: str) -> None:
+    assert asyncio.run(run_tests(program, "assert __name__ == '__main__'\nassert f(3) == 9", SHORT)) == fault
 
 
 def test_a_file_with_a_path_for_a_name_is_refused() -> None:

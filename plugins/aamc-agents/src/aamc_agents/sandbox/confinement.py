@@ -1,7 +1,7 @@
 """The child process of the sandbox: confines itself, then runs programs. It imports only Python's standard library.
 
 It runs as a script. Its only argument has the limits as JSON; its standard input has a JSON list of programs, which run
-one after the other in one namespace. Three fences confine them:
+one after the other in one module. Three fences confine them:
 
 1. *Resource limits* of the process: CPU seconds, memory, size and number of files.
 2. *The kernel* (Linux): Landlock allows it to open only the folder and, for reading, Python's own library. A seccomp
@@ -22,6 +22,7 @@ import signal
 import struct
 import sys
 import sysconfig
+from types import ModuleType
 from typing import Any
 
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/dev/null", "/dev/urandom")
@@ -144,9 +145,10 @@ def main() -> None:
     print(*fences, file=sys.stderr, flush=True)  # noqa: T201  # the parent reads the first line
     if programs and options["refusal"] and not {"landlock", "seccomp"} <= set(fences):
         sys.exit(options["refusal"])
-    names: dict[str, Any] = {"__name__": "__main__"}
+    module = ModuleType(options["name"])
+    sys.modules["__main__"] = sys.modules[module.__name__] = module  # pickle, unittest, doctest and typing look there
     for program in programs:
-        run(program, names)
+        run(program, vars(module))
 
 
 if __name__ == "__main__":

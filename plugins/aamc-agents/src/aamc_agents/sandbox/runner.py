@@ -91,13 +91,14 @@ def check_confined(unconfined: bool, name: str) -> None:
         raise ConfigError(f"{REFUSAL}; set {name}=true for programs that you trust")
 
 
-async def run_python(programs: Sequence[str], limits: SandboxLimits, files: Mapping[str, str] | None = None) -> Ran:
-    """Run programs one after the other in one new process and namespace, in a new folder.
+async def run_python(programs: Sequence[str], limits: SandboxLimits, files: Mapping[str, str] | None = None, name: str = "__main__") -> Ran:
+    """Run programs one after the other in one new process and module, in a new folder.
 
     Args:
         programs: Python sources; the value of an expression at a program's end is printed.
         limits: Limits of all programs together.
         files: Contents of the folder, by plain file name.
+        name: The module's ``__name__``.
 
     Returns:
         The result; an error if the kernel does not confine programs, unless ``limits.unconfined`` allows it.
@@ -111,7 +112,7 @@ async def run_python(programs: Sequence[str], limits: SandboxLimits, files: Mapp
             if Path(name).name != name or name in ("", ".", ".."):
                 raise DataError(f"a task's file must have a plain name such as prices.csv, not {name!r}")
             (folder / name).write_text(content, encoding="utf-8")
-        return await _run(programs, limits, folder)
+        return await _run(programs, limits, folder, name)
     finally:
         remove(folder)
 
@@ -119,19 +120,20 @@ async def run_python(programs: Sequence[str], limits: SandboxLimits, files: Mapp
 async def run_tests(program: str, tests: str, limits: SandboxLimits, files: Mapping[str, str] | None = None) -> str:
     """Run a program, then its tests, which fail by an error, as :func:`run_python` does; return why they fail, ``""`` if they pass.
 
+    The program is run as if it were imported, so not what stands under ``if __name__ == "__main__"``, which often reads input.
     A program that ends the process before its tests does not pass. One can find the tests in its own process if it searches for them.
     """
     end = secrets.token_hex(16)
-    ran = await run_python([program, tests, f"print('\\n{end}')"], limits, files)
+    ran = await run_python([program, "__name__ = '__main__'", tests, f"print('\\n{end}')"], limits, files, "program")
     if ran.error is not None:
         return ran.error
     return "" if ran.printed.splitlines()[-1:] == [end] else "the program ended before its tests"
 
 
-async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path) -> Ran:
+async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path, name: str) -> Ran:
     seccomp = base64.b64encode(compiled_filter() or b"").decode()
     given = {name: getattr(limits, name) for name in ("seconds", "memory_mb", "file_mb")}
-    options = {**given, "folder": str(folder), "seccomp": seccomp, "refusal": "" if limits.unconfined else REFUSAL}
+    options = {**given, "name": name, "folder": str(folder), "seccomp": seccomp, "refusal": "" if limits.unconfined else REFUSAL}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-S", "-B", str(_CHILD), json.dumps(options)),
