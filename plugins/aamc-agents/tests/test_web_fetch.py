@@ -217,6 +217,18 @@ def test_a_table_whose_text_would_fill_the_memory_is_refused(rest: str) -> None:
     assert len(text_of("<table><tr><td>" + "a" * 400 + rest)) < 10_000_000
 
 
+@pytest.mark.parametrize("length", ["100000em", f"{'9' * 400}em"])
+@pytest.mark.parametrize("name", ["margin-top", "margin-bottom", "padding-left", "-webkit-padding-start"])
+def test_no_style_fills_the_memory_with_white_space(name: str, length: str) -> None:
+    tracemalloc.start()
+    try:
+        page = f"<p style='display: none'>a</p><div style='{name}: {length}'>" + f"<p style='{name}: {length}'>b</p>" * 100
+        assert text_of(page) == "\n".join("b" * 100)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize(
     ("page", "text"),
     [

@@ -8,6 +8,7 @@ import re
 import socket
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -180,6 +181,7 @@ def text_of(page: str) -> str:
     """
     from inscriptis.html_engine import Inscriptis  # type: ignore[import-untyped]  # it has no types
     from inscriptis.model.config import ParserConfig  # type: ignore[import-untyped]  # likewise
+    from inscriptis.model.css import CssParse  # type: ignore[import-untyped]  # likewise
     from inscriptis.model.tag import CustomHtmlTagHandlerMapping  # type: ignore[import-untyped]  # likewise
     from inscriptis.model.tag.table_tag import table_end_handler  # type: ignore[import-untyped]  # likewise
     from lxml import etree, html  # type: ignore[import-untyped]  # likewise
@@ -192,7 +194,15 @@ def text_of(page: str) -> str:
             raise AgentError(f"the page has a table of {height:,} lines and {width:,} columns of text, which is too large")
         table_end_handler(state)
 
+    def apply_style(style: str, element: Any) -> None:
+        """Apply a style without its margins and padding: a page of 160 kB could take gigabytes of white space, which is stripped anyway."""
+        spacing = element.margin_before, element.margin_after, element.padding_inline
+        with suppress(OverflowError):  # a length may be infinite
+            CssParse.attr_style(style, element)
+        element.margin_before, element.margin_after, element.padding_inline = spacing
+
     config = ParserConfig(custom_html_tag_handler_mapping=CustomHtmlTagHandlerMapping({}, {"table": end_table}))
+    config.attribute_handler.attribute_mapping = {**config.attribute_handler.attribute_mapping, "style": apply_style}
     try:
         tree = html.document_fromstring(_XML_DECLARATION.sub("", page), html.HTMLParser(huge_tree=True))  # others leave out what follows 255 levels
         lines = Inscriptis(tree, config).get_text().splitlines()
