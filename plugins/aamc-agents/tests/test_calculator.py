@@ -74,6 +74,13 @@ def test_large_whole_numbers_need_not_fit_a_float() -> None:
         ("What is (1 + 2) x (3 + 4)?", "(1 + 2) * (3 + 4)"),
         ("What is 12 * (3 + 4)? Answer in less than ten words.", "12 * (3 + 4)"),
         ("What is 12*3? Please add a unit.", "12*3"),
+        ("What is \u22123 + 4?", "-3 + 4"),
+        ("3\u22121", "3-1"),
+        ("The sum is **3 + 4** pears.", "3 + 4"),
+        ("The sum is *3 + 4* pears.", "3 + 4"),
+        ("Compute:\n- 3 + 4", "- 3 + 4"),
+        ("Compute this\n* 3 + 4", "3 + 4"),
+        ("The sum \u2014 3 + 4 \u2014 is asked.", "3 + 4"),
     ],
 )
 def test_an_expression_is_found_in_prose(text: str, expression: str) -> None:
@@ -95,6 +102,16 @@ def test_prose_that_python_could_read_is_searched_too(text: str) -> None:
         "What is 2 + 3k?",
         "What is 0x10 + 1?",
         "What is 2x (3 + 4)?",
+        "What is \u221a9 + 1?",
+        "What is |3 - 5|?",
+        "What is \u230a7/2\u230b?",
+        "What is \u20133 + 4?",
+        "What is two * 3 + 4?",
+        "What is ten - 3 + 4?",
+        "What is two*3 + 4?",
+        "What is 3 + 4 * two?",
+        "What is 3 + 4/x?",
+        "What is 3 + 4\u2030?",
     ],
 )
 def test_a_part_of_an_expression_is_not_taken_for_it(text: str) -> None:

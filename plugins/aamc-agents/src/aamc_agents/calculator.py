@@ -55,8 +55,12 @@ _TIMES = re.compile(r"(?<=[\d)])(?:\s*\u00d7\s*|\s+x\s+)(?=[\d(])|(?<=\d)(?<!\b0
 _DIVIDED = re.compile(r"(?<=[\d)])\s*\u00f7\s*(?=[\d(])")
 _MARGIN = 4
 """Characters next to an expression that show whether it goes on there."""
-_GOES_ON_BEFORE = re.compile(r"(?:\w|[\d)]\s*[x\u00d7\u00b7\u00f7^]\s*|\d,)$")
-_GOES_ON_AFTER = re.compile(r"\w|\s*[x\u00d7\u00b7\u00f7^]\s*[\d(]|,\d")
+_GOES_ON_BEFORE = re.compile(
+    r"(?:\w|[\d)]\s*[x\u00d7\u00b7\u00f7^]\s*|\d,|[\u2010-\u2015]|[|~\u00b1\u2016\u207b\u220f\u2211\u2213\u221a-\u221c\u222b\u2308\u230a]\s*)$"
+)
+_GOES_ON_AFTER = re.compile(r"\w|\s*[x\u00d7\u00b7\u00f7^]\s*[\d(]|,\d|\s*[|\u2016\u2030\u2309\u230b]|[*/+]\w|[ \t]+[*/+][ \t]+\w")
+_OPERAND_BEFORE = re.compile(r"\w(?:[ \t]*[*/+-][ \t]+|[*/])$")
+"""A word and an operator, as in ``two * 3 + 4``."""
 _OPERATION = re.compile(r"[\d)]\s*[+*/-]")
 _PERCENT = re.compile(r"%\s*[+-]")
 """A percent sign, as in ``50% - 20``; Python reads a remainder of a division by -20."""
@@ -101,6 +105,7 @@ def expression_in(text: str) -> str:
         ValueError: The text has no expression, or several, or a number outside it, as in ``increase 2 + 3 by 4``. A text with an assignment
             is a program and is not searched, nor is one with ``%``, which prose has for percent, with arithmetic in words, or with a date or a time.
     """
+    text = text.replace("\N{MINUS SIGN}", "-")
     if _parses(text) and not _PERCENT.search(text):
         return text
     if _NUMBER.search(text):
@@ -133,7 +138,8 @@ def _runs(text: str) -> Iterator[str]:
         rest = run[0].lstrip(_NO_START)
         found, begin = rest.rstrip(_NO_END), run.end() - len(rest)
         before, after = text[max(begin - _MARGIN, 0) : begin], text[begin + len(found) : begin + len(found) + _MARGIN]
-        if found and not _GOES_ON_BEFORE.search(before) and not _GOES_ON_AFTER.match(after):
+        signs = found[: len(found) - len(found.lstrip("+- \t"))]
+        if found and not (_GOES_ON_BEFORE.search(before) or _OPERAND_BEFORE.search(before + signs) or _GOES_ON_AFTER.match(after)):
             yield found
 
 
