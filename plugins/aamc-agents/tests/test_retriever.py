@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from aamc_agents.retriever import paragraphs_of
 from aamc_agents.tasks import Task
 from aamc_agents.tool import AgentError, check_extra
 
@@ -63,3 +64,13 @@ def test_an_agent_without_its_library_names_the_extra(make_agent, monkeypatch: p
 
 def test_an_installed_library_is_no_error() -> None:
     check_extra("agent retriever", "aamc-agents[retriever]", "json")
+
+
+def test_a_link_out_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "documents", tmp_path / "key.txt"
+    folder.mkdir()
+    elsewhere.write_text("a secret", encoding="utf-8")
+    (folder / "towns.txt").write_text("Ambria", encoding="utf-8")
+    (folder / "link.md").symlink_to("towns.txt")
+    (folder / "key.md").symlink_to(elsewhere)
+    assert paragraphs_of(folder) == ("Ambria", "Ambria")

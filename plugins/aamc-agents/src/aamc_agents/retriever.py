@@ -63,12 +63,13 @@ def search(corpus: tuple[str, ...], question: str, count: int) -> list[str]:
 
 @lru_cache(maxsize=8)
 def paragraphs_of(folder: Path) -> tuple[str, ...]:
-    """Return the paragraphs of a folder's texts; the folder is read once.
+    """Return the paragraphs of a folder's texts; the folder is read once. A link out of the folder is no text of it.
 
     Raises:
         ConfigError: The folder is missing or has no text, or a text is not UTF-8.
     """
-    files = sorted(file for file in folder.rglob("*") if file.suffix in (".txt", ".md") and file.is_file())
+    texts_below = (file for file in folder.rglob("*") if file.suffix in (".txt", ".md") and file.is_file())
+    files = sorted(file for file in texts_below if file.resolve().is_relative_to(folder.resolve()))
     try:
         texts = [file.read_text(encoding="utf-8") for file in files]
     except (OSError, UnicodeDecodeError) as error:
