@@ -167,8 +167,8 @@ asyncio.run(run_python([program], SandboxLimits(seconds=600.0, unconfined=True))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the death of a parent")
-def test_a_program_ends_with_the_process_that_runs_it() -> None:
-    with subprocess.Popen([sys.executable, "-c", STARTING]) as parent:
+def test_a_program_ends_with_the_process_that_runs_it(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", STARTING], env={**os.environ, "TMPDIR": str(tmp_path)}) as parent:
         try:
             wait_until(lambda: programs_of(parent.pid) != [])
             (child,) = programs_of(parent.pid)
