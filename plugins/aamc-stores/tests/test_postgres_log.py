@@ -462,6 +462,19 @@ def test_a_connection_for_elections_is_closed_where_the_server_refuses_its_setti
     assert [str(each.message) for each in recwarn] == []
 
 
+def test_connections_that_share_a_session_are_refused_at_once(log, postgres_server, prefix):
+    """A pooler that gives each transaction another connection gives the next one the session that has just become free."""
+    schema = f"s{prefix}"
+    url = f"{postgres_server.url}?options=-csearch_path%3D{schema},pg_catalog&prefix={prefix}"
+    with psycopg.connect(postgres_server.url, autocommit=True) as admin:
+        admin.execute(f"CREATE SCHEMA {schema}; CREATE FUNCTION {schema}.pg_backend_pid() RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        try:
+            with pytest.raises(StoreError, match=r"cannot be used: a pooler gives each transaction another connection"):
+                open_store(url, get_plugin_manager())
+        finally:
+            admin.execute(f"DROP SCHEMA {schema} CASCADE")
+
+
 def test_a_connection_that_lost_its_prepared_statements_points_to_a_pooler(log):
     store = log()
     with (

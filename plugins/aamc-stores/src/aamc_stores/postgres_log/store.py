@@ -36,6 +36,7 @@ _IDLE_TIMES = 6
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 """Each statement must see all that was committed before it, so that a writer sees the entries of the writer that held the lock before."""
 _LOCK = "SELECT pg_advisory_xact_lock({})"
+_POOLER = "a pooler gives each transaction another connection; name the server itself, or let the pooler keep sessions (PgBouncer's pool_mode)"
 _MOVE_END = "UPDATE {version} SET position = position + %s; COMMIT"
 
 
@@ -104,9 +105,20 @@ class PostgresStore(SharedStore):
         self._leases = Leases(self.url, self.config.timeout_s, LEASE_S)
         try:
             self._tables.prepare(self._upgrading, self.name)
+            self._check_sessions()
         except StoreError:
             self._disconnect()
             raise
+
+    def _check_sessions(self) -> None:
+        """Raise a StoreError if two connections share a session of the server, whose settings would reach other programs."""
+        query = "SELECT pg_backend_pid()"
+        with self._reading() as connection:
+            first = self._tables.value(connection, query)
+        with self._transaction(_WRITE, self._writers) as (connection, _):
+            second = self._tables.value(connection, query)
+        if first == second:
+            raise StoreError(f"the log {self.name} cannot be used: {_POOLER}")
 
     def _key(self, name: str) -> int:
         """Return the number of an advisory lock of this log."""
@@ -294,9 +306,7 @@ class PostgresStore(SharedStore):
         if isinstance(error, psycopg.errors.LockNotAvailable):
             advice = "another transaction holds its lock; end that one (pg_locks names its pid) or wait for it"
         elif isinstance(error, psycopg.errors.InvalidSqlStatementName | psycopg.errors.DuplicatePreparedStatement):
-            advice = (
-                "a pooler gives each transaction another connection; name the server itself, or let the pooler keep sessions (PgBouncer's pool_mode)"
-            )
+            advice = _POOLER
         explained = kind(f"the log {self.name} cannot be used ({' '.join(str(error).split())}): {advice}")
         explained.__cause__ = error
         return explained
