@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -130,6 +132,18 @@ def test_signatures_agree_in_about_the_share_that_questions_do() -> None:
     errors = [(values[n, 0] == values[n + 60, 0]).mean() - made.similarity(n, n + 60) for n in range(60)]
     assert abs(np.mean(errors)) < 0.02
     assert np.std(errors) < 0.06
+
+
+def test_signatures_of_many_questions_take_little_more_memory_than_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = sketches(*(f"{a} {b}" for a, b in itertools.product(range(30), range(30))))
+    expected = made.signatures()
+    monkeypatch.setattr("aamc_experiments.data.near_duplicates.BATCH", 7)
+    tracemalloc.start()
+    signatures = made.signatures()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(expected, signatures)
+    assert peak < 4 * signatures.nbytes
 
 
 @given(st.permutations([f"{a} {b} {c}" for a in WORDS[:3] for b in ("the old harbour town", "the old harbour towns") for c in WORDS[:4]]))

@@ -36,6 +36,8 @@ MAX_CHARACTERS = 2_000
 """The characters of a long text that count, half of them from its start and half from its end."""
 SIGNATURE, BAND = 128, 4
 """The MinHash values of a signature and of a band; the bands find 99.98% of pairs at similarity 0.7."""
+BATCH = 1_000
+"""The questions whose MinHash values are lists of Python at a time: these take about 20 times the memory of signatures."""
 BUCKET = 20
 """The maximum number of questions of a band's bucket that one question is compared with."""
 _MULTIPLIERS = np.array([pow(0x9E3779B97F4A7C15, power, 2**64) for power in range(1, CHARACTER_RUN + 1)], dtype=np.uint64)
@@ -160,10 +162,13 @@ def algorithm() -> str:
 def _signatures(sets: Sequence[Hashes]) -> Signatures:
     from rensa import RMinHash
 
-    offsets = np.cumsum([0, *map(len, sets)]).astype(np.uint64)
-    flat = np.concatenate([*sets, np.empty(0, dtype=np.uint64)])
-    rows = RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, SIGNATURE, 0).to_rows()
-    return np.array(rows, dtype=np.uint32).reshape(-1, SIGNATURE).astype(np.uint16)
+    signatures = np.empty((len(sets), SIGNATURE), dtype=np.uint16)
+    for start in range(0, len(sets), BATCH):
+        batch = sets[start : start + BATCH]
+        offsets = np.cumsum([0, *map(len, batch)]).astype(np.uint64)
+        rows = RMinHash.digest_matrix_from_flat_token_hashes(np.concatenate(batch), offsets, SIGNATURE, 0).to_rows()
+        signatures[start : start + BATCH] = np.array(rows, dtype=np.uint32)  # the low 16 bits
+    return signatures
 
 
 def likely_pairs(some: Signatures, others: Signatures, similarity: float) -> NDArray[np.intp]:
