@@ -7,6 +7,7 @@ puppeteer paper (arXiv 2505.19591, section 3), one agent each.
 from __future__ import annotations
 
 import math
+import re
 from functools import cache
 from importlib.resources import files
 from typing import ClassVar
@@ -20,6 +21,8 @@ from aamc_sdk.types import utf8_bytes
 
 _PROMPT_CHARACTERS = 4_000
 """Usual characters of the role's prompt and the task, for estimates."""
+_HEADING = re.compile(r"^(?=(?:Task|File .*|Work so far):\s*$|\d+\. \S+: )", re.MULTILINE)
+"""The beginning of a line that looks like one of the prompt's headings; an output or a file that has one could speak for another agent."""
 
 
 @attrs.frozen(kw_only=True)
@@ -97,13 +100,13 @@ def prompt_of(name: str) -> str:
 
 
 def shown(state: TaskState, history_characters: int, file_characters: int) -> str:
-    """Return the user prompt: the task, its files and the latest work, each truncated to its limit."""
+    """Return the user prompt: the task, its files and the latest work, each truncated to its limit; headings in files and work are indented."""
     parts = [f"Task:\n{state.task.text}"]
-    parts += [f"File {name}:\n{_start(content, file_characters)}" for name, content in state.task.files.items()]
+    parts += [f"File {name}:\n{_HEADING.sub('  ', _start(content, file_characters))}" for name, content in state.task.files.items()]
     turns = []
     for number, activation in enumerate(state.history, start=1):
         said = activation.output.content if activation.output is not None else f"(failed: {activation.text})"
-        turns.append(f"{number}. {activation.agent}: {said}")
+        turns.append(f"{number}. {activation.agent}: {_HEADING.sub('  ', said)}")
     work = "\n".join(turns)
     latest = work[max(len(work) - history_characters, 0) :]
     parts.append(f"Work so far:\n{'[...] ' * (len(latest) < len(work))}{latest or 'none'}")
