@@ -201,6 +201,20 @@ def test_a_decision_takes_little_space(log, postgres_server, prefix):
     assert size / 2000 < 600
 
 
+def test_decisions_of_later_entries_are_read_from_their_own_partitions(log, postgres_server):
+    """A lookup in all partitions takes a thousand searches for each of them."""
+    store = log()
+    decide(store, "a")
+    begin_partition(postgres_server.url, store)
+    decide(store, "b")
+    judge(store, "b")
+    assert [row.id for row in store.batch(2, 10).decisions] == ["b"]
+    with store._reading() as connection:
+        assert [found[2] for found in store._entries._decisions(connection, {"b": 1})] == ["b"]
+        used = "SELECT DISTINCT relname FROM pg_locks JOIN pg_class ON relation = pg_class.oid WHERE pid = pg_backend_pid() AND relkind = 'r'"
+        assert f"{store.config.prefix}_entries_0" not in {name for (name,) in connection.execute(used)}
+
+
 def test_a_user_is_forgotten_in_all_partitions_and_stays_so(log, postgres_server, monkeypatch):
     monkeypatch.setattr(row_store, "BATCH_ENTRIES", 2)
     store = log()

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 import psycopg
-from psycopg.sql import Literal
+from psycopg.sql import SQL, Literal
 from typing_extensions import LiteralString
 
 from aamc_sdk.log import (
@@ -273,14 +273,13 @@ class Entries:
     def batch(self, connection: psycopg.Connection, after: int, limit: int) -> Batch:
         """Return at most ``limit`` entries after a position, with the entries that belong to them."""
         state = self.state(connection)
-        following: LiteralString = "SELECT {row} FROM {entries} WHERE position > %s ORDER BY position LIMIT %s"
+        following: LiteralString = "SELECT {row}, partition FROM {entries} WHERE position > %s ORDER BY position LIMIT %s"
         found = self._tables.run(connection, following, after, limit).fetchall()
         rows = self._rows(connection, found)
         end = found[-1][0] if found else after
         own = {row.id for row in rows if row.kind == DECISION}
-        others = list({row.decision_id for row in rows} - own)
-        named: LiteralString = "SELECT {row} FROM {entries} WHERE kind = 'decision' AND decision_id = ANY(%s)"
-        earlier = self._tables.run(connection, named, others).fetchall() if others else []
+        others = {row.decision_id: each[-1] for row, each in zip(rows, found, strict=True) if row.decision_id not in own}
+        earlier = self._decisions(connection, others) if others else []
         decisions = sorted([*earlier, *(each for each in found if each[1] == DECISION)], key=lambda each: each[0])
         before = self._tables.run(connection, "SELECT kind, id, revision FROM {entries} WHERE position = %s", after).fetchone()
         name = None if before is None else Row(before[0], before[1], "", "", "", 0.0, revision=before[2]).name
@@ -296,6 +295,12 @@ class Entries:
             start=state.start,
             positions=[each[0] for each in found],
         )
+
+    def _decisions(self, connection: psycopg.Connection, partitions: Mapping[str, int]) -> list[Any]:
+        """Return decisions, given each one's partition: PostgreSQL leaves out other partitions only if the numbers stand in the statement."""
+        numbers = SQL(", ").join(map(Literal, sorted(set(partitions.values()))))
+        query: LiteralString = "SELECT {row} FROM {entries} WHERE kind = 'decision' AND decision_id = ANY(%s) AND partition IN ({numbers})"
+        return self._tables.run(connection, query, list(partitions), numbers=numbers).fetchall()
 
     def add_outcomes(self, connection: psycopg.Connection, found: OutcomeJoin) -> None:
         """Add the decisions between the two times with their attempts and feedback; contents are read only if they are needed."""
