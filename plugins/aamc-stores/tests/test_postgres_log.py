@@ -489,10 +489,15 @@ def test_connections_that_share_a_session_are_refused_at_once(log, postgres_serv
             admin.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
-def test_a_connection_that_lost_its_prepared_statements_points_to_a_pooler(log):
+@pytest.mark.parametrize(
+    ("statement", "advice"),
+    [
+        ("EXECUTE lost", r"does not exist\): a pooler gives each transaction another connection"),
+        ("SET LOCAL ROLE pg_monitor; CREATE SCHEMA no", "permission denied .*: the role must own the log's tables"),
+        ("DO 'BEGIN RAISE out_of_memory; END'", "set max_locks_per_transaction of the server"),
+    ],
+)
+def test_an_error_of_the_server_says_what_to_do(log, statement, advice):
     store = log()
-    with (
-        pytest.raises(StoreAwayError, match=r"does not exist\): a pooler gives each transaction another connection"),
-        store._transaction("BEGIN") as begun,
-    ):
-        begun[0].execute("EXECUTE lost")
+    with pytest.raises(StoreAwayError, match=advice), store._transaction("BEGIN") as begun:
+        begun[0].execute(statement)

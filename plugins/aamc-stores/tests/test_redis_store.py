@@ -828,6 +828,29 @@ def test_a_server_that_is_too_old_for_the_scripts_is_refused(log, monkeypatch):
     monkeypatch.undo()
 
 
+def test_a_cluster_is_refused(log, monkeypatch):
+    monkeypatch.setattr(redis.Redis, "info", lambda *_: {"redis_version": "7.0.15", "redis_mode": "cluster"})
+    with pytest.raises(StoreError, match="needs one Redis server, with replicas or without, and this one is part of a cluster"):
+        log()
+    monkeypatch.undo()
+
+
+def test_few_rights_are_enough(log, server, prefix):
+    rights = ["+@read", "+@write", "+@scripting", "+@connection", "+time", "-@dangerous"]
+    with redis.Redis.from_url(server.url) as admin:
+        log()
+        admin.execute_command("ACL", "SETUSER", prefix, "on", ">secret", f"~{prefix}:*", *rights)
+        try:
+            with_rights = server.url.replace("redis://", f"redis://{prefix}:secret@")
+            store = open_store(with_rights, get_plugin_manager(), {"prefix": prefix, "spool": f"{server.folder}/{prefix}"})
+            add(store, "d")
+            store.forget("ann")
+            assert store.health().items() >= {"away": 0, "spooled": 0, "position": 3}.items()
+            store.close()
+        finally:
+            admin.execute_command("ACL", "DELUSER", prefix)
+
+
 def test_relaxed_durability_accepts_the_loss_of_two_seconds(log, server, caplog):
     with redis.Redis.from_url(server.url) as admin:
         admin.config_set("appendfsync", "everysec")

@@ -37,6 +37,14 @@ _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED"
 """Each statement must see all that was committed before it, so that a writer sees the entries of the writer that held the lock before."""
 _LOCK = "SELECT pg_advisory_xact_lock({})"
 _POOLER = "a pooler gives each transaction another connection; name the server itself, or let the pooler keep sessions (PgBouncer's pool_mode)"
+_DEFAULT_ADVICE = "check that the server runs and that the URL is right"
+_ADVICE = (
+    (psycopg.errors.LockNotAvailable, "another transaction holds its lock; end that one (pg_locks names its pid) or wait for it"),
+    ((psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement), _POOLER),
+    (psycopg.errors.InsufficientPrivilege, "the role must own the log's tables and be allowed to create tables in their schema"),
+    (psycopg.errors.OutOfMemory, "if locks ran out, set max_locks_per_transaction of the server to six times the log's partitions, or limit the log"),
+)
+"""What to do about errors of the server."""
 _MOVE_END = "UPDATE {version} SET position = position + %s; COMMIT"
 
 
@@ -301,12 +309,10 @@ class PostgresStore(SharedStore):
         return "; ".join([*(f"SET {name} = {value}" for name, value in limits.items()), *relaxed])
 
     def _refusal(self, error: psycopg.Error) -> StoreError:
-        refused = isinstance(error, _CONTENT_ERRORS)
-        kind, advice = (StoreError, "nothing was written") if refused else (StoreAwayError, "check that the server runs and that the URL is right")
-        if isinstance(error, psycopg.errors.LockNotAvailable):
-            advice = "another transaction holds its lock; end that one (pg_locks names its pid) or wait for it"
-        elif isinstance(error, psycopg.errors.InvalidSqlStatementName | psycopg.errors.DuplicatePreparedStatement):
-            advice = _POOLER
+        if isinstance(error, _CONTENT_ERRORS):
+            kind, advice = StoreError, "nothing was written"
+        else:
+            kind, advice = StoreAwayError, next((advice for kinds, advice in _ADVICE if isinstance(error, kinds)), _DEFAULT_ADVICE)
         explained = kind(f"the log {self.name} cannot be used ({' '.join(str(error).split())}): {advice}")
         explained.__cause__ = error
         return explained

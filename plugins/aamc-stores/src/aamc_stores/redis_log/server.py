@@ -131,14 +131,17 @@ class RedisServer:
         return str(facts.epoch or ""), "GET", self.key("epoch")
 
     def check_version(self) -> None:
-        """Raise a StoreError where the server is too old for the log's scripts."""
+        """Raise a StoreError where the server is too old for the log's scripts, or is part of a cluster, where they would not find all keys."""
         with self.explained():
             try:
-                found = str(self.client.info("server").get("redis_version", _FIRST_VERSION))
+                found = self.client.info("server")
             except NoPermissionError:  # some hosted servers refuse the command
                 return
-        if int(found.partition(".")[0]) < _FIRST_VERSION:
-            raise StoreError(f"the log {self.name} needs Redis {_FIRST_VERSION} or newer, and the server has version {found}")
+        version = str(found.get("redis_version", _FIRST_VERSION))
+        if int(version.partition(".")[0]) < _FIRST_VERSION:
+            raise StoreError(f"the log {self.name} needs Redis {_FIRST_VERSION} or newer, and the server has version {version}")
+        if found.get("redis_mode") == "cluster":
+            raise StoreError(f"the log {self.name} needs one Redis server, with replicas or without, and this one is part of a cluster")
 
     def warn_of_losses(self, *, relaxed: bool) -> None:
         """Log a warning for each of the server's settings that may lose entries; ``relaxed`` accepts the loss of the last two seconds."""
