@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]  # it ships no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
+from aamc_datasets.columns import parquet_rows
 from aamc_datasets.outcomes.outcome_rows import read_outcome_rows
 from aamc_datasets.outcomes.outcomes_format import OutcomesFormat, write_outcomes
 from hypothesis import given, settings
@@ -224,6 +225,17 @@ def test_decimals_of_parquet_are_numbers(reader: OutcomesFormat, tmp_path: Path)
     assert (dataset.outcomes.known_quality.tolist(), dataset.outcomes.cost_usd.tolist()) == ([[0.5]], [[0.02]])
     assert dataset.labels.complexity is not None
     assert dataset.labels.complexity.tolist() == [0.3]
+
+
+def test_columns_of_parquet_that_are_not_in_the_format_are_not_read(reader: OutcomesFormat, tmp_path: Path) -> None:
+    rows = [{"query": "a", "embedding": [0.5] * 8, "outcomes": {"m": {"quality": 1.0, "cost_usd": 0.1}}}]
+    file = tmp_path / "rows.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    assert list(parquet_rows(file, ("query", "outcomes"))) == [{**rows[0], "embedding": None}]
+    assert len(reader.read(str(file))) == 1
+    pq.write_table(pa.Table.from_pylist([{"categry": "x", **rows[0]}]), file)
+    with pytest.raises(DataError, match="row 1: has the unknown key 'categry'; did you mean 'category'"):
+        reader.read(str(file))
 
 
 def test_a_parquet_file_without_outcomes_is_described(reader: OutcomesFormat, tmp_path: Path) -> None:

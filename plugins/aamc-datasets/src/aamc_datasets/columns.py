@@ -150,18 +150,19 @@ def _parquet_names(file: Path) -> list[str]:
         return list(pq.read_schema(file).names)
 
 
-def parquet_rows(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a Parquet file, with all columns.
+def parquet_rows(file: Path, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file, lazily; columns other than the given ones are None in each row and are not read.
 
     Raises:
         DataError: The file cannot be read.
     """
     import pyarrow.parquet as pq
 
-    with arrow_errors(file):
-        table = pq.read_table(file)
-    for batch in table.to_batches(max_chunksize=1024):
-        yield from batch.to_pylist()
+    with arrow_errors(file), pq.ParquetFile(file) as content:
+        names = content.schema_arrow.names
+        read = [name for name in names if columns is None or name in columns] or names
+        for batch in content.iter_batches(1024, columns=read):
+            yield from (dict.fromkeys(names) | row for row in batch.to_pylist())
 
 
 def require_columns(file: Path, wanted: Iterable[str], found: Collection[str], advice: str = "") -> None:

@@ -55,7 +55,7 @@ def read_outcome_rows(file: Path) -> Iterator[OutcomeRow]:
         DataError: The file cannot be read, or a row is invalid; the message gives file, line and value.
     """
     parquet = file.suffix == ".parquet"
-    for number, content in enumerate(parquet_rows(file), start=1) if parquet else json_lines(file):
+    for number, content in enumerate(parquet_rows(file, _KEYS), start=1) if parquet else json_lines(file):
         location = f"{file}, {'row' if parquet else 'line'} {number}"
         try:
             yield _row(location, _as_json(content) if parquet else content)
