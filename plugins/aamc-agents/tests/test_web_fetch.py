@@ -133,7 +133,7 @@ def test_what_cannot_be_read_is_said(fetch, path: str, options: dict[str, object
         fetch(path, **options)
 
 
-@pytest.mark.parametrize("charset", ["klingon", "undefined", "idna", "base64", "rot13"])
+@pytest.mark.parametrize("charset", ["klingon", "undefined", "idna", "punycode", "base64", "rot13"])
 def test_an_unknown_charset_is_read_as_utf_8(fetch, charset: str) -> None:
     assert fetch(f"/charset/{charset}") == "plain"
 
@@ -193,6 +193,7 @@ def test_other_encodings_are_refused(fetch, path: str, error: str) -> None:
         ("http://127.0.0.1:9/", "cannot be fetched: ConnectError"),
         ("http://nowhere.invalid/", "nowhere.invalid has no address"),
         ("http://[::1/", "InvalidURL"),
+        ("http://xn--/", "IDNAError: Malformed A-label"),
     ],
 )
 def test_addresses_that_lead_nowhere_are_refused(say, text: str, error: str) -> None:

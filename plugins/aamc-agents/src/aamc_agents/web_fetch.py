@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import ipaddress
 import re
 import socket
@@ -25,6 +26,8 @@ _ADDRESS = re.compile(r"https?://[^\s<>\"')]+")
 _TEXTS = ("text/", "application/json", "application/xml", "application/xhtml+xml")
 _META_CHARSET = re.compile(rb"<meta\b[^>]*?\bcharset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _XML_DECLARATION = re.compile(r"^\s*<\?xml\s[^>]*\?>")
+_ONLY_PYTHONS = ("idna", "punycode", "raw-unicode-escape", "unicode-escape")
+"""Encodings that are no charsets. Decoding 500 kB of punycode takes half a minute."""
 _META_BYTES = 1024
 """Bytes of a page in which it may declare its charset (HTML standard, section 4.2.5.4)."""
 _ENDS_IN_IPV4 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
@@ -73,7 +76,7 @@ class WebFetch(Tool):
             text = await asyncio.wait_for(self._fetch(addresses[0].rstrip(".,;:!?")), self.config.seconds)
         except asyncio.TimeoutError:
             raise AgentTimeoutError(f"{addresses[0]} took longer than {self.config.seconds:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # the last one is that of a host's name
             raise AgentError(f"{addresses[0]} cannot be fetched: {type(error).__name__}: {error}") from error
         if not text.strip():
             raise AgentError(f"{addresses[0]} has no text")
@@ -166,8 +169,10 @@ def _with_embedded(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> It
 
 
 def _decoded(content: bytes, charset: str) -> str:
-    """Return the text of bytes; a charset that Python does not know, or cannot decode, is taken for UTF-8."""
+    """Return the text of bytes; a charset that Python does not know, or cannot decode, or that only Python knows, is taken for UTF-8."""
     try:
+        if codecs.lookup(charset).name in _ONLY_PYTHONS:
+            charset = "utf-8"
         return content.decode(charset, errors="replace")
     except (LookupError, UnicodeError):  # "undefined" and "idna" raise the latter
         return content.decode("utf-8", errors="replace")
