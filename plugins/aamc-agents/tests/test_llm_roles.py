@@ -121,6 +121,12 @@ def test_a_model_that_does_not_answer_is_an_error_with_its_address_and_what_to_c
         ask(make_agent("planner", endpoint=at(server.url, retries=0, timeout_seconds=0.3 if delay else 60.0)))
 
 
+def test_no_error_has_the_password_in_an_address(serve_model, make_agent) -> None:
+    server = serve_model(lambda body: "")
+    with pytest.raises(AgentError, match=f"model 'default' at {server.url} said nothing"):
+        ask(make_agent("planner", endpoint=at(server.url.replace("//", "//me:secret@"))))
+
+
 def test_where_nobody_listens_is_an_error_in_words(make_agent) -> None:
     with pytest.raises(AgentError, match=r"cannot be reached.*check that the server runs, and base_url"):
         ask(make_agent("planner", endpoint=at("http://127.0.0.1:9/v1", retries=0)))

@@ -15,7 +15,7 @@ import numpy as np
 from aamc_agents.tool import AgentError
 from aamc_sdk import Candidate, MetaController, ModelSpec, Prices, Query, Services, get_plugin_manager, option
 from aamc_sdk.errors import AamcError, ConfigError, PoolError, ProviderError
-from aamc_sdk.interfaces import Completion, Message, Provider, Usage, output_limit
+from aamc_sdk.interfaces import Completion, Message, Provider, Usage, output_limit, public_url
 from aamc_sdk.messages import one_of
 from aamc_sdk.routing import default_pool
 from aamc_sdk.serving import AttemptKeywords, ModelClient, make_services, price
@@ -233,7 +233,9 @@ def _reply(completion: Completion, spec: ModelSpec, sent: int) -> ModelReply:
     cost = price(spec, Usage(prompt_tokens=given, output_tokens=made))[0] if math.isnan(completion.cost_usd) else completion.cost_usd
     if not text:
         public = f"model {spec.name!r} said nothing"
-        where = f"model {spec.name!r}" + ("" if spec.endpoint is None else f" at {spec.endpoint.options.get('base_url', spec.endpoint.provider)}")
+        where = f"model {spec.name!r}"
+        if spec.endpoint is not None:
+            where += f" at {public_url(str(spec.endpoint.options.get('base_url', spec.endpoint.provider)))}"
         empty = ProviderError(f"{where} said nothing; check that it is a chat model, and the limit of its tokens", kind="protocol", public=public)
         raise AgentError(str(empty), 0.0 if math.isnan(cost) else cost) from empty
     return ModelReply(text, spec.name, given + made, cost, counted, given)
