@@ -107,7 +107,7 @@ def break_off(store: SharedStore, method: str, committed: bool) -> Callable[[], 
 
 def evict(store: SharedStore) -> None:
     """Drop the published states, as when the states of eight other routers are kept."""
-    with store._lock:
+    with store._lock.held:
         store._log.snapshots.clear()
         store._log.deltas.clear()
 
@@ -229,7 +229,7 @@ def test_a_follower_with_unreadable_deltas_learns_from_the_start_where_the_publi
     first.store.away = True
     judge(SharedStore(second.store), "bob1")
     name, log = first.learner._consumer.name, second.store._log
-    with second.store._lock:
+    with second.store._lock.held:
         newest = second.store._newest(name)
         log.deltas[name].append(StateDelta(newest, newest + 2, b'{"made": 7}'))
     wait_until(lambda: second.learner._follower._damaged_position >= 0)

@@ -297,11 +297,11 @@ def test_deltas_that_cannot_be_read_are_passed_over(replicas: list[Replica], cap
     first.tell("ann1")
     flush(replicas)
     name, kept = first.learner._consumer.name, first.store._log.deltas
-    with first.store._lock:
+    with first.store._lock.held:
         first.store.away = second.store.away = True
     position = second.learner.position
     judge(SharedStore(second.store), "bob1")
-    with first.store._lock:  # the first process may save a full snapshot that it began before
+    with first.store._lock.held:  # the first process may save a full snapshot that it began before
         kept[name].append(StateDelta(position, position + 2, b"damaged"))
     second.store.away = False
     wait_until(lambda: "cannot be read" in caplog.text)
