@@ -78,6 +78,21 @@ def test_the_table_says_whose_missing_latency_takes_its_weight_from_the_preferen
     assert json.loads(aamc("evaluate", "--json")[1])["data"]["without_latency"] == [name]
 
 
+def test_the_table_says_how_many_queries_are_left_out_for_their_latency_alone(aamc, monkeypatch) -> None:
+    def read(self, path):
+        made = make_dataset(200)
+        made.outcomes.latency_ms[np.arange(200) % 4 > 0] = np.nan
+        return made
+
+    monkeypatch.setattr("tiny.TinyFormat.read", read)
+    assert aamc(*TRAIN)[0] == 0
+    document = json.loads(aamc("evaluate", "--json")[1])
+    untimed = document["data"]["untimed_queries"]
+    assert untimed == document["routers"]["favourite"]["missing"] > 0
+    note = f"Left out for an unknown latency alone: {untimed} queries. To compare on all, remove all latencies."
+    assert note in " ".join(aamc("evaluate")[1].split())
+
+
 def test_settings_of_an_evaluation_with_baselines_can_be_changed(aamc) -> None:
     aamc(*TRAIN, "--out", "kept/run")
     Path("sim.yaml").write_text("{environment: {name: table}, evaluation: {alpha: 1.0, beta: 0.0}}")

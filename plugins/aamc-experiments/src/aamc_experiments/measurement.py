@@ -116,6 +116,9 @@ class Measurement:
         result["data"] |= {"split": self.setup.tested, "dropped": self.setup.dropped}
         if comparison.is_table:
             assert rows.outcomes is not None
+            untimed_outcomes = attrs.evolve(rows.outcomes, latency_ms=np.full_like(rows.outcomes.latency_ms, np.nan))
+            if lacking := comparison.missing - np.count_nonzero(~untimed_outcomes.complete_among(self.request.mask)):
+                result["data"]["untimed_queries"] = int(lacking)
             if (worst := most_missing(rows.outcomes, self.request.mask, self.request.pool.names)) is not None:
                 result["data"]["most_missing"] = worst
             if untimed := np.flatnonzero(~np.isfinite(rows.outcomes.latency_ms).any(axis=0)).tolist():
