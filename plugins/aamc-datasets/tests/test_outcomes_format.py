@@ -112,7 +112,7 @@ def test_without_labels_there_are_none(write: Write, reader: OutcomesFormat) -> 
         (line(small=1), "the outcome of 'small' must be an object with a quality, not 1"),
         (line(small={"qualty": 1}), "has no 'quality'; did you mean 'qualty'"),
         (line(small={"quality": 1}) + line(small={"quality": 1.5}), "line 2: quality of 'small' must be a number from 0 to 1, not 1.5"),
-        (line(small={"quality": nan}), "line 1: quality of 'small' must be a number from 0 to 1, not nan"),
+        (line(small={"quality": nan}), "line 1: quality of 'small' must be a number from 0 to 1, not nan; use null where it is unknown"),
         (line(small={"quality": True}), "quality of 'small' .* not True"),
         (line(small={"quality": "good"}), "quality of 'small' .* not 'good'"),
         (line(small={"quality": 1, "cost_usd": -1}), r"cost_usd of 'small' must be a number from 0 to 1e\+12, not -1"),

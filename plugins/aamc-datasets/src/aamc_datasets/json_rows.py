@@ -142,7 +142,8 @@ def bounded_number(value: Any, name: str, maximum: float, minimum: float = 0.0) 
     if value is None:
         return math.nan
     if not _is_number(value) or not minimum <= value <= maximum:
-        raise DataError(f"{name} must be a number from {minimum:g} to {maximum:g}, not {value!r:.80}")
+        unknown = "; use null where it is unknown" if value != value else ""  # NaN, which programs write for a missing number
+        raise DataError(f"{name} must be a number from {minimum:g} to {maximum:g}, not {value!r:.80}{unknown}")
     return float(value)
 
 
