@@ -100,6 +100,13 @@ def test_an_agents_answer_ends_it(puppeteer_of: Callable[..., Puppeteer]) -> Non
     assert [(step.content, step.final) for step in steps] == [("2", True)]
 
 
+@pytest.mark.parametrize(("tokens", "prompt_tokens", "counted"), [(9, 4, (9, 4)), (3, 4, (3, 3)), (-5, -9, (0, 0)), ("9", None, (0, 0))])
+def test_only_counts_of_tokens_count(puppeteer_of: Callable[..., Puppeteer], tokens: Any, prompt_tokens: Any, counted: tuple[int, int]) -> None:
+    puppeteer = puppeteer_of(Says("guesser", tokens=tokens, prompt_tokens=prompt_tokens))
+    (step,) = steps_of(puppeteer, SUM, Budget(steps=1))
+    assert (step.tokens, step.prompt_tokens) == counted
+
+
 def test_money_and_time_end_it(puppeteer_of: Callable[..., Puppeteer]) -> None:
     puppeteer = puppeteer_of(Says("a"))
     assert len(steps_of(puppeteer, SUM, Budget(steps=9, cost_usd=1.0))) == 2

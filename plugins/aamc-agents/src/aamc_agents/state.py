@@ -58,13 +58,13 @@ class Activation:
     def tokens(self) -> int:
         """Tokens of the call according to the output's metadata; 0 for agents without a model."""
         count = None if self.output is None else self.output.metadata.get("tokens")
-        return count if isinstance(count, int) else 0
+        return max(count, 0) if isinstance(count, int) else 0
 
     @property
     def prompt_tokens(self) -> int:
         """Those of the tokens that were the prompt, according to the output's metadata."""
         count = None if self.output is None else self.output.metadata.get("prompt_tokens")
-        return min(count, self.tokens) if isinstance(count, int) else 0
+        return min(max(count, 0), self.tokens) if isinstance(count, int) else 0
 
 
 @attrs.frozen(kw_only=True)
