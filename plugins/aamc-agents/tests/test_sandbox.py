@@ -196,6 +196,8 @@ def wait_until(happened: Callable[[], bool]) -> None:
     [
         ("def f(x): return x * x\nif __name__ == '__main__': print(f(int(input())))", ""),
         ("from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\ndef f(x): return A(x).x ** 2", ""),
+        ("import atexit\natexit.register(print, 'bye')\ndef print(x): pass\ndef f(x): return x * x", ""),
+        ("import sys\nprint('hello', end='')\nsys.stdout = None\ndef f(x): return x * x", ""),
         ("import __main__\n__main__.run = lambda program, names: exec(program, names) if 'print' in program else None\nf = abs", "AssertionError"),
     ],
 )

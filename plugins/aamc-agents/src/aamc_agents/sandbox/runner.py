@@ -124,10 +124,10 @@ async def run_tests(program: str, tests: str, limits: SandboxLimits, files: Mapp
     A program that ends the process before its tests does not pass. One can find the tests in its own process if it searches for them.
     """
     end = secrets.token_hex(16)
-    ran = await run_python([program, "__name__ = '__main__'", tests, f"print('\\n{end}')"], limits, files, "program")
+    ran = await run_python([program, "__name__ = '__main__'", tests, f"__import__('os').write(1, b'{end}') and None"], limits, files, "program")
     if ran.error is not None:
         return ran.error
-    return "" if ran.printed.splitlines()[-1:] == [end] else "the program ended before its tests"
+    return "" if end in ran.printed else "the program ended before its tests"
 
 
 async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path, name: str) -> Ran:
