@@ -52,6 +52,10 @@ def test_the_main_module_is_the_programs_own(program: str, printed: str) -> None
     assert run(f"{start}\n{program}") == Ran(printed=printed, error=None, fences=machine_fences().fences)
 
 
+def test_a_file_does_not_name_the_module() -> None:
+    assert run("print(__name__)", data="1").printed == "__main__\n"
+
+
 def test_the_same_program_prints_the_same() -> None:
     program = "print(list({'a', 'b', 'c', 'd', 'e'}))"
     assert run(program).printed == run(program).printed

@@ -145,7 +145,7 @@ def main() -> None:
     print(*fences, file=sys.stderr, flush=True)  # noqa: T201  # the parent reads the first line
     if programs and options["refusal"] and not {"landlock", "seccomp"} <= set(fences):
         sys.exit(options["refusal"])
-    module = ModuleType(options["name"])
+    module = ModuleType(options["module"])
     sys.modules["__main__"] = sys.modules[module.__name__] = module  # pickle, unittest, doctest and typing look there
     for program in programs:
         run(program, vars(module))

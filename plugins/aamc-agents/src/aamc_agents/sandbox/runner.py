@@ -91,14 +91,14 @@ def check_confined(unconfined: bool, name: str) -> None:
         raise ConfigError(f"{REFUSAL}; set {name}=true for programs that you trust")
 
 
-async def run_python(programs: Sequence[str], limits: SandboxLimits, files: Mapping[str, str] | None = None, name: str = "__main__") -> Ran:
+async def run_python(programs: Sequence[str], limits: SandboxLimits, files: Mapping[str, str] | None = None, module: str = "__main__") -> Ran:
     """Run programs one after the other in one new process and module, in a new folder.
 
     Args:
         programs: Python sources; the value of an expression at a program's end is printed.
         limits: Limits of all programs together.
         files: Contents of the folder, by plain file name.
-        name: The module's ``__name__``.
+        module: The module's ``__name__``.
 
     Returns:
         The result; an error if the kernel does not confine programs, unless ``limits.unconfined`` allows it.
@@ -112,7 +112,7 @@ async def run_python(programs: Sequence[str], limits: SandboxLimits, files: Mapp
             if Path(name).name != name or name in ("", ".", ".."):
                 raise DataError(f"a task's file must have a plain name such as prices.csv, not {name!r}")
             (folder / name).write_text(content, encoding="utf-8")
-        return await _run(programs, limits, folder, name)
+        return await _run(programs, limits, folder, module)
     finally:
         remove(folder)
 
@@ -130,10 +130,10 @@ async def run_tests(program: str, tests: str, limits: SandboxLimits, files: Mapp
     return "" if end in ran.printed else "the program ended before its tests"
 
 
-async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path, name: str) -> Ran:
+async def _run(programs: Sequence[str], limits: SandboxLimits, folder: Path, module: str) -> Ran:
     seccomp = base64.b64encode(compiled_filter() or b"").decode()
     given = {name: getattr(limits, name) for name in ("seconds", "memory_mb", "file_mb")}
-    options = {**given, "name": name, "folder": str(folder), "seccomp": seccomp, "refusal": "" if limits.unconfined else REFUSAL}
+    options = {**given, "module": module, "folder": str(folder), "seccomp": seccomp, "refusal": "" if limits.unconfined else REFUSAL}
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-S", "-B", str(_CHILD), json.dumps(options)),
