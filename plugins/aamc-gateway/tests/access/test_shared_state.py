@@ -135,6 +135,25 @@ def test_what_ends_while_redis_refuses_all_writes_is_charged_later(store: Store,
     run(store, test)
 
 
+@pytest.mark.parametrize("store_url", ["postgres"], indirect=True)
+def test_what_ends_while_a_postgres_is_read_only_is_charged_later(store: Store, postgres_server: Any) -> None:
+    """As a former primary is that another server has replaced."""
+
+    async def test(shared: SharedState) -> None:
+        claims = [claim(1.0, 0.5)]
+        token, _ = await shared.reserve(claims)
+        shared._backend._query("SET default_transaction_read_only = on")  # type: ignore[attr-defined]
+        shared.settle(token, claims, [0.25])
+        with pytest.raises(StoreAwayError, match=r"is away: cannot execute .* in a read-only transaction"):
+            await shared.put("a", b"a")
+        end = time.monotonic() + 60
+        while shared._absence and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        assert await shared.read(["c"]) == pytest.approx([0.25])
+
+    run(store, test, lease_s=600.0)  # no renewal finds out first
+
+
 @pytest.mark.parametrize("store_url", ["redis"], indirect=True)
 def test_a_redis_that_was_demoted_is_not_asked_on_the_same_connection_again(store: Store, redis_server: Any) -> None:
     """After a failover, a new connection to the same address reaches the new primary."""

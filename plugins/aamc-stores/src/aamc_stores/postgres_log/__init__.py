@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from aamc_stores.postgres_log.connections import BoundedConnection, open_connection
+from aamc_stores.postgres_log.connections import AWAY, BoundedConnection, open_connection
 
-__all__ = ["BoundedConnection", "open_connection"]
+__all__ = ["AWAY", "BoundedConnection", "open_connection"]

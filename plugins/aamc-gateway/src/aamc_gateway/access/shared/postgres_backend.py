@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
-from aamc_stores.postgres_log import BoundedConnection, open_connection
+from aamc_stores.postgres_log import AWAY, BoundedConnection, open_connection
 
 from aamc_gateway.access.shared.operations import LEASE_S
 from aamc_gateway.access.shared.sql import TABLES, SqlBackend
@@ -48,7 +48,7 @@ class PostgresBackend(SqlBackend):
                 self._connection = self._connected()
             with self._connection.transaction():
                 yield self._query(self._begin if exclusive else _NOW)[0][0]
-        except psycopg.OperationalError as error:
+        except AWAY as error:
             self.close()
             raise StoreAwayError(f"the shared state {self._name} is away: {_first_line(error)}") from error
         except psycopg.Error as error:
