@@ -311,6 +311,21 @@ def test_a_request_over_a_limit_a_minute_passes_after_its_retry_after_and_not_be
     run(store, test)
 
 
+@pytest.mark.parametrize("second", range(1, 60, 7))
+def test_the_only_request_a_minute_is_refused_for_the_rest_of_its_minute(store: Store, monkeypatch: pytest.MonkeyPatch, second: int) -> None:
+    """Whatever its share of the minute before is rounded to."""
+    now = [1_800_000_000.0]
+    monkeypatch.setattr("aamc_gateway.access.admission.time.time", lambda: now[0])
+
+    async def test(access: Access, shared: SharedState) -> None:
+        limited = caller(requests_per_minute=1)
+        (await access.admit(limited, max_cost_usd=0.0)).settle(0.0)
+        now[0] += 60 + second
+        assert (await refused(access.admit(limited, max_cost_usd=0.0))).retry_after_s in (60 - second, 61 - second)
+
+    run(store, test)
+
+
 def test_requests_and_tokens_a_minute_are_counted_over_a_sliding_minute(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1_800_000_059.0]
     monkeypatch.setattr("aamc_gateway.access.admission.time.time", lambda: now[0])

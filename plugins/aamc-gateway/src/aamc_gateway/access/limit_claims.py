@@ -116,8 +116,11 @@ class LimitedClaim:
 
     def _wait_s(self, found: Exceeded) -> float:
         """Return the seconds until the sliding minute has room: first the amounts of the minute before leave it evenly, then those of this one."""
-        over, own, left_s = found.used + self.claim.amount - self.claim.limit, found.used - found.before, _MINUTE_S * self.claim.weight
-        return left_s * over / found.before if over <= found.before else left_s + _MINUTE_S * (over - found.before) / own
+        amount, limit, left_s = self.claim.amount, self.claim.limit, _MINUTE_S * self.claim.weight
+        over, own = found.used + amount - limit, found.used - found.used_before
+        if own + amount <= limit:  # holds for 0 of this one, whatever rounding does to the sums
+            return left_s * over / found.used_before
+        return left_s + _MINUTE_S * (over - found.used_before) / own
 
 
 def claims_of(holder: Holder, demand: Demand, now: float) -> Iterator[LimitedClaim]:

@@ -50,12 +50,12 @@ class Accounts:
         """Hold the amounts of all claims, or of none."""
         granted = math.inf
         for index, claim in enumerate(operation.claims):
-            before = claim.weight * self.used(claim.before) if claim.before else 0.0
-            used = self.used(claim.counter) + before
+            used_before = claim.weight * self.used(claim.before) if claim.before else 0.0
+            used = self.used(claim.counter) + used_before
             left = max(0.0, claim.limit * (1 + TOLERANCE) - used)
             if left < claim.minimum:
                 counter = self._counters.get(claim.counter)
-                return Exceeded(index, used, 0.0 if counter is None else counter.held, before)
+                return Exceeded(index, used, 0.0 if counter is None else counter.held, used_before)
             if claim.minimum < claim.amount:
                 granted = min(granted, claim.amount, claim.limit - used)
         granted = max(0.0, granted)

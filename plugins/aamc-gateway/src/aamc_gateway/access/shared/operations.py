@@ -46,13 +46,13 @@ class Exceeded:
         claim: The index of the first claim that does not fit.
         used: What is charged and held already.
         held: The part of it that open reservations hold.
-        before: The part of it that comes from the window before.
+        used_before: The part of it that comes from the window before.
     """
 
     claim: int
     used: float
     held: float = 0.0
-    before: float = 0.0
+    used_before: float = 0.0
 
 
 @attrs.frozen
