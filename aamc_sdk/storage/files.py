@@ -141,9 +141,10 @@ def append_text(path: Path, lines: str) -> None:
         OSError: The file cannot be written, or the disk is full.
     """
     with path.open("ab+", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - 1, 0))
-        content = (b"" if file.read(1) in (b"", b"\n") else b"\n") + lines.encode()
+        size = file.seek(0, os.SEEK_END) if file.seekable() else 0  # a pipe is not
+        if size:
+            file.seek(size - 1)
+        content = (b"\n" if size and file.read(1) != b"\n" else b"") + lines.encode()
         try:
             while content:  # a disk that becomes full takes a part, and refuses the rest
                 content = content[file.write(content) :]

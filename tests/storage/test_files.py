@@ -136,6 +136,14 @@ def test_appended_lines_begin_on_a_new_line(tmp_path):
     assert path.read_text().splitlines() == ["1", "2", '{"cut o', "3"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no named pipes")
+def test_lines_are_written_to_a_pipe_too(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with open(os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        append_text(tmp_path / "pipe", "1\n")
+        assert reader.readline() == b"1\n"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no limits of files")
 def test_of_lines_that_do_not_fit_none_is_appended(tmp_path):
     import resource
