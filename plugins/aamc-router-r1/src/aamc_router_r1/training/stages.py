@@ -59,9 +59,11 @@ def complete(folder: Path, state: Mapping[str, Any]) -> None:
 
 
 def check_whole(folder: Path) -> None:
-    """Raise CheckpointError if these files of a checkpoint were changed since, or lost in a power cut."""
-    saved = read_json_object(folder / STATE).get("files", {})  # version 0.1 wrote none
-    check_file_hashes(folder, saved, f"delete {folder}, and resume from the checkpoint before it")
+    """Raise CheckpointError if a file of a checkpoint is missing, or was changed after :func:`complete`, such as by a power cut."""
+    advice = f"delete {folder}, and resume from the checkpoint before it"
+    with checkpoint_errors(folder / STATE, advice):
+        saved = read_json_object(folder / STATE)["files"]
+    check_file_hashes(folder, saved, advice)
 
 
 _MAY_CHANGE = frozenset(("micro_batch_size", "gradient_checkpointing", "processes"))
