@@ -174,7 +174,7 @@ def _decoded(content: bytes, charset: str) -> str:
         if codecs.lookup(charset).name in _ONLY_PYTHONS:
             charset = "utf-8"
         return content.decode(charset, errors="replace")
-    except (LookupError, UnicodeError):  # "undefined" and "idna" raise the latter
+    except (LookupError, UnicodeError):  # "undefined" raises the latter
         return content.decode("utf-8", errors="replace")
 
 

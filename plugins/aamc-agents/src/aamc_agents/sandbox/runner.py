@@ -124,6 +124,7 @@ async def run_tests(program: str, tests: str, limits: SandboxLimits, files: Mapp
     A program that ends the process before its tests does not pass. One can find the tests in its own process if it searches for them.
     """
     end = secrets.token_hex(16)
+    # not by print: the program may have changed it, or sys.stdout
     ran = await run_python([program, "__name__ = '__main__'", tests, f"__import__('os').write(1, b'{end}') and None"], limits, files, "program")
     if ran.error is not None:
         return ran.error

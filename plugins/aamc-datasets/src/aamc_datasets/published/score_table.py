@@ -95,7 +95,7 @@ class CostOptions:
             example = f"--set 'dataset.prices={{\"{unpriced[0]}\": {{input: 0.5, output: 1.5}}}}'"
             raise DataError(
                 f"candidate {unpriced[0]!r} has no price ({len(unpriced)} of {len(pool)} have none); "
-                f"give USD per million tokens to aamc run or aamc data convert: {example}"
+                f"give prices in USD per million tokens, to aamc run or aamc data convert: {example}"
             )
         cost = expected_cost(queries, pool, output_tokens)
         if measured is not None:

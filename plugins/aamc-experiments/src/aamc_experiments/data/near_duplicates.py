@@ -37,7 +37,7 @@ MAX_CHARACTERS = 2_000
 SIGNATURE, BAND = 128, 4
 """The MinHash values of a signature and of a band; the bands find 99.98% of pairs at similarity 0.7."""
 BATCH = 1_000
-"""The questions whose MinHash values are lists of Python at a time: these take about 20 times the memory of signatures."""
+"""The number of questions that rensa hashes at a time: it returns Python lists, which take about 20 times the memory of signatures."""
 BUCKET = 20
 """The maximum number of questions of a band's bucket that one question is compared with."""
 _MULTIPLIERS = np.array([pow(0x9E3779B97F4A7C15, power, 2**64) for power in range(1, CHARACTER_RUN + 1)], dtype=np.uint64)

@@ -34,7 +34,8 @@ _FIGURES = ("cost_usd", "latency_ms", "output_tokens")
 FIELDS = ("decision_id", "quality", "over", "tie", "thumbs", "candidate", "confidence", "source", "revision", "id", *_FIGURES)
 ADMIN_FIELDS = ("weight",)
 _FIRST_REVISION, _REVISIONS = 1_735_689_600_000, 10**12
-"""The start of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then, modulo the second number."""
+"""The start of 2025 in milliseconds since the epoch: revisions of thumbs are milliseconds since then. They are taken modulo the second number,
+as a clock before 2025 would give negative ones."""
 _VOTE = re.compile(r"/vote(:|/|$)")
 FOREIGN = "of another tenant or user"
 """Ends the id under which feedback on another tenant's or user's decision waits: it gets the answers of an unknown decision, and never counts."""
