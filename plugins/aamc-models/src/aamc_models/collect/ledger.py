@@ -120,7 +120,7 @@ class CallLedger:
                     os.ftruncate(self._file, sum(map(len, lines[:-1])))
                     break
                 raise DataError(f"{self.path}, line {number} is damaged ({error}); delete that line, and run the same command again") from error
-            if not line.endswith(b"\n"):  # an editor has removed it
+            if not line.endswith(b"\n"):  # an editor may have removed it
                 os.write(self._file, b"\n")
         lost = [begun for calls in self._begun.values() for begun in calls]
         self._begun.clear()

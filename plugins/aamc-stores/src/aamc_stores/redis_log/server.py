@@ -130,7 +130,7 @@ class RedisServer:
         """Return the check that no user was forgotten meanwhile."""
         return str(facts.epoch or ""), "GET", self.key("epoch")
 
-    def check_version(self) -> None:
+    def check_server(self) -> None:
         """Raise a StoreError where the server is too old for the log's scripts, or is part of a cluster, where they would not find all keys."""
         with self.explained():
             try:

@@ -89,7 +89,7 @@ class RedisStore(SharedStore):
         self._states, self._leases = RedisStates(self._server), Leases(self._server)
         self._partitions = RedisPartitions(self._server, self._states, self._reader, self.config.retention)
         self._tombstones: tuple[int, Mapping[str, float]] = (0, {})
-        self._server.check_version()
+        self._server.check_server()
         migrate(self._server)
         with self._server.explained():
             self._server.warn_of_losses(relaxed=self.config.durability == "relaxed")
