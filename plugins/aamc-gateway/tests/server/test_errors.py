@@ -10,8 +10,9 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import aiohttp
 import pytest
 from aamc_gateway.access.callers import Caller, Refused
 from aamc_gateway.forwarding.answers.cache import CachedAnswer
@@ -70,13 +71,23 @@ def statuses(running: Any) -> list[tuple[str, str]]:
     ],
 )
 def test_only_what_passes_soon_is_worth_a_retry(error: AamcError, header: bytes | None) -> None:
+    assert headers_of(error).get(b"x-should-retry") == header
+
+
+@pytest.mark.parametrize("headers", [None, {"set-cookie": "secret"}])
+def test_the_headers_of_a_server_in_an_error_of_a_component_are_not_passed_on(headers: Any) -> None:
+    error = aiohttp.ClientResponseError(cast("Any", None), (), status=500, headers=headers)
+    assert headers_of(error).keys() == {b"content-type", b"content-length", b"cache-control", b"x-should-retry"}
+
+
+def headers_of(error: BaseException) -> dict[bytes, bytes]:
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     asyncio.run(send_error(error, "chat", send))
-    assert dict(sent[0]["headers"]).get(b"x-should-retry") == header
+    return dict(sent[0]["headers"])
 
 
 @pytest.mark.parametrize("streamed", [False, True])

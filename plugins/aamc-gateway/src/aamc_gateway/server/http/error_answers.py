@@ -58,7 +58,7 @@ async def send_error(error: BaseException, dialect: str, send: Send, *, decision
     message: Any = body or error_body(dialect, client_message(error), kind, status)
     if kind == "model_not_found" and dialect != "messages":
         message["error"]["code"] = kind  # clients tell a missing model from a missing page by it
-    headers = list(getattr(error, "headers", {}).items())
+    headers = list(error.headers.items()) if isinstance(error, Refused) else []  # errors of other libraries have headers of servers
     if decision_id:
         headers.append((b"x-aamc-decision-id", decision_id.encode()))
     if retry_after_s is not None:
