@@ -59,6 +59,7 @@ _GOES_ON_BEFORE = re.compile(
     r"(?:\w|[\d)]\s*[x\u00d7\u00b7\u00f7^]\s*|\d,|[\u2010-\u2015]|[|~\u00b1\u2016\u207b\u220f\u2211\u2213\u221a-\u221c\u222b\u2308\u230a]\s*)$"
 )
 _GOES_ON_AFTER = re.compile(r"\w|\s*[x\u00d7\u00b7\u00f7^]\s*[\d(]|,\d|\s*[|\u2016\u2030\u2309\u230b]|[*/+]\w|[ \t]+[*/+][ \t]+\w")
+"""Signs such as roots, sums, bars and dashes, and words as operands: what stands between them is a part of a larger expression."""
 _OPERAND_BEFORE = re.compile(r"\w(?:[ \t]*[*/+-][ \t]+|[*/])$")
 """A word and an operator, as in ``two * 3 + 4``."""
 _OPERATION = re.compile(r"[\d)]\s*[+*/-]")

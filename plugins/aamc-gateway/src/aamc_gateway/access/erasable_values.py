@@ -61,7 +61,7 @@ class ErasableValues:
         return True
 
     async def sweep(self) -> int:
-        """Delete the values of forgotten users; return their number."""
+        """Delete the values of forgotten users and of damaged entries; return their number."""
         gone = await asyncio.to_thread(self._forgotten, await self._shared.scan(_GROUP))
         for name in gone:
             await self._shared.delete(name[len(_GROUP) + 1 :])
@@ -69,7 +69,7 @@ class ErasableValues:
         return len(gone)
 
     def _forgotten(self, index: Mapping[str, bytes]) -> list[str]:
-        """Return the names of the entries of forgotten users, and note the sizes of all."""
+        """Return the names of the entries of forgotten users and of damaged ones, and note the sizes of the others."""
         entries = {name: entry for name, value in index.items() if (entry := _entry(value)) is not None}
         sizes = Counter[str | None]()
         for name, (_, _, tenant) in entries.items():
