@@ -269,6 +269,12 @@ def test_an_answer_without_a_length_is_complete_unless_its_connection_is_lost(up
         assert failed(sent, calling, request).kind == "protocol"
 
 
+@pytest.mark.parametrize("query", ["key=secret", ""])
+def test_an_address_with_a_query_is_refused_without_its_secrets(provider, query) -> None:
+    with pytest.raises(ConfigError, match=r"base_url must be an address such as .*, not 'http://host/v1\?'$"):
+        provider(base_url=f"http://me:secret@host/v1?{query}")
+
+
 TOO_LONG = {"error": {"message": "too long", "type": "BadRequestError", "code": 400}}
 
 

@@ -14,6 +14,8 @@ from aamc_sdk.errors import ConfigError
 
 _VARIABLE = re.compile(r"(?!(?:sk|gsk|hf|xai|pplx|AIza)[_A-Z0-9]*[a-z0-9]{8})[A-Za-z_][A-Za-z0-9_]*")
 """Names of variables; not the forms of known providers' keys."""
+_MAY_BE_SECRET = re.compile(r"(?<=//)[^/]*@|(?<=[?#]).+", re.DOTALL)
+"""A user's name and password, and a query, which may have a key."""
 _HEADER_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -70,11 +72,12 @@ def check_address(base_url: str) -> None:
     """Raise ConfigError unless a text is the HTTP address of a server, which the paths of its APIs can follow."""
     try:
         parts = urlsplit(base_url)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not {"?", "#"} & set(base_url)
     except ValueError:
         is_address = False
     if not is_address:
-        raise ConfigError(f"base_url must be an address such as http://localhost:8000/v1, not {base_url!r}")
+        shown = _MAY_BE_SECRET.sub("", base_url)
+        raise ConfigError(f"base_url must be an address such as http://localhost:8000/v1, not {shown!r}")
 
 
 def shown_address(base_url: str) -> str:
