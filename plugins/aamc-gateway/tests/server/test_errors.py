@@ -7,6 +7,7 @@ import concurrent.futures
 import json
 import logging
 import re
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,16 @@ def test_clients_learn_the_candidate_and_the_status_and_no_address_and_no_key(
     assert str(status) in told
     assert not [secret for secret in (stub.url.removeprefix("http://"), "SECRET_KEY", "base_url") if secret in told]
     assert stub.url in running.log().attempts[0].error
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 cannot tell who cancels")
+def test_a_cancellation_by_a_component_is_not_told_as_the_end_of_the_gateway(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cancel(headers: Any) -> Caller:
+        raise asyncio.CancelledError
+
+    running = serve(good=Script())
+    monkeypatch.setattr(running.gateway.access, "caller", cancel)
+    assert running.chat().status == 500
 
 
 def test_the_message_of_an_agent_whose_call_failed_names_no_address() -> None:

@@ -19,6 +19,7 @@ from aamc_gateway.requests.bodies import ClientLeft
 from aamc_gateway.server.gateway import Gateway
 from aamc_gateway.server.http.error_answers import dialect_of, send_error, tell_operator
 from aamc_gateway.server.http.routes import Route, all_routes
+from aamc_sdk.concurrency import is_cancelled
 from aamc_sdk.errors import AamcError
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,10 @@ class GatewayApp:
             await route.endpoint(gateway, scope, receive, start)
         except ClientLeft:
             pass
-        except asyncio.CancelledError:  # the server does not wait longer; it closes a connection whose answer is not complete
-            if not start.status:
+        except asyncio.CancelledError:
+            if not is_cancelled():  # a component raised it
+                raise
+            if not start.status:  # the server does not wait longer; it closes a connection whose answer is not complete
                 await send_error(refused_for_now("the gateway ends"), dialect_of(scope["path"]), start)
         except GeneratorExit:
             raise
