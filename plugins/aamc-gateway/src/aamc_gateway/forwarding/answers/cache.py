@@ -115,7 +115,7 @@ class AnswerCache:
                 return None
             found = CachedAnswer.for_request(whole, request)
             events = _events_of(request.dialect, orjson.loads(found.content), found.candidate, _document(found), usage=wants_usage(request.body))
-        except (AamcError, TypeError, ValueError):  # away, or a value that is damaged or of another version
+        except (AamcError, AttributeError, KeyError, TypeError, ValueError):  # away, or a value that is damaged or of another version
             return None
         return None if events is None else attrs.evolve(found, content=events)
 
