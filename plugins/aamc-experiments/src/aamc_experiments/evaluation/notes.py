@@ -21,8 +21,8 @@ def data_notes(data: Mapping[str, Any]) -> Iterator[str]:
         yield f"Costs: {data['cost_note']}."
     if data.get("split") in ("train", "validation"):
         yield f"These are the run's {data['split']} rows, which it was trained on: the results do not carry over to other questions."
-    if untimed := data.get("untimed_queries"):
-        yield f"Left out for an unknown latency alone: {quantity(untimed, 'query', 'queries')}. To compare on all, remove all latencies."
+    if left_out := data.get("untimed_queries"):
+        yield f"Left out for an unknown latency alone: {quantity(left_out, 'query', 'queries')}. To compare on all, remove all latencies."
     if worst := data.get("most_missing"):
         lacking, rest = quantity(worst["missing"], "outcome"), quantity(worst["queries_without"], "query", "queries")
         name, rest = worst["candidate"], f"without it {rest} could be compared"
