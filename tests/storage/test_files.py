@@ -139,7 +139,7 @@ def test_appended_lines_begin_on_a_new_line(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="it has no named pipes")
 def test_lines_are_written_to_a_pipe_too(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with open(os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+    with os.fdopen(os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
         append_text(tmp_path / "pipe", "1\n")
         assert reader.readline() == b"1\n"
 
