@@ -399,10 +399,11 @@ class SqliteStore(PartitionedStore):
             try:
                 with transaction(connection, writes=False):
                     yield connection
+                is_kept = not (self._ending.is_set() or self.config.read_only or len(self._idle) >= _IDLE_CONNECTIONS)
             except BaseException:
                 connection.close()
                 raise
-            if self._ending.is_set() or self.config.read_only or len(self._idle) >= _IDLE_CONNECTIONS:
+            if not is_kept:
                 connection.close()
                 return
             self._idle.append(connection)
