@@ -76,15 +76,12 @@ def check_address(base_url: str) -> None:
     except ValueError:
         is_address = False
     if not is_address:
-        shown = _MAY_BE_SECRET.sub("", base_url)
-        raise ConfigError(f"base_url must be an address such as http://localhost:8000/v1, not {shown!r}")
+        raise ConfigError(f"base_url must be an address such as http://localhost:8000/v1, not {shown_address(base_url)!r}")
 
 
 def shown_address(base_url: str) -> str:
-    """Return a server's address without a user's name and password."""
-    scheme, _, rest = base_url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+    """Return a server's address for messages, without a user's name and password, and without the content of a query."""
+    return _MAY_BE_SECRET.sub("", base_url)
 
 
 def check_variable(name: str, option: str = "api_key_env", example: str = "OPENAI_API_KEY") -> None:
