@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from aamc_gateway.access.shared.operations import LEASE_S, Delete, Operation
+from aamc_gateway.access.shared.operations import LEASE_S, Delete, Get, Put, PutIf, Scan
 from aamc_gateway.access.shared.sql import TABLES, SqlBackend
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import advice_on, connect, empty_write_ahead, file_identity, transaction, write_ahead
@@ -43,17 +43,16 @@ class SqliteBackend(SqlBackend):
 
         self._file = None if self._path is None else file_identity(self._path)
 
-    def apply(self, operations: Sequence[Operation]) -> Sequence[Any]:
-        """Apply operations in order and return their results."""
-        self._has_deleted = self._has_deleted or any(isinstance(operation, Delete) for operation in operations)
-        return super().apply(operations)
-
     def renew(self, open_tokens: Collection[str]) -> None:
         """Renew the lease, and remove what ended; the bytes of deleted values, which may be prompts, leave the write-ahead log too."""
         super().renew(open_tokens)
         if self._has_deleted:
             with self._transaction(exclusive=False):
                 self._has_deleted = not empty_write_ahead(self._connection)
+
+    def _keep(self, operation: Get | Put | PutIf | Delete | Scan, now: float) -> Any:
+        self._has_deleted = self._has_deleted or isinstance(operation, Delete)
+        return super()._keep(operation, now)
 
     @contextmanager
     def _transaction(self, *, exclusive: bool) -> Iterator[float]:
