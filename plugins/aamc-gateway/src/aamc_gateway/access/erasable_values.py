@@ -6,11 +6,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
-import msgspec
 import orjson
 
-from aamc_gateway.access.shared import SharedState
+from aamc_gateway.access.shared import SharedState, decoded
 from aamc_sdk.errors import AamcError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
 from aamc_sdk.types import Record, tenant_user
@@ -23,12 +23,10 @@ _SWEEP_S = 30.0
 """Time between two searches for values of forgotten users: they may be forgotten by another process."""
 
 
-def _entry(value: bytes) -> tuple[str, str | None, str | None] | None:
-    """Return the decision's id, the user and the tenant of an entry; None for a damaged one."""
-    try:
-        return msgspec.json.decode(value, type=tuple[str, str | None, str | None])
-    except msgspec.MsgspecError:
-        return None
+class _Entry(NamedTuple):
+    decision_id: str
+    user: str | None
+    tenant: str | None
 
 
 class ErasableValues:
@@ -70,7 +68,7 @@ class ErasableValues:
 
     def _forgotten(self, index: Mapping[str, bytes]) -> list[str]:
         """Return the names of the entries of forgotten users and of damaged ones, and note the sizes of the others."""
-        entries = {name: entry for name, value in index.items() if (entry := _entry(value)) is not None}
+        entries = {name: entry for name, value in index.items() if (entry := decoded(value, _Entry)) is not None}
         sizes = Counter[str | None]()
         for name, (_, _, tenant) in entries.items():
             sizes[tenant] += len(index[name])

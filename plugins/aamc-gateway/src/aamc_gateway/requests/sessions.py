@@ -11,7 +11,7 @@ from hashlib import blake2b
 import msgspec
 import orjson
 
-from aamc_gateway.access.shared import SharedState
+from aamc_gateway.access.shared import SharedState, decoded
 from aamc_gateway.server.settings import SessionSettings
 from aamc_sdk.errors import StoreAwayError, StoreError
 
@@ -51,7 +51,7 @@ def _hash(text: str) -> str:
     return blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
-class Answered(msgspec.Struct, frozen=True, gc=False):
+class Answered(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The last answer of a conversation.
 
     Attributes:
@@ -63,14 +63,6 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
     candidate: str
     at: float
     mixed: bool = False
-
-
-def _answered(stored: bytes) -> Answered | None:
-    """Return a kept answer; None for one that is damaged, or of another version."""
-    try:
-        return Answered(*msgspec.json.decode(stored, type=tuple[str, float, bool]))
-    except msgspec.MsgspecError:
-        return None
 
 
 class Sessions:
@@ -98,7 +90,7 @@ class Sessions:
                 if found is None:
                     raise
                 stored = None
-            other = None if stored is None else _answered(stored)
+            other = None if stored is None else decoded(stored, Answered)
             if other is not None and (found is None or other.at > found.at):  # another worker gave it
                 found = other
                 if key in self._known:
@@ -116,7 +108,7 @@ class Sessions:
         while len(self._known) > self._settings.at_most:  # a reload may have lowered it
             self._known.popitem(last=False)
         if self._shared is not None and (before is None or before.candidate != candidate or answered.at - before.at > self._settings.cache_s / 4):
-            put = self._shared.put(f"session:{key}", orjson.dumps([candidate, answered.at, mixed]), self._settings.keep_s)
+            put = self._shared.put(f"session:{key}", msgspec.json.encode(answered), self._settings.keep_s)
             try:
                 await asyncio.wait_for(put, _SHARE_S)
             except (StoreError, asyncio.TimeoutError) as error:  # the answer is paid, and must not wait or be lost for this

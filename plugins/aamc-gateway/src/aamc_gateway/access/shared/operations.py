@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
+import msgspec
+
+T = TypeVar("T")
 
 LEASE_S = 30.0
 """Time in seconds after which the reservations of a worker that has died are given back."""
 RENEWALS = 6
 """Number of times that a worker renews its lease within ``LEASE_S``."""
+
+
+def decoded(value: bytes, kind: type[T]) -> T | None:
+    """Return a plain value in JSON as a type; None for one that is damaged, or of another version."""
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.MsgspecError:
+        return None
 
 
 @attrs.frozen
