@@ -18,7 +18,7 @@ import numpy as np
 from aamc_environments.queue import QueueEnvironment
 from aamc_environments.queue.gymnasium_env import SPLIT, standalone
 from aamc_experiments.evaluation import lattice
-from aamc_ppo.ppo import embed_candidates, utility
+from aamc_ppo.ppo import embed_candidates, for_raw_queries, utility
 from aamc_ppo.rollout import PolicyInputs
 from aamc_ppo.router import PPOConfig, PPORouter
 from numpy.typing import NDArray
@@ -173,19 +173,23 @@ class _Watch(NoProgress):
         path = self._folder / "checkpoint.npz"
         if path.exists() and path.stat().st_mtime_ns != self._seen:
             self._seen = path.stat().st_mtime_ns
-            if self.course.look(self._policy(path), *self._left):
+            if self.course.look(checkpoint_policy(path, self._world), *self._left):
                 raise _Reached
 
-    def _policy(self, path: Path) -> Policy:
-        p = {name.removeprefix("parameter/"): array for name, array in read_arrays(path).items() if name.startswith("parameter/")}
-        pool, reward = self._world.services.pool, self._world.services.reward
-        embedded = embed_candidates(p, encode_candidates(pool))
 
-        def policy(observations: Array32) -> NDArray[Any]:
-            view = PolicyInputs.of(observations, len(pool), reward)
-            return np.asarray(utility(p, view.query, view.weights, view.pair, embedded).argmax(axis=1))
+def checkpoint_policy(path: Path, world: QueueEnvironment) -> Policy:
+    """Return the policy of a training's checkpoint in a world."""
+    arrays = read_arrays(path)
+    found = {kind: {name.removeprefix(kind): array for name, array in arrays.items() if name.startswith(kind)} for kind in ("parameter/", "scale/")}
+    p = for_raw_queries(found["parameter/"], found["scale/"])
+    pool, reward = world.services.pool, world.services.reward
+    embedded = embed_candidates(p, encode_candidates(pool))
 
-        return policy
+    def policy(observations: Array32) -> NDArray[Any]:
+        view = PolicyInputs.of(observations, len(pool), reward)
+        return np.asarray(utility(p, view.query, view.weights, view.pair, embedded).argmax(axis=1))
+
+    return policy
 
 
 def theirs(world: QueueEnvironment, seed: int) -> list[dict[str, float]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from aamc_bench import commands
 from aamc_environments.queue import standalone
-from aamc_ppo.router import PPOConfig
+from aamc_ppo.router import PPOConfig, PPORouter
 from click.testing import CliRunner
 from speed import benchmark, clock, reach, sb3
 from speed.clock import minimum_call_us, minimum_cpu_s, missing
@@ -21,7 +21,7 @@ from speed.ppo import operations, train
 
 from aamc_sdk.cli import aamc
 from aamc_sdk.errors import ConfigError
-from aamc_sdk.interfaces import NoProgress
+from aamc_sdk.interfaces import NoProgress, Training
 
 
 def test_a_part_that_does_not_exist_is_refused():
@@ -102,6 +102,18 @@ def test_a_random_policy_is_no_step_of_the_way_to_the_oracle():
     (point,) = course.points
     assert (point["steps"], point["cpu_s"]) == (5, 1.5)
     assert abs(point["way"]) < 0.05
+
+
+def test_the_policy_measured_at_a_checkpoint_is_the_trained_one(tmp_path):
+    world = reach.INSTANCES["the default"]()
+    router = PPORouter(PPOConfig(total_timesteps=65_536), world.services)
+    router.train(Training(dataset=world.dataset("train"), request=reach.blind(world), env=world, folder=tmp_path))
+    policy = reach.checkpoint_policy(tmp_path / "checkpoint.npz", world)
+    streams = world.vector(64, "train", request=reach.blind(world), seed=1, preferences=np.random.default_rng(0).dirichlet((6, 1, 1), 64))
+    observations, _ = streams.reset(seed=1)
+    chosen = router.score(streams.request()).utility.argmax(axis=1)
+    assert len(set(chosen)) > 2
+    np.testing.assert_array_equal(policy(observations), chosen)
 
 
 def test_the_command_writes_one_table_and_one_document(tmp_path):

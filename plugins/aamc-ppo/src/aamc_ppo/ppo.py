@@ -178,6 +178,12 @@ def _row_products(vectors: Any, matrices: Any) -> Any:
         return (vectors[:, None, :] @ matrices)[:, 0, :]
 
 
+def for_raw_queries(p: Parameters, scales: Mapping[str, Array32]) -> dict[str, Array32]:
+    """Return the parameters of a policy for queries that are not standardised, from those of the training, for standardised ones."""
+    query_w1 = p["query_w1"] / scales["query_deviation"][:, None]
+    return {**p, "query_w1": query_w1, "query_b1": p["query_b1"] - scales["input_mean"][: len(query_w1)] @ query_w1}
+
+
 def log_softmax(logits: Any, mask: Any | None, xp: Any = np) -> Any:
     """Return log pi(m | b), pi proportional to exp(tau U) over the allowed candidates (4), ``[B, M]``; at most -1e9 where masked."""
     if mask is not None and not mask.all():  # else two passes over all pairs, forward and back, would change nothing
@@ -323,10 +329,7 @@ class PPO:
     def policy(self) -> dict[str, Array32]:
         """Return the policy's present parameters as numpy arrays, for queries that are not standardised; updates may change them."""
         policy = {name: tensor.detach().cpu().numpy() for name, tensor in self._policy.items()}
-        if self.scales:
-            policy["query_w1"] = policy["query_w1"] / self.scales["query_deviation"][:, None]
-            policy["query_b1"] = policy["query_b1"] - self.scales["input_mean"][: len(policy["query_w1"])] @ policy["query_w1"]
-        return policy
+        return for_raw_queries(policy, self.scales) if self.scales else policy
 
     def update(self, rollout: Rollout, remaining: float, rng: np.random.Generator) -> dict[str, float]:
         """Improve policy and critic on a rollout; return the means of the gradient steps' figures.
