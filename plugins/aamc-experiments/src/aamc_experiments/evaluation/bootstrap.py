@@ -20,6 +20,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from aamc_experiments.off_policy import student_quantile
 from aamc_sdk.types import NORMAL_QUANTILE, Floats
 
 BLOCK = 50
@@ -155,9 +156,7 @@ def draws_of(units: int) -> int:
     The mean of m draws has the standard error s sqrt((n - 1) / (n m)). For m = (n - 1) (z / t)^2 that is t / z times s / sqrt(n), where t and z are
     the 97.5% quantiles of Student's distribution with n - 1 degrees of freedom and of the normal one.
     """
-    from scipy.special import stdtrit  # type: ignore[import-untyped]  # scipy ships no types, and is slow to import
-
-    return max(round((units - 1) * (NORMAL_QUANTILE / float(stdtrit(units - 1, 0.975))) ** 2), 1)
+    return max(round((units - 1) * (NORMAL_QUANTILE / student_quantile(units - 1)) ** 2), 1)
 
 
 def _interpolated(ordered: Floats, counts: Floats, share: float) -> Floats:
