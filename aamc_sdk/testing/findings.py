@@ -19,6 +19,7 @@ from unittest import SkipTest
 import attrs
 import numpy as np
 
+from aamc_sdk.concurrency import settle
 from aamc_sdk.errors import AamcError, PluginError
 from aamc_sdk.interfaces import BaseComponent
 from aamc_sdk.messages import error_text, read_only_hint
@@ -170,12 +171,7 @@ class _CheckThread:
         self._thread._daemonic = False  # type: ignore[attr-defined]  # threads inherit it, and those of a component count as if made in the main one
         while (given := self._jobs.get()) is not None:
             job, done = given
-            try:
-                job()
-            except BaseException as error:  # a component under test may raise anything
-                done.set_exception(error)
-            else:
-                done.set_result(None)
+            settle(done, job)
 
     def run(self, job: Callable[[], None], seconds: float) -> None:
         """Run a job, and raise what it raises."""
