@@ -230,10 +230,7 @@ class OutcomeColumns:
         if name in _PER_CANDIDATE:
             return self._by_candidate(values, pool)
         if name == "probabilities":
-            probabilities = self._by_candidate(list(map(_probabilities, read["decision"], read["candidates"])), pool)
-            known = ~np.isnan(probabilities).all(axis=1)
-            probabilities[known] = np.nan_to_num(probabilities[known])
-            return probabilities
+            return self._by_candidate(list(map(_probabilities, read["decision"], read["candidates"])), pool)
         if name == "mask":
             return self._mask(values, pool)
         if name == "preference":
@@ -289,10 +286,10 @@ class OutcomeColumns:
         width = max(part.shape[1] for part in parts)
         if name == "embedding" and not width:
             return None
-        missing = False if name == "mask" else 0.0 if name == "probabilities" else np.nan
-        whole = np.concatenate([_widened(part, width, missing) for part in parts])
+        whole = np.concatenate([_widened(part, width, False if name == "mask" else np.nan) for part in parts])
         if name == "probabilities":
-            whole[np.isnan(whole[:, :1]).ravel()] = np.nan
+            lacking = np.isnan(whole)
+            whole[lacking & ~lacking.all(axis=1, keepdims=True)] = 0.0
         return whole
 
 
