@@ -203,7 +203,7 @@ def share_interval(figures: Floats, mean: float, units: int, exact: bool = False
 
 def clopper_pearson(ones: int, n: int) -> list[float]:
     """Return the exact 95% interval of a probability, given the number of ones among n independent values of 0 and 1."""
-    from scipy.special import betaincinv  # slow to import
+    from scipy.special import betaincinv  # type: ignore[import-untyped]  # scipy ships no types, and is slow to import
 
     low = float(betaincinv(ones, n - ones + 1, 0.025)) if ones else 0.0
     return [low, float(betaincinv(ones + 1, n - ones, 0.975)) if ones < n else 1.0]
