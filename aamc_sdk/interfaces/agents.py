@@ -84,7 +84,7 @@ class Step:
     cost_usd: float = 0.0
     tokens: int = 0
     final: bool = False
-    prompt_tokens: int = attrs.field(default=0, kw_only=True)
+    prompt_tokens: int = 0
 
 
 @attrs.frozen(kw_only=True)
