@@ -170,12 +170,12 @@ def weights_of(preference: Preferences, rows: int, default: Preference, named: M
     """Return one preference ``[3]``, or one for each request ``[rows, 3]``."""
     if preference is None:
         return default.array
-    if not _is_one_each(preference, rows):
+    each = _one_each(preference, rows)
+    if each is None:
         return Preference.of(preference, named).array  # type: ignore[arg-type]  # it refuses what it cannot read
-    if len(preference) != rows:  # type: ignore[arg-type]  # a sequence
-        raise PreferenceError(f"{rows} requests need one preference or {rows} preferences, not {len(preference)}")  # type: ignore[arg-type]  # likewise
-    each = [default if row is None else Preference.of(row, named) for row in preference]  # type: ignore[union-attr, arg-type]  # likewise
-    return np.stack([row.array for row in each])
+    if len(each) != rows:
+        raise PreferenceError(f"{rows} requests need one preference or {rows} preferences, not {len(each)}")
+    return np.stack([(default if row is None else Preference.of(row, named)).array for row in each])
 
 
 def with_times(batch: Iterable[Feedback], now: float) -> list[Feedback]:
@@ -212,8 +212,8 @@ def feedback_of(decision_id: str, given: Mapping[str, Any], now: float) -> tuple
     return feedback, attempt
 
 
-def _is_one_each(preference: object, rows: int) -> bool:
-    """Return whether the value has one preference for each request, so that its elements are no numbers.
+def _one_each(preference: Any, rows: int) -> Sequence[Any] | None:
+    """Return the value if it has one preference for each request, so that its elements are no numbers; else None.
 
     For one request, a value of several elements is one preference, whose weights they are.
     """
@@ -221,4 +221,4 @@ def _is_one_each(preference: object, rows: int) -> bool:
         each = preference.ndim == 2
     else:
         each = isinstance(preference, list | tuple) and len(preference) > 0 and not isinstance(preference[0], Number)
-    return each and (rows > 1 or len(preference) == 1)  # type: ignore[arg-type]  # a sequence
+    return preference if each and (rows > 1 or len(preference) == 1) else None
