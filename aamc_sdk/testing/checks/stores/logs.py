@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,24 @@ ID, CHOSEN = "decision-0", POOL.names[3]
 @contextmanager
 def empty_store(subject: Subject, **options: Any) -> Iterator[Store]:
     """Open an empty store with some options; its ``test_url`` removes its data afterwards."""
-    with new_url(subject) as url, closing(open_store(url, subject.plugins, {**subject.options, **options})) as store:
+    with new_url(subject) as url, closing(open_log(subject, url, **options)) as store:
         yield store
+
+
+def on_empty_store(check: Callable[[Store], None]) -> Callable[[Subject], None]:
+    """Return the check of a component for a check of an empty store."""
+
+    @wraps(check)
+    def checked(subject: Subject) -> None:
+        with empty_store(subject) as store:
+            check(store)
+
+    return checked
+
+
+def open_log(subject: Subject, url: str, **options: Any) -> Store:
+    """Return a store of a log, with some options on top of the subject's."""
+    return open_store(url, subject.plugins, {**subject.options, **options})
 
 
 @contextmanager

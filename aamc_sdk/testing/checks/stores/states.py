@@ -11,8 +11,8 @@ from typing import Any
 
 from aamc_sdk.errors import AamcError, StoreError, UnknownDecisionError
 from aamc_sdk.interfaces import Store
-from aamc_sdk.log import MAX_SNAPSHOTS, open_store
-from aamc_sdk.testing.checks.stores.logs import ID, empty_store, has_option, ids, new_url, records, whole_log, with_decision, with_query
+from aamc_sdk.log import MAX_SNAPSHOTS
+from aamc_sdk.testing.checks.stores.logs import ID, empty_store, has_option, ids, new_url, open_log, records, whole_log, with_decision, with_query
 from aamc_sdk.testing.findings import checks_in, must_raise, require, skip
 from aamc_sdk.testing.subject import Subject
 from aamc_sdk.types import Attempt, Feedback, Snapshot, StateDelta
@@ -99,7 +99,7 @@ def check_forgetting_leaves_no_bytes(subject: Subject) -> None:
     """After ``forget`` the user's name and text are in no file of the store any more, such as in earlier lines of a file that only grows."""
     text, user = "what-was-asked", "who-asked"
     options = {"store_text": True} if has_option(subject, "store_text") else {}
-    with new_url(subject) as url, closing(open_store(url, subject.plugins, {**subject.options, **options})) as store:
+    with new_url(subject) as url, closing(open_log(subject, url, **options)) as store:
         store.add_decisions([with_query(each, text=text, user=user) for each in records(1)])
         file = _file_of(url)
         _forget(store, user)
@@ -144,12 +144,12 @@ def check_forgetting_is_durable(subject: Subject) -> None:
     """A store that opens the log after ``forget`` erases the user's late decisions too, and continues the epoch that ``forget`` began."""
     _skip_unless_persistent(subject)
     with new_url(subject) as url:
-        with closing(open_store(url, subject.plugins, subject.options)) as store:
+        with closing(open_log(subject, url)) as store:
             store.add_decisions([with_query(each, user="ann") for each in records(1)])
             _forget(store, "ann")
             known, epoch = set(store.forgotten(["ann", "ben"])), store.experience().epoch
             require(known == {"ann"}, f"forgotten must return the forgotten user alone, not {sorted(known)}: what is kept elsewhere is erased by it")
-        with closing(open_store(url, subject.plugins, subject.options)) as again:
+        with closing(open_log(subject, url)) as again:
             late = with_query(with_decision(records(1)[0], id="late", time=time.time() - 60.0), user="ann")
             again.add_decisions([late])
             advice = "write the user's digest and the epoch in the transaction that erases the decisions"
@@ -204,7 +204,7 @@ def check_entries_are_there_when_the_log_is_opened_again(subject: Subject) -> No
     """Entries are durable when a write returns: a second store of the same URL, or of a copy, reads them before the first is closed and after."""
     _skip_unless_persistent(subject)
     with new_url(subject) as url, tempfile.TemporaryDirectory() as folder:
-        with closing(open_store(url, subject.plugins, subject.options)) as store:
+        with closing(open_log(subject, url)) as store:
             store.add_decisions(records(2))
             store.add_attempts([Attempt(ID, 0)])
             store.add_feedback([(Feedback(decision_id=ID, quality=1.0), None), (Feedback(decision_id="early", quality=1.0), None)])
@@ -214,7 +214,7 @@ def check_entries_are_there_when_the_log_is_opened_again(subject: Subject) -> No
             if isinstance(second, Store):
                 with closing(second):
                     _require_state(second, expected, "opened, or copied and opened, while the store that wrote it is open")
-        with closing(open_store(url, subject.plugins, subject.options)) as again:
+        with closing(open_log(subject, url)) as again:
             _require_state(again, expected, "closed and opened again")
         if not isinstance(second, Store):
             skip(f"its entries are there after close; before, only one process may open it: {second}")
@@ -223,9 +223,9 @@ def check_entries_are_there_when_the_log_is_opened_again(subject: Subject) -> No
 def check_two_stores_of_one_log_share_it(subject: Subject) -> None:
     """A log that is open may be opened again, as a command does beside a server: both follow its rules together. Or the second open is refused."""
     _skip_unless_persistent(subject)
-    with new_url(subject) as url, closing(open_store(url, subject.plugins, subject.options)) as first:
+    with new_url(subject) as url, closing(open_log(subject, url)) as first:
         try:
-            second = open_store(url, subject.plugins, subject.options)
+            second = open_log(subject, url)
         except StoreError:
             return
         with closing(second):
@@ -247,14 +247,14 @@ def _skip_unless_persistent(subject: Subject) -> None:
 def _second_store(subject: Subject, url: str, folder: Path) -> Store | AamcError:
     """Open a log that is open or, where that is refused, a copy of its files, which are those that a crash would leave; or return the error."""
     try:
-        return open_store(url, subject.plugins, subject.options)
+        return open_log(subject, url)
     except AamcError as error:
         written = Path(url.partition(":")[2].partition("?")[0]).parent
         if Path(tempfile.gettempdir()) not in written.parents:  # a server's, or of a test_url of its own
             return error
         shutil.copytree(written, folder, dirs_exist_ok=True)
     try:
-        return open_store(url.replace(str(written), str(folder)), subject.plugins, subject.options)
+        return open_log(subject, url.replace(str(written), str(folder)))
     except AamcError as error:  # such as a lock file that names the process
         return error
 
@@ -273,14 +273,14 @@ def _require_state(store: Store, expected: tuple[Any, ...], when: str) -> None:
 def check_files_that_are_not_logs_are_refused(subject: Subject) -> None:
     """A store in a file says whether the file is there, and refuses one that is not a log with a StoreError, and leaves it as it was."""
     with new_url(subject) as url:
-        with closing(open_store(url, subject.plugins, subject.options)) as store:
+        with closing(open_log(subject, url)) as store:
             store.add_decisions(records(1))
         file, noise = _file_of(url), bytes(range(256))
         require(subject.target.exists(url), "exists must return True for a log that is there")
         missing = f"{subject.name}:{file.with_name('missing')}"
         require(not subject.target.exists(missing), "exists must return False for a missing file, so that a wrong path is refused")
         file.write_bytes(noise)
-        must_raise(StoreError, lambda: open_store(url, subject.plugins, subject.options).close(), "opening a file that is not a log")
+        must_raise(StoreError, lambda: open_log(subject, url).close(), "opening a file that is not a log")
         require(file.read_bytes() == noise, "a file that is not a log must stay as it was")
 
 
