@@ -3,36 +3,29 @@
 The log has a decision of a canary for each request, with a call and feedback. For comparison, ``bare`` is a plain reader of the same SQLite
 file: it selects the entries, decompresses and decodes their contents by msgspec into dictionaries, and keeps nothing. All take turns, since a busy
 machine's processor time varies. With ``--store``, the log is on a server, and there is no bare reader; the server's processor time is not counted.
-With ``--before``, the same is measured with the source tree of an earlier version, on a log that it wrote itself; the ratio is of seconds for each
-decision. Prints JSON lines.
+Prints JSON; to compare with an earlier version, run the script in a checkout of each.
 
     python benchmarks/log_reading.py --decisions 100000
     python benchmarks/log_reading.py --store redis://localhost:6379/0?prefix=reading
-    git worktree add /tmp/before db18fdc && python benchmarks/log_reading.py --decisions 20000 --before /tmp/before
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import os
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import zlib
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
+from aamc_bandit.trials.trial_log import read_trials
 from aamc_experiments.off_policy.logged_decisions import read_log
 from speed.clock import cpu_s
 
 from aamc_sdk import MetaController
-from aamc_sdk.interfaces import Store
 from aamc_sdk.log import open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.types import Attempt, Feedback
@@ -55,15 +48,6 @@ def write(url: str, decisions: int) -> None:
             controller.store.add_feedback([(feedback, None) for feedback in judged])
 
 
-def report(store: Store) -> Any:
-    """Read the trials, with the function of this version or of an earlier one."""
-    try:
-        module = importlib.import_module("aamc_bandit.trials.trial_log")
-    except ModuleNotFoundError:
-        module = importlib.import_module("aamc_bandit.trials.trial_statistics")
-    return module.read_trials(store)
-
-
 def read_bare(path: Path) -> None:
     """Read a log's entries in a SQLite file, and decode their contents."""
     with closing(sqlite3.connect(path)) as connection:
@@ -79,7 +63,7 @@ def measure(decisions: int, url: str | None = None) -> dict[str, float]:
         path = Path(folder) / "log.db"
         write(url or f"sqlite:{path}", decisions)
         with closing(open_store(url or f"sqlite:{path}", get_plugin_manager(), existing=True)) as store:
-            read = {"estimates": lambda: read_log(store), "figures": store.outcomes, "canary": lambda: report(store)}
+            read = {"estimates": lambda: read_log(store), "figures": store.outcomes, "canary": lambda: read_trials(store)}
             if url is None:
                 read["bare"] = lambda: read_bare(path)
             times = [[cpu_s(each) for each in read.values()] for _ in range(3)]
@@ -87,27 +71,12 @@ def measure(decisions: int, url: str | None = None) -> dict[str, float]:
             return {**found, "bytes_per_decision": store.health().get("size_bytes", 0.0) / decisions}
 
 
-def measured_before(source: Path, decisions: int) -> dict[str, float]:
-    """Return the result of :func:`measure` with an earlier source tree."""
-    paths = [str(source), *map(str, sorted((source / "plugins").glob("*/src")))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, __file__, "--decisions", str(decisions)]
-    found = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)  # this file
-    times: dict[str, float] = json.loads(found.stdout)["seconds"]
-    return times
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Processor time of reading a log.")
     parser.add_argument("--decisions", type=int, default=100_000, help="decisions in the log")
-    parser.add_argument("--before", type=Path, help="source tree of an earlier version, to compare with")
     parser.add_argument("--store", help="an empty log to measure instead of a file, such as redis://localhost:6379/0")
     options = parser.parse_args()
-    now = measure(options.decisions, options.store)
-    print(json.dumps({"decisions": options.decisions, "seconds": now}), flush=True)
-    if options.before is not None:
-        before = measured_before(options.before, options.decisions)
-        print(json.dumps({"before": before, "ratio": {name: before[name] / now[name] for name in now}}))
+    print(json.dumps({"decisions": options.decisions, "seconds": measure(options.decisions, options.store)}))
 
 
 if __name__ == "__main__":
