@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from aamc_bench.samples import student_interval
 from aamc_gmtrouter.graph.network import GraphNetwork, ServedNetwork, parameters_of
 from aamc_gmtrouter.graph.training import needed_errors
 from aamc_gmtrouter.history import UserHistory
 from aamc_gmtrouter.options import GMTRouterConfig
-from scipy.stats import t as student
 from speed.clock import cpu_s
 
 sys.path.append(str(Path(__file__).parents[1] / "plugins/aamc-gmtrouter/tests"))
@@ -38,9 +38,8 @@ STRUCTURED: dict[str, dict[str, Any]] = {"4 groups, 160 users": {"groups": 4, "u
 
 
 def interval(values: list[float]) -> dict[str, float]:
-    mean, n = float(np.mean(values)), len(values)
-    half = float(student.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return {"mean": mean, "low": mean - half, "high": mean + half}
+    low, high = student_interval(np.array(values)) or (np.nan, np.nan)
+    return {"mean": float(np.mean(values)), "low": low, "high": high}
 
 
 def world_areas(settings: dict[str, Any], worlds: int, with_graph: int, folder: Path) -> dict[str, Any]:

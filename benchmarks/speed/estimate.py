@@ -12,7 +12,7 @@ import numpy as np
 from aamc_sdk import Estimator, Query, Services, Training, get_plugin_manager
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.routing import LinearReward, default_pool
-from speed.clock import cpu_and_wall_s
+from speed.clock import cpu_s
 from speed.measurement import Measurement, result
 
 ROWS = {"n_train": 60, "n_validation": 1, "n_test": 1}
@@ -35,11 +35,11 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
     times: dict[str, list[float]] = {name: [] for name in estimators}
     for query in asked:
         for name, estimator in estimators.items():
-            times[name].append(1e3 * cpu_and_wall_s(partial(estimator.estimate, [query]))[0])
+            times[name].append(1e3 * cpu_s(partial(estimator.estimate, [query])))
     new = {name: float(np.median(found[2:])) for name, found in times.items()}  # the first ones warm up
     row: dict[str, Any] = {"unit": "ms", "beside": "tce, torch", "other": new["tce, torch"]}
     figures = [Measurement(what=f"estimate, {name}", value=new[name], goal=goal, **row) for name, (_, _, goal) in CASES.items()]
-    cached = {name: 1e3 * cpu_and_wall_s(partial(again, estimator, asked[:1]))[0] for name, estimator in estimators.items()}
+    cached = {name: 1e3 * cpu_s(partial(again, estimator, asked[:1])) for name, estimator in estimators.items()}
     figures += [Measurement(what=f"estimate, {name}, of a known text", unit="us", value=us, goal="at most 10") for name, us in cached.items()]
     return result(figures, "estimate", texts=len(asked))
 

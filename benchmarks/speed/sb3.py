@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aamc_environments.queue.gymnasium_env import QueueEnv, standalone
 
 from aamc_sdk.interfaces import Progress
-from speed.clock import cpu_and_wall_s, missing
+from speed.clock import cpu_s, missing
 from speed.measurement import Measurement, result
 from speed.ppo import MILLION, per_million, train
 
@@ -43,7 +43,7 @@ def measure(folder: Path, progress: Progress, full: bool) -> dict[str, Any]:
         for name, options in (("ours", {}), ("same", SAME), ("as its defaults", AS_ITS_DEFAULTS)):
             ours[name] = min(ours[name], per_million(world, steps["defaults" if name == "as its defaults" else "streams"], **options)[0])
         for name, number in steps.items():
-            theirs[name] = min(theirs[name], MILLION / number * cpu_and_wall_s(partial(learner(name).learn, number))[0])
+            theirs[name] = min(theirs[name], MILLION / number * cpu_s(partial(learner(name).learn, number)))
     rows = (
         ("its defaults, one Env", "defaults", "ours", "our defaults", "ratio at least 15"),
         ("its defaults, one Env", "defaults", "as its defaults", "ours, the same gamma, epochs, minibatch", "-"),
