@@ -55,6 +55,8 @@ def descending_utility(order: NDArray[np.intp]) -> Floats:
 class _OrderedRouter(MeansRouter):
     """A router that takes the first allowed candidate of an order, which is computed once a pool."""
 
+    uses_preference = False
+    uses_estimates = False
     _ordered: tuple[Pool, TrainingMeans, Floats] | None = None
 
     @abc.abstractmethod
@@ -80,8 +82,6 @@ class LlmOnly(_OrderedRouter):
     """Always the named large model, else the most expensive at equal token counts; the better one among equals."""
 
     Config = LargeOptions
-    uses_preference = False
-    uses_estimates = False
 
     def order(self, pool: Pool) -> NDArray[np.intp]:
         """Return the largest first."""
@@ -102,8 +102,6 @@ class SlmOnly(_OrderedRouter):
     """Always the named small model, else the cheapest with a mean training quality near the best."""
 
     Config = SmallOptions
-    uses_preference = False
-    uses_estimates = False
 
     def __init__(self, config: SmallOptions, services: Services) -> None:
         super().__init__(config, services)
