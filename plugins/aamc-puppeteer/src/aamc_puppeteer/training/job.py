@@ -5,7 +5,6 @@ An update's random draws depend only on the seed and the update's number, so a c
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from aamc_puppeteer.policy.visibility import Visibility, drawn_descriptions, dra
 from aamc_puppeteer.training.reinforce import ReinforceLearner
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.messages import checkpoint_errors
-from aamc_sdk.storage import RESTORE, load_training_checkpoint, read_json, save_training_checkpoint, to_json, write_json
+from aamc_sdk.storage import RESTORE, load_training_checkpoint, plain, read_json, save_training_checkpoint, to_json, write_json
 from aamc_sdk.types import Candidate
 
 Watch = Callable[[int, Sequence[Trajectory]], None]
@@ -113,7 +112,7 @@ class TrainingJob:
     def _made_for(self) -> dict[str, Any]:
         """Return the inputs that a checkpoint must share with this training, as plain JSON values."""
         return {
-            "options": json.loads(to_json(attrs.asdict(self.config))),
+            "options": plain(attrs.asdict(self.config)),
             "seed": self.seed,
             **({"begun": self.begun} if self.begun else {}),
             "agents": {agent.name: described(agent) for agent in self.agents},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures,
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Progress
 from aamc_sdk.messages import checkpoint_errors
-from aamc_sdk.storage import RESTORE, check_file_hashes, file_hashes, read_json_object, to_json, write_json
+from aamc_sdk.storage import RESTORE, check_file_hashes, file_hashes, plain, read_json_object, write_json
 from aamc_sdk.types import Prices
 
 STATE = "router_r1.json"
@@ -73,7 +72,7 @@ _MAY_CHANGE = frozenset(("micro_batch_size", "gradient_checkpointing", "processe
 def made_for(config: Any, seed: int) -> dict[str, Any]:
     """Return the settings that a resumed training must share, in JSON types."""
     options = {name: value for name, value in attrs.asdict(config).items() if name not in _MAY_CHANGE}
-    return {"options": json.loads(to_json(options)), "seed": seed}
+    return {"options": plain(options), "seed": seed}
 
 
 @attrs.define
