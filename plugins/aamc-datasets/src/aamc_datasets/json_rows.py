@@ -54,13 +54,15 @@ def json_records(file: Path) -> Iterator[tuple[int, Any]]:
 def _lines_of_elements(content: str) -> list[int]:
     """Return the line at which each element of a valid JSON list begins."""
     decoder, place = json.JSONDecoder(), content.find("[") + 1
+    line, counted = 1, 0
     lines: list[int] = []
     while True:
         while content[place] in " \t\r\n,":
             place += 1
         if content[place] == "]":
             return lines
-        lines.append(content.count("\n", 0, place) + 1)
+        line, counted = line + content.count("\n", counted, place), place
+        lines.append(line)
         _, place = decoder.raw_decode(content, place)
 
 
