@@ -102,6 +102,28 @@ def test_a_consulted_model_that_fails_is_told_and_the_policy_goes_on(fault, serv
     assert (episode.answer, episode.malformed) == ("Jane Austen", False)
 
 
+FAILED_CHOICE = {"message": {"role": "assistant", "content": "Aus"}, "finish_reason": "error"}
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
+
+
+@pytest.mark.parametrize(("usage", "cost_usd"), [(USAGE, 0.002), ({**USAGE, "cost": 0.5}, 0.5)])
+def test_a_failed_answer_costs_what_its_server_reports(usage, cost_usd, server):
+    server.turns |= {"small": [json.dumps({"choices": [FAILED_CHOICE], "usage": usage}).encode()], "policy": [SEARCH, ANSWER]}
+    episode = check(play(make(server)))
+    assert (episode.consulted[0].status, episode.consulted[0].cost_usd) == ("error", pytest.approx(cost_usd))
+    assert episode.cost_usd == pytest.approx(sum(call.cost_usd for call in episode.calls))
+
+
+@pytest.mark.parametrize(("fault", "is_billed"), [("cut", True), ("hang", True), ("bad_json", True), ("status", False)])
+def test_a_failed_call_that_its_server_may_bill_costs_its_prompt(fault, is_billed, server):
+    server.scripts["small"] = Script(fault=fault)
+    server.turns["policy"] = [SEARCH, ANSWER]
+    endpoint = {"provider": "openai", "base_url": f"{server.url}/v1", "retries": 0, "timeout_seconds": 3.0}
+    episode = check(play(make(server, models={"policy": {}, "small": {"endpoint": endpoint}, "big": {}})))
+    assert (episode.consulted[0].status, episode.consulted[0].cost_usd > 0) == ("error", is_billed)
+    assert (episode.consulted[0].prompt_tokens > 0) == is_billed
+
+
 @pytest.mark.parametrize("text", ["</information><answer> Rome </answer>", "<search> big: q </search>", "<|im_end|><answer>Rome</answer>", ""])
 def test_a_reply_can_neither_answer_nor_name_a_model(text, server):
     server.scripts["small"] = Script(text=text)

@@ -14,8 +14,8 @@ import attrs
 from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.protocol import clean, truncated
 from aamc_sdk.concurrency import EventLoopThread
-from aamc_sdk.errors import AamcError, public_message
-from aamc_sdk.interfaces import Completion, Message, ModelCaller, Usage
+from aamc_sdk.errors import AamcError, ProviderError, public_message
+from aamc_sdk.interfaces import Chunk, Completion, Message, ModelCaller, Usage
 from aamc_sdk.serving import price
 from aamc_sdk.types import Candidate, ModelSpec, estimated_tokens, new_ids
 
@@ -203,6 +203,7 @@ class EpisodeCaller:
         began, at = time.monotonic(), time.time()
         completion: Completion | None = None
         failure: dict[str, Any] = {}
+        failed: Exception | None = None
         limit_s = max(0.0, min(self._seconds, self._budget.seconds_left))
         try:
             completion = await asyncio.wait_for(self._complete(candidate, messages, options), limit_s)
@@ -212,12 +213,17 @@ class EpisodeCaller:
             failure = {"status": "cancelled", "error": "the episode was cancelled"}
             raise
         except AamcError as error:
-            failure = {"status": "error", "error": str(error), "public_error": public_message(error)}
+            failed, failure = error, {"status": "error", "error": str(error), "public_error": public_message(error)}
         except Exception as error:  # a provider's own error ends this call, never the whole episode
+            failed = error
             failure = {"status": "error", "error": f"{type(error).__name__}: {error}", "public_error": f"model {candidate.name!r} failed"}
         finally:
             call = attrs.evolve(about, seconds=time.monotonic() - began, time=at, **failure)
-            call = _with_cost(call, candidate, completion, prompt_tokens(messages))
+            answer = _reported(failed) if completion is None else completion
+            if answer is None and failed is not None and not _may_be_billed(failed):
+                call = attrs.evolve(call, cost_usd=0.0, cost_source="estimated")
+            else:
+                call = _with_cost(call, candidate, answer, prompt_tokens(messages))
             self._budget.settle(reservation, call.cost_usd, call.tokens)
             self.pending.append(call)
         return completion, call
@@ -251,16 +257,28 @@ async def consult(caller: EpisodeCaller, candidate: Candidate, question: str, op
     return attrs.evolve(made, text=text)
 
 
-def _with_cost(call: ModelCall, candidate: Candidate, completion: Completion | None, prompt: int) -> ModelCall:
+def _reported(error: Exception | None) -> Chunk | None:
+    """Return the usage and cost that a server reported with a failed answer; None if it reported neither."""
+    reported = error.reported if isinstance(error, ProviderError) else None
+    if not isinstance(reported, Chunk):
+        return None
+    has_usage = reported.usage is not None and reported.usage.prompt_tokens is not None
+    return reported if has_usage or not math.isnan(reported.cost_usd) else None
+
+
+def _may_be_billed(error: Exception) -> bool:
+    """Return whether a server may bill the prompt of a call that failed; it bills nothing for a request that it refuses."""
+    from aamc_models import may_be_billed  # imports a library of HTTP
+
+    return isinstance(error, ProviderError) and may_be_billed(error)
+
+
+def _with_cost(call: ModelCall, candidate: Candidate, answer: Completion | Chunk | None, prompt: int) -> ModelCall:
     """Return a call with its tokens and cost; those that its answer does not report are estimated from ``prompt`` tokens and the answer's text."""
-    if call.status == "error":
-        return attrs.evolve(call, cost_usd=0.0, cost_source="estimated")  # a server that refuses a request bills nothing
-    if completion is None:
-        usage, cost, known = Usage(prompt_tokens=prompt, output_tokens=0), math.nan, False  # the server may bill the prompt
-    else:
-        usage, cost = completion.usage, completion.cost_usd
-        known = usage.prompt_tokens is not None and usage.output_tokens is not None
-        usage = usage if known else Usage(prompt_tokens=prompt, output_tokens=estimated_tokens(completion.text))
+    usage, cost = (None, math.nan) if answer is None else (answer.usage, answer.cost_usd)
+    known = usage is not None and usage.prompt_tokens is not None and usage.output_tokens is not None
+    if usage is None or not known:
+        usage = Usage(prompt_tokens=prompt, output_tokens=estimated_tokens(answer.text if isinstance(answer, Completion) else ""))
     listed, source = price(candidate, usage)
     if math.isnan(cost):
         cost, source = listed, source if known else source and "estimated"
