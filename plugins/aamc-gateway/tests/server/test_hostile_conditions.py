@@ -263,3 +263,40 @@ def test_a_step_that_ends_after_its_client_has_left_is_charged_as_it_is_logged(s
         time.sleep(0.05)
     assert [attempt.cost_usd for attempt in running.log().attempts] == [0.25]
     assert b'aamc_cost_usd_total{model="aamc/endless"} 0.25' in metrics
+
+
+class Done(Orchestrator):
+    """An orchestrator of one step."""
+
+    async def run(self, task: Query, budget: Any) -> AsyncIterator[Step]:
+        yield Step(decision=None, content="done", cost_usd=0.25, final=True)
+
+
+def test_work_is_logged_although_its_client_leaves_while_its_thread_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    served = ServedOrchestrator("done", OrchestratorSettings(), get_plugin_manager())
+    served._orchestrator = Done(None, None)
+
+    async def leave() -> float:
+        ending, left, logged, stop = asyncio.Event(), asyncio.Event(), asyncio.Queue[float](), _Steps.stop
+
+        async def stop_slowly(steps: _Steps) -> None:
+            ending.set()
+            await left.wait()
+            await stop(steps)
+
+        async def log(orchestration: Any) -> None:
+            logged.put_nowait(orchestration.cost_usd)
+
+        async def read() -> None:
+            async for _ in served.run(Query("Work"), 1.0, log, "request"):
+                pass
+
+        monkeypatch.setattr(_Steps, "stop", stop_slowly)
+        client = asyncio.create_task(read())
+        await ending.wait()
+        client.cancel()
+        await asyncio.wait([client], timeout=0.1)
+        left.set()
+        return await asyncio.wait_for(logged.get(), 30)
+
+    assert asyncio.run(leave()) == 0.25

@@ -82,10 +82,15 @@ class ServedOrchestrator:
             try:
                 async for step in steps:
                     yield step
-            finally:
-                await steps.stop()
-                await asyncio.shield(log(orchestration))
+            finally:  # all of it: a client may leave while the thread ends, and the calls are paid
+                await asyncio.shield(_ended(steps, orchestration, log))
             yield orchestration
+
+
+async def _ended(steps: _Steps, orchestration: Orchestration, log: Callable[[Orchestration], Awaitable[None]]) -> None:
+    """End an orchestration, and log it."""
+    await steps.stop()
+    await log(orchestration)
 
 
 class _Steps:
