@@ -80,6 +80,10 @@ def _check_preference(decision: Decision, attribute: attrs.Attribute[Any], value
     check_type(value, Preference, "a decision's preference must be an aamc_sdk.Preference", DataError)
 
 
+STEP = "step"
+"""The note of the decisions of orchestrators."""
+
+
 @attrs.frozen
 class Decision:
     """The candidate drawn for one request.
@@ -107,6 +111,11 @@ class Decision:
     notes: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
     utilities: Mapping[str, float] = attrs.field(factory=dict, hash=False, kw_only=True)
     episode: str | None = attrs.field(default=None, validator=check_name_or_none, kw_only=True)
+
+    @property
+    def is_step(self) -> bool:
+        """Whether it is a step of an orchestrator, so that feedback on it judges the orchestrator's answer, not the candidate's."""
+        return self.notes.get(STEP) is True
 
     @property
     def fallback_order(self) -> list[str]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.types.arithmetic import Floats
 from aamc_sdk.types.arrays import Estimates, Outcomes, RoutingRequest
-from aamc_sdk.types.decisions import Decision
+from aamc_sdk.types.decisions import STEP, Decision
 from aamc_sdk.types.preferences import Preference
 from aamc_sdk.types.queries import Query
 from aamc_sdk.types.texts import text_hash
@@ -56,7 +56,7 @@ class Record:
         """Return the record of an orchestrator's decision, which was made without estimates or expected outcomes."""
         unknown = np.full((1, len(candidates)), np.nan)
         return cls(
-            decision=decision,
+            decision=attrs.evolve(decision, notes={**decision.notes, STEP: True}),
             query=query,
             estimates=Estimates.unknown(1),
             candidates=tuple(candidates),

@@ -18,7 +18,7 @@ from aamc_bandit.thompson.options import ThompsonOptions
 from aamc_sdk import MetaController, get_plugin_manager
 from aamc_sdk.errors import CheckpointError
 from aamc_sdk.log import open_store
-from aamc_sdk.types import Attempt, Decision, Estimates, Experience, Feedback, ModelSpec, Pool, Preference, Prices, Query, tenant_user
+from aamc_sdk.types import Attempt, Decision, Estimates, Experience, Feedback, ModelSpec, Pool, Preference, Prices, Query, Record, tenant_user
 
 ROUTERS = ["thompson", "epsilon-greedy", "linear-thompson"]
 
@@ -54,6 +54,13 @@ def counted(*batches: Experience, **options: Any) -> dict[str, tuple[float, floa
                 weight = outcome.weight if outcome.added else -outcome.weight
                 found[name] = wins + weight * quality, losses + weight * (1 - quality)
     return found
+
+
+def test_feedback_on_the_answer_of_an_orchestrator_counts_for_no_candidate_and_its_failed_calls_do() -> None:
+    made = [Decision(name, "small", float("nan"), Preference(), episode="e") for name in ("first", "last")]
+    steps = [Record.of_step(decision, Query("?"), ["small"]).decision for decision in made]
+    given = attrs.evolve(experience(failed("first"), judged("last")), decisions=steps)
+    assert counted(given) == {"small": (0.0, 1.0)}
 
 
 def test_one_piece_of_feedback_counts_up_to_its_sources_limit(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,7 +18,7 @@ from aamc_sdk.interfaces import NoOptions
 from aamc_sdk.log import Batch, SqliteStore, open_store
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.testing import POOL, run_command
-from aamc_sdk.types import Dataset
+from aamc_sdk.types import Dataset, Decision, Preference, Query, Record
 
 REQUESTS = 40
 
@@ -66,6 +66,19 @@ def test_a_log_wholly_dropped_by_retention_is_not_called_unused(tmp_path: Path, 
         assert store.retain() == REQUESTS
     with pytest.raises(DataError, match=f"retention has dropped all {REQUESTS} decisions of the log .*; serve more requests, or keep them longer"):
         read(url)
+
+
+def test_feedback_on_the_answer_of_an_orchestrator_is_no_outcome_of_a_model_and_stays_in_the_experience(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'state.db'}?store_text=true"
+    name = POOL.names[0]
+    with closing(open_store(url, get_plugin_manager())) as store:
+        made = [Decision(each, name, float("nan"), Preference(), episode=None if each == "alone" else "e") for each in ("alone", "consulted", "last")]
+        alone = attrs.evolve(Record.of_step(made[0], Query("One?"), POOL.names), decision=made[0])
+        store.add_decisions([alone, *(Record.of_step(decision, Query("Two?"), POOL.names) for decision in made[1:])])
+        store.add_feedback([(Feedback(decision_id=each, quality=1.0), None) for each in ("alone", "last")])
+    found = read(url)
+    assert [not np.isnan(row).all() for row in found.outcomes.quality] == [True, False, False]
+    assert len(found.experience.feedback) == 2
 
 
 def test_a_log_without_texts_is_divided_by_time(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from aamc_sdk.interfaces import Training
 from aamc_sdk.routing import LinearReward, build_request
 from aamc_sdk.serving import restore, state_of
 from aamc_sdk.testing import assert_conforms
-from aamc_sdk.types import Dataset, Estimates, Floats, Outcomes
+from aamc_sdk.types import Dataset, Estimates, Floats, Outcomes, Record
 
 POOL = Pool([ModelSpec("a"), ModelSpec("b"), ModelSpec("c")])
 SERVICES = Services(pool=POOL, reward=LinearReward(), make=lambda *_: None)
@@ -87,6 +87,15 @@ def test_a_revision_that_makes_a_rating_neutral_takes_it_back() -> None:
     router.learn(attrs.evolve(rated, entries=[Feedback(id="f", decision_id="ann-0", quality=1.0)]))
     assert scores(router, "ann").any()
     router.learn(attrs.evolve(rated, entries=[Feedback(id="f", decision_id="ann-0", quality=0.5, revision=1)]))
+    assert not scores(router, "ann").any()
+
+
+def test_feedback_on_the_answer_of_an_orchestrator_judges_no_model() -> None:
+    router = UserRidge(UserBaselineConfig(), SERVICES)
+    rated = experience("ann", ("a", "b"))
+    step = Record.of_step(rated.decisions[0], rated.queries[0], ["a", "b"]).decision
+    given = [Feedback(id="f", decision_id="ann-0", quality=1.0)]
+    router.learn(attrs.evolve(rated, decisions=[step, *rated.decisions[1:]], entries=given))
     assert not scores(router, "ann").any()
 
 

@@ -2,7 +2,7 @@
 
 Feedback of a source, on a decision, by a user and by a tenant counts up to a limit. A failed call counts as an outcome of the quality
 ``failure_quality``, once for each decision and candidate, unless another call succeeds or feedback that counts judges that candidate. If a
-revision withdraws that feedback, the failed call counts again.
+revision withdraws that feedback, the failed call counts again. Feedback on the answer of an orchestrator counts for no candidate.
 """
 
 from __future__ import annotations
@@ -228,6 +228,8 @@ class OutcomeLedger:
 
     def _of_feedback(self, row: int, feedback: Feedback, replaced: Feedback | None, experience: Experience) -> Iterator[Outcome]:
         decision = experience.decisions[row]
+        if decision.is_step:
+            return
         known = self._decisions.get(decision.id)
         counted = self._counted(decision.id)
         earlier = None

@@ -87,9 +87,14 @@ def _users(queries: Sequence[Query]) -> list[str] | None:
 
 
 def _outcomes(experience: Experience, names: list[str]) -> Outcomes | None:
-    """Return the known outcomes of the chosen candidates; None if no feedback gives a quality."""
+    """Return the known outcomes of the chosen candidates; None if no feedback gives a quality.
+
+    Feedback on the answer of an orchestrator judges none of them.
+    """
     logged = outcomes_of(experience)
-    if np.isnan(logged.quality).all():
+    steps = np.array([decision.is_step for decision in experience.decisions], dtype=bool)
+    quality = np.where(logged.judged & steps, np.nan, logged.quality)
+    if np.isnan(quality).all():
         return None
     rows, chosen = np.arange(len(logged)), np.array([names.index(name) for name in logged.candidates])
 
@@ -99,7 +104,7 @@ def _outcomes(experience: Experience, names: list[str]) -> Outcomes | None:
         return table
 
     tokens = None if np.isnan(logged.output_tokens).all() else of_chosen(logged.output_tokens)
-    return Outcomes(of_chosen(logged.quality), of_chosen(logged.cost_usd), of_chosen(logged.latency_ms), output_tokens=tokens)
+    return Outcomes(of_chosen(quality), of_chosen(logged.cost_usd), of_chosen(logged.latency_ms), output_tokens=tokens)
 
 
 def _divided_by_time(whole: Dataset) -> dict[str, Dataset]:

@@ -147,7 +147,7 @@ def keep_history(users: dict[str, UserHistory], key: str, history: UserHistory) 
 
 def _judgements(experience: Experience, row: int, feedback: Feedback) -> tuple[UserJudgement, ...]:
     decision, query, embedding = experience.decisions[row], experience.queries[row], experience.estimates.embedding
-    if feedback.average_weight <= 0 or feedback.tie or feedback.quality == NEUTRAL:
+    if feedback.average_weight <= 0 or feedback.tie or feedback.quality == NEUTRAL or decision.is_step:
         return ()
     known = embedding is not None and bool(np.isfinite(embedding[row]).all())
     judgement = UserJudgement(
