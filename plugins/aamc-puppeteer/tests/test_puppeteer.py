@@ -234,6 +234,25 @@ def test_a_judge_picks_among_the_paths_answers(puppeteer_of: Callable[..., Puppe
     assert (steps[-1].content, steps[-1].cost_usd) == ("number 2", 0.5)
 
 
+def test_the_steps_of_parallel_paths_have_the_tokens_of_their_turns_and_of_the_judges(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    counted = {"tokens": 12, "prompt_tokens": 10}
+    puppeteer = puppeteer_of(Says("a", "3", **counted), Says("b", "number 2", **counted), paths=2, fork_depth=1, join="judge", judge="b")
+    steps = steps_of(puppeteer, SUM, Budget(steps=3))
+    assert [(step.tokens, step.prompt_tokens) for step in steps] == [(12, 10)] * 3
+
+
+def test_turns_that_ended_together_count_although_the_caller_stops_at_the_first(puppeteer_of: Callable[..., Puppeteer]) -> None:
+    puppeteer, paths = puppeteer_of(Says("a", "3"), Says("b"), paths=2, fork_depth=1), list[Running]()
+
+    async def leave() -> None:
+        steps = fork(puppeteer, SUM, Budget(steps=9), paths)
+        await anext(steps)
+        await steps.aclose()
+
+    asyncio.run(leave())
+    assert [path.state.cost for path in paths] == [0.5, 0.5]
+
+
 def test_the_cost_of_an_orchestration_has_the_judges_turn(puppeteer_of: Callable[..., Puppeteer]) -> None:
     options = {"paths": 2, "fork_depth": 1, "join": "judge", "judge": "b", "updates": 1, "episodes": 1}
     puppeteer = puppeteer_of(Says("a", "3"), Says("b", "number 2"), **options)

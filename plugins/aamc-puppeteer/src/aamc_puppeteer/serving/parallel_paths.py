@@ -12,10 +12,11 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
-from aamc_agents.state import TaskState, answer
+from aamc_agents.state import Activation, TaskState, answer
 from aamc_agents.tasks import Task
 
 from aamc_puppeteer.config import PuppeteerConfig
@@ -54,20 +55,26 @@ async def fork(puppeteer: Team, task: Task, budget: Budget, paths: list[Running]
         turns = _forked(puppeteer, paths, running, turns_left)
         seconds = budget.seconds - (time.monotonic() - began)
         done = await puppeteer.activate([(name, path.state) for path, name in turns], seconds)
-        for (path, _), activation in zip(turns, done, strict=True):
+        for (path, _), activation in zip(turns, done, strict=True):  # all, before a client can leave
             path.take(activation)
-            turns_left -= 1
-            cost_usd += activation.cost
-            yield Step(decision=None, content=activation.text, cost_usd=activation.cost)
+        turns_left -= len(done)
+        cost_usd += sum(activation.cost for activation in done)
+        for activation in done:
+            yield Step(decision=None, content=activation.text, **_figures(activation))
         check_end()
     paths.sort(key=lambda path: -path.path_probability)
     answers = [(given, path.path_probability) for path in paths if (given := answer(path.state)) is not None]
-    verdict, cost = vote(answers), 0.0
+    verdict, figures = vote(answers), {}
     seconds = budget.seconds - (time.monotonic() - began)
     if config.join == "judge" and len(answers) > 1 and seconds > 0 and cost_usd < budget.cost_usd:
-        picked, cost = await _judge(puppeteer, task, [given for given, _ in answers], seconds)
-        verdict = picked or verdict
-    yield Step(decision=None, content=verdict, cost_usd=cost, final=True)
+        picked, judged = await _judge(puppeteer, task, [given for given, _ in answers], seconds)
+        verdict, figures = picked or verdict, _figures(judged)
+    yield Step(decision=None, content=verdict, final=True, **figures)
+
+
+def _figures(turn: Activation) -> dict[str, Any]:
+    """Return the cost and the tokens of a turn, as those of its step."""
+    return {"cost_usd": turn.cost, "tokens": turn.tokens, "prompt_tokens": turn.prompt_tokens}
 
 
 def check_judge(config: PuppeteerConfig, names: Collection[str]) -> None:
@@ -115,14 +122,14 @@ def vote(answers: Sequence[tuple[str, float]]) -> str:
     return first[max(votes, key=lambda key: votes[key])] if votes else ""
 
 
-async def _judge(puppeteer: Team, task: Task, answers: Sequence[str], seconds: float) -> tuple[str | None, float]:
-    """Return the answer that the judge picks by number, or None if it names none, and the cost."""
+async def _judge(puppeteer: Team, task: Task, answers: Sequence[str], seconds: float) -> tuple[str | None, Activation]:
+    """Return the answer that the judge picks by number, or None if it names none, and the judge's turn."""
     listed = "\n".join(f"{number}. {given}" for number, given in enumerate(answers, start=1))
     question = f"{task.text}\n\nThese answers were given:\n{listed}\n\nReply with one line, 'ANSWER: ' and the number of the best one."
     state = TaskState(task=attrs.evolve(task, text=question), steps_left=1)
     activation = (await puppeteer.activate([(puppeteer.config.judge, state)], seconds))[0]
     number = None if activation.output is None else picked_number(activation.output.content, len(answers))
-    return (None if number is None else answers[number - 1]), activation.cost
+    return (None if number is None else answers[number - 1]), activation
 
 
 _DECLARED = re.compile(r"\banswer *: *\W{0,3}(\d+)\b", re.IGNORECASE)
