@@ -179,6 +179,23 @@ def test_a_cancelled_episode_records_its_calls(server):
     assert episode.calls[1].cost_source == "estimated"
 
 
+def test_calls_that_ended_together_count_although_the_caller_stops_at_the_first(server):
+    server.turns["policy"] = [f"{SEARCH}<search> big: Who? </search>"]
+    router_r1 = make(server, calls=2)
+    episode = router_r1.episode(Query("q"))
+
+    async def leave():
+        playing = episode.play()
+        called = [await anext(playing), await anext(playing)]
+        await playing.aclose()
+        return called
+
+    assert len(asyncio.run(leave())) == 2
+    router_r1.close()
+    assert [call.candidate for call in episode.calls] == ["policy", "small", "big"]
+    assert episode.cost_usd == pytest.approx(sum(call.cost_usd for call in episode.calls))
+
+
 def test_aliases_and_statistics_reach_the_prompt(server):
     server.turns["policy"] = [f"{THOUGHT}<search> S: q </search>", ANSWER]
     quality = {"small": {"": 0.25, "novels": 0.75}}

@@ -185,12 +185,12 @@ class EpisodeCaller:
     """Calls models for one episode, on the event loop that the client's connections belong to, or on the running one without ``loop``.
 
     Attributes:
-        pending: Finished calls that the episode has not taken over yet, so that none is lost when it is cancelled; it clears the list.
+        finished: The finished calls, so that none is lost when the episode is cancelled before it has taken it over.
     """
 
     def __init__(self, models: ModelCaller, loop: EventLoopThread | None, budget: EpisodeBudget, seconds: float) -> None:
         self._models, self._loop, self._budget, self._seconds = models, loop, budget, seconds
-        self.pending: list[ModelCall] = []
+        self.finished: list[ModelCall] = []
 
     async def ask(self, candidate: Candidate, messages: Sequence[Message], tokens: int, parameters: Mapping[str, Any], about: ModelCall) -> Answered:
         """Return the answer of a model, of at most so many tokens, and the call ``about`` with its cost; errors of the model become part of the call.
@@ -225,7 +225,7 @@ class EpisodeCaller:
             else:
                 call = _with_cost(call, candidate, answer, prompt_tokens(messages))
             self._budget.settle(reservation, call.cost_usd, call.tokens)
-            self.pending.append(call)
+            self.finished.append(call)
         return completion, call
 
     async def _complete(self, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> Completion:

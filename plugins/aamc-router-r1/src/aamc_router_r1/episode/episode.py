@@ -129,7 +129,8 @@ class Episode:
             self._end(FAILED)
             raise
         finally:
-            self.calls += self._caller.pending
+            taken = {call.id for call in self.calls}
+            self.calls += [call for call in self._caller.finished if call.id not in taken]
             if not self.outcome:
                 self._end(CANCELLED)
 
@@ -143,7 +144,6 @@ class Episode:
         parameters = {**setup.codec.options(setup.options.calls, may_route), **setup.options.parameters}
         about = ModelCall(role=BY_POLICY, round=number, candidate=setup.policy.name)
         completion, made = await self._caller.ask(setup.policy, messages, setup.options.turn_tokens, parameters, about)
-        self._caller.pending.clear()
         if completion is None:
             yield made
             late = self.budget.seconds_left <= 0
@@ -167,7 +167,6 @@ class Episode:
     async def _consult(self, calls: Sequence[SubQuestion], number: int) -> list[ModelCall]:
         """Call the models of one turn in parallel and give the policy their replies; a call beyond the budget gets a reply that says so."""
         done = await asyncio.gather(*(self._ask(call, number) for call in calls))
-        self._caller.pending.clear()
         self.dialogue.inform([call.reply for call in done])
         return [call for call in done if call.status != "refused"]
 
