@@ -125,9 +125,12 @@ def test_a_request_without_an_answer_is_an_error_in_the_log_and_counts_with_its_
     found = http(f"{gateway.url}/v1/chat/completions", chat("aamc/puppeteer", TASK, stream=stream))
     status = 200 if stream else 502
     assert (found.status, b'"error"' in found.body) == (status, True)
+    decision = found.headers.get("x-aamc-decision-id")
     assert f'route="/v1/chat/completions",status="{status}"}} 1.0'.encode() in http(f"{gateway.url}/metrics").body
     gateway.stop()
-    assert [(attempt.status, attempt.error) for attempt in logged(gateway).attempts] == [("error", "no answer: stopped")]
+    entries = logged(gateway)
+    assert [(attempt.status, attempt.error) for attempt in entries.attempts] == [("error", "no answer: stopped")]
+    assert decision == (None if stream else entries.decisions[-1].id)  # as of every other answer; a stream begins before it is known
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -73,7 +73,6 @@ class Work:
         self.sender.headers = [model_header(request.model), *([dropped_header(dropped)] if dropped else [])]
         self.figures = request_figures(request, route)
         self._spent_usd, self._tokens, self._prompt_tokens, self._has_role, self._ended = 0.0, 0, 0, False, False
-        self._records: Sequence[Record] = ()
 
     async def admit(self) -> None:
         """Reserve the orchestrator's budget, or the smaller one that the request gives."""
@@ -121,9 +120,9 @@ class Work:
             raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
         headers = [*self.sender.headers, *cost_header(self._spent_usd)]
         document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": orchestration.count, "stop": orchestration.stop}
-        if self._records:
-            self.figures.decision_id = document["decision_id"] = self._records[-1].decision.id
-            headers.insert(0, (b"x-aamc-decision-id", self.figures.decision_id.encode()))
+        if decision_id := self.figures.decision_id:
+            document["decision_id"] = decision_id
+            headers.insert(0, (b"x-aamc-decision-id", decision_id.encode()))
         given = self._prompt_tokens
         usage = {"prompt_tokens": given, "completion_tokens": self._tokens - given, "total_tokens": self._tokens}
         if self._dropped:
@@ -145,10 +144,11 @@ class Work:
         def write() -> None:
             preference = request.preference or controller.preference
             latency_ms = 1000 * (self.figures.now() - self.figures.began)
-            self._records, attempts = entries_of(orchestration, request.model, request.query, preference, latency_ms)
-            if self._records:
-                controller.store.add_decisions(self._records)
+            records, attempts = entries_of(orchestration, request.model, request.query, preference, latency_ms)
+            if records:
+                controller.store.add_decisions(records)
                 controller.store.add_attempts(attempts)
+                self.figures.decision_id = records[-1].decision.id
 
         await self._gateway.log_watch.wait(asyncio.ensure_future(asyncio.to_thread(write)))
 
