@@ -19,7 +19,7 @@ import attrs
 
 from aamc_sdk.concurrency import Deadline
 from aamc_sdk.config import configure, load_yaml, option, set_option
-from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError
+from aamc_sdk.errors import AamcError, ConfigError, OutputError, PluginError, ProviderError
 from aamc_sdk.interfaces import Budget, Orchestrator, Step
 from aamc_sdk.messages import check_type, component_errors, write_errors
 from aamc_sdk.serving.models.call import counted_calls
@@ -86,6 +86,7 @@ class Orchestration:
         answer: The content of the final step, else of the last step; None if that is empty, there is no step, or the orchestrator failed.
         stop: Why the work ended: ``answered``, ``out_of_budget``, ``truncated``, ``interrupted`` by Ctrl-C, or ``failed`` by an error.
         broken_off: Whether the time limit broke off a step.
+        failure: The error of the model's call that ended the work; None if none did.
     """
 
     def __init__(self, orchestrator: Orchestrator, task: Query, budget: Budget) -> None:
@@ -94,6 +95,7 @@ class Orchestration:
         self.stop = "truncated"
         self._steps: list[Step] = []
         self.broken_off = False
+        self.failure: ProviderError | None = None
         self._call_costs: list[float] = []
 
     @property

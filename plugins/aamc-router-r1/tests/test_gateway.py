@@ -79,6 +79,21 @@ def test_a_failed_call_names_neither_address_nor_upstream_text_to_clients(failin
         assert not any(server.url in str(asked) for asked in server.asked.get("policy", ()))  # the policy's server may be a third party's
 
 
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [(Script(fault="status", status=429, retry_after_s=7.0), 429), (Script(fault="hang"), 504), (Script(fault="status", status=503), 502)],
+)
+def test_a_failed_policy_gives_the_status_of_its_failure(script, status, server, tmp_path):
+    server.scripts["policy"] = script
+    endpoint = {"provider": "openai", "base_url": f"{server.url}/v1", "retries": 0, "timeout_seconds": 2.0}
+    candidates = pool_of(server, policy={"endpoint": endpoint}, small={})["candidates"]
+    with GatewayProcess(tmp_path, candidates, settings=SETTINGS, router="random") as process:
+        answer = httpx.post(f"{process.url}/v1/chat/completions", json=body(), timeout=30)
+    assert answer.status_code == status, answer.text
+    assert "the orchestrator 'router-r1' gave no answer (policy failed (the policy 'policy': " in answer.json()["error"]["message"]
+    assert ("retry-after" in answer.headers) == (status == 429)
+
+
 def test_the_gateway_routes_by_the_policys_first_call(server, tmp_path):
     server.turns["policy"] = [f"{THOUGHT}<search> small: Who? </search>"]
     candidates = pool_of(server, policy={}, small={}, big={})["candidates"]

@@ -16,7 +16,7 @@ from aamc_router_r1.config import REPLIES, RouterR1Config, nearest_trained
 from aamc_router_r1.data import RoutingTask
 from aamc_router_r1.episode.calls import EpisodeBudget
 from aamc_router_r1.episode.dialogue import ANSWERED
-from aamc_router_r1.episode.episode import Episode, Setup
+from aamc_router_r1.episode.episode import POLICY_FAILED, Episode, Setup
 from aamc_router_r1.policy import measured_quality, overall, policy_of, prompt_of, stated, trained_alphas
 from aamc_router_r1.protocol import ModelNames, codec_of
 from aamc_sdk import Dataset, Preference, Query, Services, Training
@@ -49,6 +49,7 @@ class RouterR1Orchestration(Orchestration):
                     yield Step(decision=decision, content=content, cost_usd=cost, tokens=call.tokens, prompt_tokens=call.prompt_tokens, final=final)
         finally:
             self.answer, self.stop = episode.answer, episode.outcome
+            self.failure = episode.calls[-1].failure if episode.outcome == POLICY_FAILED and episode.calls else None
 
     @property
     def cost_usd(self) -> float:

@@ -43,7 +43,7 @@ def document(episode: Episode) -> dict[str, Any]:
 def step(call: ModelCall) -> dict[str, Any]:
     """Return a call as a step."""
     return {
-        **attrs.asdict(call, filter=lambda attribute, _: attribute.name != "public_error"),
+        **attrs.asdict(call, filter=attrs.filters.exclude("public_error", "failure")),
         "tokens": call.tokens,
         "cost_usd": None if math.isnan(call.cost_usd) else call.cost_usd,
         "seconds": round(call.seconds, 6),

@@ -18,6 +18,7 @@ from aamc_gateway.access.callers import Refused, refused_for_now
 from aamc_gateway.access.limit_claims import Advice
 from aamc_gateway.forwarding.answers.descriptions import cost_header, dropped_header, model_header
 from aamc_gateway.forwarding.answers.event_sender import EventSender
+from aamc_gateway.forwarding.failures import UnservedError, unserved
 from aamc_gateway.forwarding.observed_request import ObservedRequest, request_figures
 from aamc_gateway.requests.bodies import run_by_size
 from aamc_gateway.requests.client_request import ClientRequest
@@ -117,6 +118,9 @@ class Work:
             if orchestration is not None and _is_out_of_usd(orchestration):
                 why = f"budget_usd {self._limit_usd:g} covers no answer of {name} ({stop}); raise it, or name a model"
                 raise Refused(why, status=402, kind="budget")
+            if orchestration is not None and orchestration.failure is not None:
+                failed = unserved([(orchestration.failure, False)])
+                raise UnservedError(f"{name} gave no answer ({stop})", failed.status, failed.kind, failed.retry_after_s)
             raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
         headers = [*self.sender.headers, *cost_header(self._spent_usd)]
         document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": orchestration.count, "stop": orchestration.stop}

@@ -140,6 +140,7 @@ class ModelCall:
         time: When the call began, in seconds since the epoch; ``seconds`` is its duration.
         status: ``"ok"``, ``"error"`` or ``"cancelled"``.
         public_error: The error without addresses and texts of the server; None if ``error`` has none.
+        failure: The error itself if the model's provider raised one of its own.
         faults: The kinds of a turn's protocol errors.
         id: The id of its decision in the log.
     """
@@ -158,6 +159,7 @@ class ModelCall:
     status: str = "ok"
     error: str | None = None
     public_error: str | None = None
+    failure: ProviderError | None = None
     faults: tuple[str, ...] = ()
     id: str = attrs.field(factory=lambda: new_ids(1)[0])
 
@@ -218,7 +220,8 @@ class EpisodeCaller:
             failed = error
             failure = {"status": "error", "error": f"{type(error).__name__}: {error}", "public_error": f"model {candidate.name!r} failed"}
         finally:
-            call = attrs.evolve(about, seconds=time.monotonic() - began, time=at, **failure)
+            raised = failed if isinstance(failed, ProviderError) else None
+            call = attrs.evolve(about, seconds=time.monotonic() - began, time=at, failure=raised, **failure)
             answer = _reported(failed) if completion is None else completion
             if answer is None and failed is not None and not _may_be_billed(failed):
                 call = attrs.evolve(call, cost_usd=0.0, cost_source="estimated")
