@@ -33,7 +33,7 @@ from forked_gateway import ForkedGateway
 from aamc_sdk import Component, hookimpl
 from aamc_sdk.cli.main import aamc
 from aamc_sdk.config import load_yaml
-from aamc_sdk.errors import AamcError, ConfigError, PluginError, StoreError
+from aamc_sdk.errors import AamcError, ConfigError, PluginError, PoolError, StoreError
 from aamc_sdk.log import MemoryStore, open_store
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.routing import find_pool, pool_to_dict
@@ -97,6 +97,34 @@ def test_check_warns_of_an_api_key_that_is_not_set(endpoint: str, unset: str | N
         monkeypatch.setenv(unset, "key")
         CliRunner().invoke(aamc, command)
         assert "API key" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "options", "address"),
+    [
+        ("'http://127.0.0.1:8123/v1'", {}, "127.0.0.1:8123"),
+        ("'http://[::1]:8123/v1'", {}, "::1:8123"),
+        ("{provider: openai, base_url: 'http://127.0.0.1:9/v1', deployments: [{}, {base_url: 'http://localhost:8123/v1'}]}", {}, "localhost:8123"),
+        ("'http://LocalHost:8123/v1'", {"host": "0.0.0.0"}, "localhost:8123"),
+        ("'http://192.0.2.1:8123/v1'", {"host": "192.0.2.1"}, "192.0.2.1:8123"),
+    ],
+)
+def test_a_candidate_that_is_the_gateway_itself_is_refused(endpoint: str, options: dict[str, str], address: str, tmp_path: Path) -> None:
+    prices = "prices: {input: 1, output: 2}"
+    (tmp_path / "pool.yaml").write_text(f"candidates: [{{name: other, {prices}, endpoint: {{provider: echo}}}}, {{name: a, endpoint: {endpoint}}}]")
+    launch = Launch(port=8123, pool=str(tmp_path / "pool.yaml"), store="memory:", **options)
+    with pytest.raises(PoolError, match=f"candidate 'a' has the address of this gateway, {address}, .*another --port"):
+        launch.gateway()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "options"),
+    [("http://127.0.0.1:8124/v1", {}), ("http://192.0.2.1:8123/v1", {"host": "0.0.0.0"}), ("http://127.0.0.1:8123/v1", {"host": "192.0.2.1"})],
+)
+def test_a_candidate_at_another_address_is_served(endpoint: str, options: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "pool.yaml").write_text(f"candidates: [{{name: a, prices: {{input: 1, output: 2}}, endpoint: '{endpoint}'}}]")
+    gateway = Launch(port=8123, pool=str(tmp_path / "pool.yaml"), store="memory:", **options).gateway()
+    asyncio.run(gateway.close())
 
 
 def test_check_finds_a_port_that_is_taken() -> None:

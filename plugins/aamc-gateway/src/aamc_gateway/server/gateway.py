@@ -70,7 +70,7 @@ class Gateway:
         in_progress: The number of requests in progress.
 
     Raises:
-        PoolError: No candidate can be called.
+        PoolError: No candidate can be called, or one is the gateway itself.
         ConfigError: The router cannot be served.
     """
 
@@ -86,7 +86,7 @@ class Gateway:
         self.upstreams = Upstreams(components.pool, self.models, settings.limits.output_tokens)
         self._plugins = components.plugins or get_plugin_manager()
         try:
-            self.upstreams.check()
+            self.upstreams.check(settings.host, settings.port)
             self.observer = Observer(settings.observe, self.metrics)
             self._state_store = state_store(components.store, settings.shared_state, self._plugins)
             self.shared = open_shared(self._state_store)

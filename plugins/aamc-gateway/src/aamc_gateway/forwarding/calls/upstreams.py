@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import attrs
-from aamc_models import may_be_billed
+from aamc_models import HttpProvider, is_loopback, may_be_billed
 from aamc_models.dialects import (
     DEFAULT_MAX_TOKENS,
     DIALECTS,
@@ -40,6 +41,8 @@ logger = logging.getLogger(__name__)
 _MAX_WARNINGS = 100
 _CONTENT = frozenset(("content", "document", "file", "image", "input", "prompt", "tool_choice"))
 """Dropped fields that a server may miss, by the first part of their names. A request that lost options alone, such as marks of a cache, is valid."""
+_WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104  # compared only
+"""Addresses by which a server listens on every interface."""
 Strip = Literal["", "earlier", "all"]
 
 
@@ -308,14 +311,17 @@ class Upstreams(dict[str, Upstream]):
         super().__init__((c.name, Upstream(c, models, default_tokens)) for c in pool if isinstance(c, ModelSpec) and c.endpoint is not None)
         self._capable: dict[str, Sequence[str]] = {}
 
-    def check(self) -> None:
-        """Check that a candidate can be called.
+    def check(self, host: str, port: int) -> None:
+        """Check that a candidate can be called by a gateway that listens on an address.
 
         Raises:
             PoolError: None has an endpoint, or no provider can be made; or one has a name of the gateway's own models, or one that cannot be sent, or
-                a limit of answers that is not a number.
+                a limit of answers that is not a number, or the address of the gateway, whose requests would never end.
         """
         for name, upstream in self.items():
+            if upstream.problem is None and (address := _own_address(upstream.wire, host, port)) is not None:
+                what = f"candidate {name!r} has the address of this gateway, {address}, which would call itself"
+                raise PoolError(f"{what}; give the address of the model's server, or let the gateway listen on another --port")
             if not name.isprintable():
                 raise PoolError(f"candidate {name!r} has a character that no header can carry; rename it in the pool file")
             if name.startswith(PREFIX):
@@ -354,6 +360,17 @@ class Upstreams(dict[str, Upstream]):
             return
         whose = f"the provider of {request.model!r} has" if request.mode == "model" else "the models here have"
         raise Refused(f"{whose} no API {request.api!r:.100}; ask a model whose provider has it")
+
+
+def _own_address(wire: object, host: str, port: int) -> str | None:
+    """Return the address of a provider's server if the gateway listens there itself, else None."""
+    if not isinstance(wire, HttpProvider):
+        return None
+    is_local = is_loopback(host) or host in _WILDCARDS
+    for parts in map(urlsplit, (wire.config.base_url, *(each.base_url for each in wire.config.deployments))):
+        if parts.port == port and parts.hostname and (parts.hostname == host or (is_local and is_loopback(parts.hostname))):
+            return f"{parts.hostname}:{port}"
+    return None
 
 
 def _price(candidate: ModelSpec, usage: Usage, requests: int) -> tuple[float, str]:
