@@ -501,3 +501,25 @@ def test_an_error_of_the_server_says_what_to_do(log, statement, advice):
     store = log()
     with pytest.raises(StoreAwayError, match=advice), store._transaction("BEGIN") as begun:
         begun[0].execute(statement)
+
+
+def test_a_server_without_another_connection_leaves_the_open_ones(postgres_server, prefix, tmp_path):
+    with psycopg.connect(postgres_server.url, autocommit=True) as admin:
+        admin.execute(f"CREATE ROLE {prefix} LOGIN CONNECTION LIMIT 2; GRANT ALL ON SCHEMA public TO {prefix}")
+
+        def open_connections() -> list[tuple[int]]:
+            return admin.execute("SELECT pid FROM pg_stat_activity WHERE usename = %s ORDER BY pid", (prefix,)).fetchall()
+
+        url = postgres_server.url.replace("aamc@", f"{prefix}@")
+        store = open_store(url, get_plugin_manager(), {"prefix": prefix, "spool": str(tmp_path / "spool.db")})
+        try:
+            decide(store, "d")
+            before = open_connections()
+            with store._reading(), pytest.raises(StoreAwayError, match="too many connections for role"):
+                store.partitions()
+            assert open_connections() == before
+            assert len(before) == 2
+            store.drop()
+        finally:
+            store.close()
+            admin.execute(f"DROP OWNED BY {prefix}; DROP ROLE {prefix}")

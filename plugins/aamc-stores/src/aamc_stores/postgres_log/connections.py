@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -76,11 +76,12 @@ def open_connection(url: str, timeout_s: float, settings: str, options: Mapping[
 class Connections:
     """A pool of connections that grows as needed. Each executes ``settings`` first, and must answer each statement in ``timeout_s`` seconds.
 
-    With ``prepared``, statements of ``PREPARE``, psycopg itself prepares none: it would deallocate these after each change of a table.
+    ``on_lost`` is called when the server is lost in a transaction, not when it only opens no further connection. With ``prepared``, statements of
+    ``PREPARE``, psycopg itself prepares none: it would deallocate these after each change of a table.
     """
 
-    def __init__(self, url: str, timeout_s: float, settings: str, prepared: str = "") -> None:
-        self._url = url
+    def __init__(self, url: str, timeout_s: float, settings: str, on_lost: Callable[[], None], prepared: str = "") -> None:
+        self._url, self._on_lost = url, on_lost
         self._settings = "; ".join((_PLANS, settings, *((_JOINS, prepared) if prepared else ())))
         self._timeout_s = timeout_s
         self._options: dict[str, Any] = {"tcp_user_timeout": round(1000 * timeout_s), "keepalives_idle": 5}
@@ -109,6 +110,7 @@ class Connections:
                 connection.execute("COMMIT")
         except AWAY:
             connection.close()
+            self._on_lost()
             raise
         except BaseException:
             try:

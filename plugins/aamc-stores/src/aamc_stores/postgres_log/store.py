@@ -17,7 +17,7 @@ import psycopg
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import UNLEARNED, Batch, Erasure, ExportedFile, OutcomeJoin, Row, Write
 from aamc_sdk.types import Aggregate, Partition, Snapshot, StateDelta
-from aamc_stores.postgres_log.connections import AWAY, Connections, check_url
+from aamc_stores.postgres_log.connections import Connections, check_url
 from aamc_stores.postgres_log.entries import Entries
 from aamc_stores.postgres_log.leases import Leases
 from aamc_stores.postgres_log.partitions import Partitions
@@ -108,8 +108,8 @@ class PostgresStore(SharedStore):
         self._states = States(self._tables)
         self._partitions = Partitions(self._tables, self._states, self.config.retention)
         self._lock_key, self._states_key = self._key(""), self._key("states")
-        self._connections = Connections(self.url, self.config.timeout_s, self._settings())
-        self._writers = Connections(self.url, self.config.timeout_s, self._settings(), self._entries.prepared)
+        self._connections = Connections(self.url, self.config.timeout_s, self._settings(), self._drop_idle)
+        self._writers = Connections(self.url, self.config.timeout_s, self._settings(), self._drop_idle, self._entries.prepared)
         self._leases = Leases(self.url, self.config.timeout_s, LEASE_S)
         try:
             self._tables.prepare(self._upgrading, self.name)
@@ -296,10 +296,12 @@ class PostgresStore(SharedStore):
             with (connections or self._connections).transaction(begin, bounded=bounded) as begun:
                 yield begun
         except psycopg.Error as error:
-            if isinstance(error, AWAY):  # the other connections were opened to the same server
-                self._connections.drop_idle()
-                self._writers.drop_idle()
             raise self._refusal(error) from error
+
+    def _drop_idle(self) -> None:
+        """Close the idle connections: they were opened to the same server as one that has failed."""
+        self._connections.drop_idle()
+        self._writers.drop_idle()
 
     def _settings(self) -> str:
         """Return the settings of each connection: how long the server waits for a lock, for a statement, and for a process that has hung."""
