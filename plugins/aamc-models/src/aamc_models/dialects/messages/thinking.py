@@ -71,6 +71,8 @@ def fit_thinking(sent: dict[str, Any], dropped: set[str], rules: ClaudeRules) ->
             budget = budget_of(effort if isinstance(effort, str) and effort in BUDGETS else "high", limit if type(limit) is int else 0)
             sent["thinking"] = {"type": "disabled"} if budget is None else {"type": "enabled", "budget_tokens": budget}
             _settle_thinking(sent, {}, dropped)
+            if not thinks(sent):
+                dropped.add("thinking")
         elif effort is not None:
             dropped.add("output_config.effort")
     elif rules.is_adaptive:
