@@ -8,9 +8,12 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
+import aiohttp
+import attrs
 import pytest
 
 from aamc_sdk import ModelSpec
+from aamc_sdk.errors import ProviderError
 from aamc_sdk.interfaces import WireRequest
 
 ANSWER = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}]}
@@ -22,7 +25,8 @@ def library() -> SimpleNamespace:
     """A LiteLLM whose only model supports a limit and a temperature."""
     answer = SimpleNamespace(model_dump=lambda **options: ANSWER)
     supported = Mock(return_value=["max_completion_tokens", "temperature", "stream"])
-    return SimpleNamespace(acompletion=AsyncMock(return_value=answer), get_supported_openai_params=supported)
+    errors = {"APIConnectionError": type("APIConnectionError", (Exception,), {}), "Timeout": type("Timeout", (Exception,), {})}
+    return SimpleNamespace(acompletion=AsyncMock(return_value=answer), get_supported_openai_params=supported, **errors)
 
 
 @pytest.fixture
@@ -73,3 +77,27 @@ def test_a_requests_limit_replaces_the_candidates(calling: Any, library: SimpleN
         "max_completion_tokens": 50,
         "seed": 7,
     }
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind", "public"),
+    [
+        (aiohttp.ServerDisconnectedError(), "connection", "cannot be reached"),
+        (ConnectionRefusedError(), "connection", "cannot be reached"),
+        (KeyError("choices"), "protocol", "gave no usable answer"),
+        (None, "protocol", "gave no usable answer"),
+    ],
+)
+def test_an_error_of_litellm_itself_is_none_of_the_connection(
+    calling: Any, library: SimpleNamespace, cause: Exception | None, kind: str, public: str
+) -> None:
+    """LiteLLM raises its error of connections for errors in its own code, too."""
+    own = ValueError("LiteLLM's own error between them")
+    own.__cause__ = cause
+    error = library.APIConnectionError("litellm.APIConnectionError: GeminiException - 'choices'")
+    error.__context__ = own if cause else error
+    calling.config = attrs.evolve(calling.config, retries=0)
+    library.acompletion.side_effect = error
+    with pytest.raises(ProviderError) as raised:
+        asyncio.run(calling.send(ModelSpec("m"), request()))
+    assert (raised.value.kind, raised.value.public) == (kind, f"model 'm' {public}")

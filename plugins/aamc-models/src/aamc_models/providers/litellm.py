@@ -44,6 +44,9 @@ _SERVER_WORDS = re.compile(r".{0,200}?(?:Exception\b.{0,100}?|AnthropicError) - 
 """LiteLLM's message about a server's error, such as ``litellm.BadRequestError: OpenAIException - Bad prompt.`` A server may repeat a long prompt in
 its words, so only the start is searched."""
 
+_MAX_CAUSES = 20
+"""Maximum number of errors that are searched for the cause of one: they may be a circle."""
+
 
 @attrs.frozen(kw_only=True)
 class LiteLLMOptions:
@@ -204,7 +207,7 @@ class LiteLLM(ChatProvider):
         if isinstance(error, self._litellm.Timeout | asyncio.TimeoutError):
             kind, status = "timeout", None
         elif isinstance(error, self._litellm.APIConnectionError):
-            kind, status = "connection", None
+            kind, status = "connection" if _is_of_connection(error) else "protocol", None
         elif isinstance(status, int):
             kind = "configuration" if status == 404 else refusal(status, body or text.encode(errors="replace"), None).kind
         else:
@@ -216,6 +219,16 @@ class LiteLLM(ChatProvider):
     def _explained(self, candidate: Candidate, failure: Failure) -> ProviderError:
         key = self.config.api_key_env
         return provider_error(failure, candidate.name, "through LiteLLM", key, bool(os.environ.get(key)))
+
+
+def _is_of_connection(error: BaseException) -> bool:
+    """Return whether a connection failed: LiteLLM's error for that also stands for its own errors, such as of an answer that it cannot read."""
+    cause: BaseException | None = error
+    for _ in range(_MAX_CAUSES):
+        cause = cause and (cause.__cause__ or cause.__context__)
+        if isinstance(cause, OSError) or type(cause).__module__.partition(".")[0] in ("httpx", "aiohttp"):
+            return True
+    return False
 
 
 def _library() -> Any:
