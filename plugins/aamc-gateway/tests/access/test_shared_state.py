@@ -518,6 +518,16 @@ def test_no_file_has_the_bytes_of_deleted_values(tmp_path: Path) -> None:
         assert not any(b"an answer" in file.read_bytes() for file in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("ttl_s", "max_bytes"), [(0.0, 0), (math.inf, 20)])
+def test_no_file_has_the_bytes_of_values_that_expired_or_made_room(tmp_path: Path, ttl_s: float, max_bytes: int) -> None:
+    with closing(SqliteBackend(tmp_path / "shared.db")) as backend:
+        backend.apply([Put("cache/1", b"an answer", ttl_s, "cache", max_bytes)])
+        backend.apply([Put("cache/2", b"the next one", math.inf, "cache", max_bytes)])
+        backend.renew(())
+        contents = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+        assert (b"an answer" in contents, b"the next one" in contents) == (False, True)
+
+
 @pytest.mark.parametrize("link_first", [True, False])
 def test_a_log_has_one_state_by_whichever_link_it_is_named(tmp_path: Path, link_first: bool) -> None:
     """Else its keys would be missing by one of the names: everyone would be an admin, and budgets would count apart."""

@@ -108,13 +108,16 @@ class SqlBackend(Backend):
             accounts = Accounts({}, {})
             self._give_back(accounts, now, self._run(_LOST, (self._worker, _json(sorted(open_tokens)))))
             self._save(accounts)
-            self._run("DELETE FROM {p}values WHERE expires <= {m}", (now,))
+            self._delete_values("expires <= {m}", (now,))
             self._run("DELETE FROM {p}counters WHERE expires <= {m} AND held < 1e-9", (now - self._skew_s,))
             self._run("DELETE FROM {p}reservations WHERE lapsed > 0 AND lapsed <= {m}", (now - LAPSED_S,))
             self._run("DELETE FROM {p}workers WHERE expires <= {m}", (now - LAPSED_S,))
 
     def _run(self, statement: str, parameters: Sequence[Any] = ()) -> Sequence[tuple[Any, ...]]:
         return self._query(self._text(statement), parameters)
+
+    def _delete_values(self, condition: str, parameters: Sequence[Any]) -> None:
+        self._run("DELETE FROM {p}values WHERE " + condition, parameters)  # noqa: S608  # constants
 
     def _text(self, statement: str) -> str:
         return statement.format(**self._parts)
@@ -182,7 +185,7 @@ class SqlBackend(Backend):
             rows = self._run("SELECT key, value FROM {p}values WHERE value_group = {m} AND expires > {m}", (operation.group, now))
             return {key: bytes(value) for key, value in rows}
         if isinstance(operation, Delete):
-            return self._run("DELETE FROM {p}values WHERE key = {m}", (operation.key,))
+            return self._delete_values("key = {m}", (operation.key,))
         if isinstance(operation, PutIf):
             if self._keep(Get(operation.key), now) != operation.expected:
                 return False
@@ -207,7 +210,7 @@ class SqlBackend(Backend):
         if total <= max_bytes:
             return
         gone = list(_oldest(self._run("SELECT key, size FROM {p}values WHERE value_group = {m} ORDER BY written", (group,)), total, max_bytes))
-        self._run("DELETE FROM {p}values WHERE key IN {names}", (_json(gone),))
+        self._delete_values("key IN {names}", (_json(gone),))
 
 
 def _oldest(rows: Sequence[tuple[Any, ...]], total: int, max_bytes: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from aamc_gateway.access.shared.operations import LEASE_S, Delete, Get, Put, PutIf, Scan
+from aamc_gateway.access.shared.operations import LEASE_S
 from aamc_gateway.access.shared.sql import TABLES, SqlBackend
 from aamc_sdk.errors import StoreAwayError, StoreError
 from aamc_sdk.log import advice_on, connect, empty_write_ahead, file_identity, transaction, write_ahead
@@ -50,9 +50,10 @@ class SqliteBackend(SqlBackend):
             with self._transaction(exclusive=False):
                 self._has_deleted = not empty_write_ahead(self._connection)
 
-    def _keep(self, operation: Get | Put | PutIf | Delete | Scan, now: float) -> Any:
-        self._has_deleted = self._has_deleted or isinstance(operation, Delete)
-        return super()._keep(operation, now)
+    def _delete_values(self, condition: str, parameters: Sequence[Any]) -> None:
+        super()._delete_values(condition, parameters)
+        ((count,),) = self._query("SELECT changes()")
+        self._has_deleted = self._has_deleted or count > 0
 
     @contextmanager
     def _transaction(self, *, exclusive: bool) -> Iterator[float]:
