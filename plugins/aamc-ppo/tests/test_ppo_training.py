@@ -31,7 +31,7 @@ from aamc_sdk.interfaces import NoProgress
 from aamc_sdk.routing import encode_candidates, encode_queries
 from aamc_sdk.storage import read_arrays, write_arrays
 from aamc_sdk.storage.training_checkpoint import CHECKPOINT
-from aamc_sdk.types import Estimates, Query
+from aamc_sdk.types import Dataset, Estimates, Outcomes, Query
 
 QUICK = {"total_timesteps": 60_000, "n_streams": 128, "n_steps": 2048, "minibatch": 1024, "temperature": 20.0, "entropy_bonus": 0.01}
 TINY = {"validation_steps": 2048, "total_timesteps": 1536, "n_streams": 16, "n_steps": 256, "minibatch": 64, "epochs": 2, "checkpoint_every": 512}
@@ -208,6 +208,23 @@ def test_progress_reports_return_and_speed(bandit):
     trained(env, env.training(progress=Listening()))
     assert sum(steps for steps, _ in reported) == TINY["total_timesteps"]
     assert set(reported[-1][1]) == {"return", "steps_per_s"}
+
+
+@pytest.mark.parametrize("gaps", [0, 2])
+def test_training_rows_with_gaps_are_counted(bandit, gaps):
+    env, said = bandit(0), []
+
+    class Listening(NoProgress):
+        def say(self, line):
+            said.append(line)
+
+    cells = np.ones((4, len(env.pool)))
+    quality = cells.copy()
+    quality[:gaps, 1] = np.nan
+    dataset = Dataset([Query("?")] * 4, outcomes=Outcomes(quality, cells, cells))
+    trained(env, attrs.evolve(env.training(progress=Listening()), dataset=dataset))
+    told = "2 of the 4 training rows lack the outcome of a candidate, and ppo learns nothing from them; fill the gaps, or"
+    assert [line[: len(told)] for line in said] == ([told] if gaps else [])
 
 
 def test_a_reward_of_nan_is_an_error_that_says_so(bandit):
