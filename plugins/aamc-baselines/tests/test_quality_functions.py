@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import Ridge
 
 from aamc_sdk import Candidate, Dataset, Pool, Query
+from aamc_sdk.config import configure
+from aamc_sdk.errors import ConfigError
 from aamc_sdk.types import sigmoid
 
 
@@ -133,6 +136,12 @@ def test_an_svm_that_tells_nothing_apart_says_the_mean() -> None:
     table = examples(rng.integers(0, 2, size=(400, 2)), rng.normal(size=(400, 3)))
     predicted = svm.Margins.fit(table, svm.SvmOptions(C=0.01), 0).predict(rng.normal(size=(50, 3)))
     np.testing.assert_allclose(predicted, np.tile(table.means, (50, 1)), atol=0.12)
+
+
+@pytest.mark.parametrize("penalty", [1e-300, 1e150])
+def test_an_svm_takes_no_weight_with_which_its_training_never_ends(penalty: float) -> None:
+    with pytest.raises(ConfigError, match=f"C must be .*, not {re.escape(str(penalty))}"):
+        configure(svm.SvmOptions, {"C": penalty}, where="svm")
 
 
 def test_examples_know_the_near_duplicates_of_their_rows() -> None:

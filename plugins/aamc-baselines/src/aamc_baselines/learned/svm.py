@@ -32,7 +32,8 @@ ITERATIONS = 100
 class SvmOptions:
     """Options of ``svm``."""
 
-    C: float = option(1e-4, "Weight of a row's error against the margin, for features of unit variance.", above=0)
+    # beyond these limits liblinear never ends: squares of C become 0 or infinite
+    C: float = option(1e-4, "Weight of a row's error against the margin, for features of unit variance.", at_least=1e-100, at_most=1e100)
     folds: int = option(3, "Folds for the held-out margins.", at_least=2)
 
 
