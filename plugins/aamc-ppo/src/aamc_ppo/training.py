@@ -45,8 +45,8 @@ def train(config: PPOConfig, services: Services, training: Training) -> tuple[di
     with one_thread():
         ppo = PPO(config, len(source.categories), source.candidates, device, services.seed)
         if lacking := int(np.count_nonzero(~_complete_rows(training))):
-            rows = f"{lacking:,} of the {len(training.dataset):,} training rows lack the outcome of a candidate"
-            training.progress.say(f"{rows}, and ppo learns nothing from them; fill the gaps, or train a router that learns from single cells")
+            gaps = f"{lacking:,} of the {len(training.dataset):,} training rows lack the outcome of a candidate"
+            training.progress.say(f"{gaps}, and ppo learns nothing from them; fill the gaps, or train a router that learns from single cells")
         curve = run_rollouts(ppo, source, services, training)
         policy = {name: array.copy() for name, array in ppo.policy().items()}
         metrics: dict[str, Any] = {"steps": config.rollouts * config.n_steps, "gamma": config.gamma, "curve": curve}
