@@ -39,6 +39,16 @@ def test_a_truncated_file_is_one_line_and_leaves_no_page(make_run: Any, name: st
     assert not (folder / "report.html").exists()
 
 
+def test_decisions_of_another_run_are_an_error(make_run: Any) -> None:
+    folder = make_run()
+    decisions = Comparison.load(folder / "decisions.npz")
+    attrs.evolve(decisions, chosen=(decisions.chosen + 1) % len(decisions.candidates)).save(folder / "decisions.npz")
+    with pytest.raises(CheckpointError, match=r"metrics\.json and decisions\.npz of .* are of two measurements: ppo chose otherwise"):
+        CheckpointError, match=r"metrics\.json and decisions\.npz of .* are of two measurements: ppo chose otherwise; complete the run"
+    ):
+        read_results(folder)
+
+
 def test_flipped_bits_are_an_error(make_run: Any) -> None:
     folder = make_run()
     path = folder / "decisions.npz"

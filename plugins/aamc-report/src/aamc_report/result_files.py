@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from aamc_experiments.evaluation import MEASURE_AGAIN, Comparison, evaluation_points
+from aamc_experiments.evaluation import HEADLINE, MEASURE_AGAIN, Comparison, evaluation_points
 from aamc_experiments.run_folder import RunFolder
 
 from aamc_report.results import Difference, Gate, Results, bounds, entry_errors, number
@@ -20,6 +20,9 @@ COUNTS = ("dropped", "warm_up", "steps")
 """The numbers of ``data`` that a report states."""
 GAPS = ("quality_gap", "reward_gap", "oracle_share")
 """The promotion gate's figures in a report."""
+
+_ROUNDING = 1e-6
+"""Difference up to which two shares are equal."""
 
 
 def read_results(folder: Path) -> Results:
@@ -36,6 +39,7 @@ def read_results(folder: Path) -> Results:
     content = _read_metrics(run.folder / "metrics.json")
     routers = content["routers"]
     decisions = _read_decisions(run.folder / "decisions.npz", routers)
+    _check_same_measurement(run.folder, decisions, routers)
     headline, (curves, limits) = run.router_name, _read_trainings(run.folder)
     with entry_errors("comparisons"):
         paired = {(str(test["a"]), str(test["b"])): Difference.of(test) for test in content.get("comparisons") or []}
@@ -123,6 +127,16 @@ def _read_decisions(path: Path, routers: Collection[str]) -> Comparison:
     if unfit or not q or not ((decisions.chosen >= 0) & (decisions.chosen < m)).all():
         raise CheckpointError(f"{path} is damaged: its arrays do not fit together ({', '.join(unfit) or 'chosen'}); {MEASURE_AGAIN}")
     return decisions
+
+
+def _check_same_measurement(folder: Path, decisions: Comparison, routers: Mapping[str, Any]) -> None:
+    """Check that the figures are those of the decisions, by the share of each candidate."""
+    for position, name in enumerate(decisions.routers.tolist()):
+        stated = routers[name].get("model_share") or {}
+        chosen = decisions.chosen[position, HEADLINE]
+        shares = {candidate: float((chosen == n).mean()) for n, candidate in enumerate(decisions.candidates.tolist())}
+        if any(abs((share or 0.0) - shares.get(candidate, 0.0)) > _ROUNDING for candidate, share in stated.items()):
+            raise CheckpointError(f"metrics.json and decisions.npz of {folder} are of two measurements: {name} chose otherwise; {MEASURE_AGAIN}")
 
 
 def _read_trainings(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
