@@ -12,6 +12,9 @@ from typing import Any
 from aamc_sdk.errors import DataError
 from aamc_sdk.messages import read_errors
 
+_GZIP = b"\x1f\x8b"
+"""The first bytes of a file that gzip compressed."""
+
 
 def text_lines(file: Path, advice: str = "give a text file in UTF-8") -> Iterator[tuple[int, str]]:
     """Yield the lines of a text with their numbers, lazily and with their line ends: a newline, a carriage return, or both.
@@ -25,6 +28,8 @@ def text_lines(file: Path, advice: str = "give a text file in UTF-8") -> Iterato
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
+                if number == 1 and line.startswith(_GZIP):
+                    raise DataError(f"{file} is compressed; decompress it first: gunzip --keep {file}") from error
                 raise DataError(f"{file}, line {number} is not UTF-8 ({error.reason} at byte {error.start + 1}); {advice}") from error
             yield number, text
 
@@ -103,6 +108,8 @@ def csv_rows(file: Path, *, delimiter: str = ",", max_field: int | None = None) 
 def _next_row(reader: csv.DictReader[str], max_field: int | None) -> dict[str, str | None] | None:
     default = csv.field_size_limit() if max_field is None else csv.field_size_limit(max_field)
     try:
+        if reader.fieldnames == []:
+            reader.fieldnames = next(filter(None, reader.reader), [])
         return next(reader, None)
     finally:
         csv.field_size_limit(default)  # it is that of the whole program

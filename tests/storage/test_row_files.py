@@ -1,6 +1,7 @@
 """Files of rows: text, JSON lines and CSV, read lazily, with the line of every error."""
 
 import csv
+import gzip
 
 import pytest
 
@@ -55,6 +56,16 @@ def test_csv_rows_have_the_numbers_of_their_last_lines_and_none_for_missing_fiel
     assert list(csv_rows(file)) == [(3, {"text": 'a, "b"\r\nc', "label": "1"}), (5, {"text": "d", "label": None})]
     assert list(csv_rows(written(tmp_path, "a\tb\r1\t2,3\r"), delimiter="\t")) == [(2, {"a": "1", "b": "2,3"})]
     assert list(csv_rows(written(tmp_path, ""))) == []
+    assert list(csv_rows(written(tmp_path, "\r\n\na,b\n1,2\n"))) == [(4, {"a": "1", "b": "2"})]
+    assert list(csv_rows(written(tmp_path, "\n\n"))) == []
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_compressed_file_is_named_as_such(tmp_path, read):
+    file = tmp_path / "rows.gz"
+    file.write_bytes(gzip.compress(b"a,b\n1,2\n"))
+    with pytest.raises(DataError, match=r"rows\.gz is compressed; decompress it first: gunzip --keep .*rows\.gz"):
+        list(read(file))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]  # likewise
 import pytest
 from aamc_datasets.columns import column_names, read_columns
 from aamc_datasets.published.score_table import from_rows
+from aamc_datasets.recognition import single_file
 
 from aamc_sdk.errors import DataError
 
@@ -63,6 +64,17 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
     (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfs,t\n1,x\n")
     assert column_names(tmp_path / "a.csv") == ["s", "t"]
     np.testing.assert_array_equal([1], read_columns(tmp_path / "a.csv", ["s"])["s"].scores())
+
+
+def test_empty_lines_before_the_header_are_skipped(write: Write) -> None:
+    file = write("a.csv", "\r\n\nname,score\na,1\n")
+    assert column_names(file) == ["name", "score"]
+    assert read_columns(file, ["score"])["score"].scores().tolist() == [1.0]
+
+
+def test_a_compressed_file_is_refused_with_advice(write: Write) -> None:
+    with pytest.raises(DataError, match=r"as format arena reads; decompress it first: gunzip --keep .*a\.csv\.gz"):
+        single_file(str(write("a.csv.gz", "")), "arena")
 
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:

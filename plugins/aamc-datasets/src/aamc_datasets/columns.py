@@ -140,7 +140,7 @@ def arrow_errors(file: Path, form: str = "Parquet", advice: str = "give a Parque
 
 def _csv_names(file: Path) -> list[str]:
     with read_errors(file, "give a CSV file in UTF-8", csv.Error), file.open(encoding="utf-8-sig", newline="") as rows:
-        return next(csv.reader(rows), [])
+        return next(filter(None, csv.reader(rows)), [])  # pyarrow skips empty lines before the header too
 
 
 def _parquet_names(file: Path) -> list[str]:

@@ -64,7 +64,9 @@ def single_file(path: str, format_name: str, suffixes: Sequence[str] = TABLES, p
 
 
 def hint(location: Path, format_name: str) -> str:
-    """Return ``"; it looks like ..."`` if the path looks like a format other than the given one, else ``""``."""
+    """Return ``"; it looks like ..."`` if the path looks like a format other than the given one, or advice on a compressed file, else ``""``."""
+    if location.suffix == ".gz":
+        return f"; decompress it first: gunzip --keep {location}"
     found, path = _recognised(location)
     return f"; it looks like format {found}: --dataset {found}:{path}" if found not in ("", format_name) else ""
 
