@@ -8,8 +8,11 @@ import math
 
 import pytest
 from aamc_gateway.observe.request_figures import CallFigures, RequestFigures
-from aamc_gateway.observe.request_log import JsonFormatter, TextFormatter, configure_logs, log_request, redacted
+from aamc_gateway.observe.request_log import JsonFormatter, RepetitionFilter, TextFormatter, configure_logs, log_request, redacted
+from aamc_gateway.server.http.error_answers import tell_operator
 from aamc_gateway.server.settings import LogSettings
+
+from aamc_sdk.errors import StoreAwayError
 
 KEY = "sk-aamc-0123456789ab-AkICxP6U7_YSRkGcEmPwteamJN46W3ny8IvVOdcUFgc"
 
@@ -50,6 +53,33 @@ def test_keys_and_passwords_are_redacted(text: str) -> None:
 def test_usual_lines_stay_as_they_are() -> None:
     for text in ("the key 'ci' (0123456789ab) is revoked", "a request of /v1/chat/completions failed", "decision 9bfc7acb30d1df67a10ec8f8785b1944"):
         assert redacted(text) == text
+
+
+def test_an_absent_store_that_every_request_meets_is_one_line_in_ten_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(4):
+        tell_operator(f"request {number}", StoreAwayError("the disk is full"))
+    tell_operator("request 4", StoreAwayError("the file is locked"))
+    tell_operator("request 5", ValueError())
+    tell_operator("request 6", ValueError())
+    caplog.records[3].created = caplog.records[0].created + 11
+    repetitions = RepetitionFilter()
+    assert [repetitions.filter(record) for record in caplog.records] == [True, False, False, True, True, True, True]
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert told[3] == "request 3 failed: the disk is full (2 such lines before were left out)"
+    assert told[4] == "request 4 failed: the file is locked"
+
+
+def test_a_log_that_is_configured_leaves_out_repetitions(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        configure_logs(LogSettings())
+        for number in range(3):
+            tell_operator(f"request {number}", StoreAwayError("the disk is full"))
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+    assert capsys.readouterr().err.count("the disk is full") == 1
 
 
 def _record(prompt: str, note: str = "") -> logging.LogRecord:

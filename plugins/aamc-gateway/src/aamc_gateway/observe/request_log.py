@@ -26,6 +26,9 @@ _SECRET = re.compile(
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 """Characters by which a message could begin another line or steer a terminal; tabs are left."""
 
+_REPEATED_S = 10.0
+"""Time between two lines of one cause that every request meets, in seconds."""
+
 
 def redacted(text: str) -> str:
     """Return a text without keys and passwords."""
@@ -66,10 +69,33 @@ class JsonFormatter(logging.Formatter):
         return orjson.dumps(document).decode()
 
 
+class RepetitionFilter(logging.Filter):
+    """Leaves out lines whose record has the same ``cause`` as a line of the last 10 s, such as the full disk that every request meets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cause, self._until, self._left_out = "", 0.0, 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the line is written; it then has the number of those that were left out before it."""
+        cause = getattr(record, "cause", None)
+        if cause is None:
+            return True
+        if cause == self._cause and record.created < self._until:
+            self._left_out += 1
+            return False
+        if self._left_out:
+            record.msg = f"{record.getMessage()} ({self._left_out:,} such lines before were left out)"
+            record.args = ()
+        self._cause, self._until, self._left_out = cause, record.created + _REPEATED_S, 0
+        return True
+
+
 def configure_logs(settings: LogSettings) -> None:
     """Write all logs of this process in the form of the settings; a worker calls it at its start and after a reload."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
+    handler.addFilter(RepetitionFilter())
     logging.basicConfig(handlers=[handler], level=logging.getLogger().level, force=True)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers.clear()

@@ -83,7 +83,7 @@ def client_message(error: BaseException) -> str:
 def tell_operator(what: str, error: BaseException) -> None:
     """Log an error whose cause only the operator can repair, with its place; at DEBUG, or if it is not the SDK's own, with its traceback."""
     if isinstance(error, StoreAwayError):
-        logger.error("%s failed: %s", what, error)
+        logger.error("%s failed: %s", what, error, extra={"cause": str(error)})  # each request meets it until the store is back
     elif status_and_kind(error)[0] == 500:
         own = isinstance(error, AamcError)
         traced = not own or logger.isEnabledFor(logging.DEBUG)
