@@ -68,7 +68,9 @@ def calibrate(
         if not as_json:
             _show(found, name if saved else "not saved")
     if not found.met:
-        missed = f"--{kind} {value:g} is met on {found.confidence:.1%} of resamples, and {target.confidence:.1%} is asked for"
+        missed = (
+            f"--{kind} {value:g} holds in {found.confidence:.1%} of the bootstrap resamples, and {target.confidence:.1%} is asked for by --confidence"
+        )
         advice = "lower the target or --confidence, or use more questions, in a simulation also more streams"
         error = TargetMissedError(f"{missed}; {advice}" + ("" if saved else ", or add --save-missed"))
         error.document = document
@@ -79,7 +81,8 @@ def calibrate(
 
 def _show(found: Calibration, name: str) -> None:
     """Print a calibration."""
-    met = f"met on {found.confidence:.0%} of resamples of {found.rows} rows of {found.questions} questions that are new to the router"
+    rows = f"{found.rows} rows ({found.questions} questions) that are new to the router"
+    met = f"the target holds in {found.confidence:.0%} of the bootstrap resamples of {rows}"
     click.echo(f"{name}: preference {found.preference}, {met}")
     for figure, estimate in found.figures.items():
         bounds = found.ci95[figure]
