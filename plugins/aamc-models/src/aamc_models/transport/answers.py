@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import sys
 from codecs import BOM_UTF8
 from collections.abc import Awaitable, Mapping
 from typing import Any
@@ -18,11 +17,7 @@ from aamc_models.dialects.fields import json_object
 from aamc_models.transport.failures import Failure, refusal
 from aamc_models.transport.options import EndpointOptions
 from aamc_models.transport.retries import reset_s, wanted_pause_s
-
-if sys.version_info >= (3, 11):
-    from asyncio import timeout as time_limit
-else:
-    from async_timeout import timeout as time_limit
+from aamc_sdk.concurrency import Deadline
 
 MAX_ERROR_BYTES = 2**20
 """Maximum bytes that are read of an answer that is an error."""
@@ -98,7 +93,7 @@ class EventStream:
         """
         seconds = min(options.first_token_timeout_s, options.timeout_seconds)
         try:
-            async with time_limit(seconds):
+            with Deadline(seconds):
                 stream = cls(await begun, options.max_answer_bytes)
                 try:
                     await stream._begin()
@@ -108,7 +103,7 @@ class EventStream:
                 return stream
         except aiohttp.ServerTimeoutError:
             raise
-        except asyncio.TimeoutError as error:
+        except (TimeoutError, asyncio.TimeoutError) as error:  # Python 3.10 has two
             raise Failure(f"gave no event in {seconds:g} s", "timeout") from error
 
     async def _begin(self) -> None:
