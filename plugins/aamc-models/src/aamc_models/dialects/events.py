@@ -16,11 +16,7 @@ DONE = b"data: [DONE]\n\n"
 
 def data_of(event: bytes) -> bytes:
     """Return the data of a server-sent event; ``b""`` without, as in a comment."""
-    if event.startswith(b"data:") and event.find(b"\ndata:") < 0 and b"\r" not in event:
-        end = event.find(b"\n")  # a field after the data, such as an id, is not part of it
-        return (event[5:] if end < 0 else event[5:end]).strip()
-    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
-    return b"\n".join(lines)
+    return b"\n".join([line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")])
 
 
 def object_of(event: bytes) -> dict[str, Any] | None:
