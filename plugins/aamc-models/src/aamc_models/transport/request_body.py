@@ -57,7 +57,6 @@ class RequestBody:
     def __init__(self, candidate: Candidate, request: WireRequest, omitted: Collection[str] = (), *, stream: bool = False) -> None:
         self.candidate, self.request, self._omitted, self._stream = candidate, request, omitted, stream
         self.attempts = SentAttempts(request.on_sent)
-        self._data: dict[str, bytes] = {}
 
     def data(self, model: str) -> bytes | None:
         """Return the bytes to send to a server on which the model has a name."""
@@ -66,15 +65,12 @@ class RequestBody:
             return None
         if isinstance(body, bytes):
             return body
-        name = model or self.candidate.name
-        if name not in self._data:
-            sent = {field: value for field, value in {**self._parameters(body), **body}.items() if field not in self._omitted}
-            streamed = {"stream": True} if self._stream else {}
-            try:
-                self._data[name] = orjson.dumps({**sent, **streamed, "model": name}, option=orjson.OPT_SERIALIZE_NUMPY)
-            except TypeError as error:
-                raise Failure(f"cannot be asked: the request is not JSON: {error}", "request") from error
-        return self._data[name]
+        sent = {field: value for field, value in {**self._parameters(body), **body}.items() if field not in self._omitted}
+        streamed = {"stream": True} if self._stream else {}
+        try:
+            return orjson.dumps({**sent, **streamed, "model": model or self.candidate.name}, option=orjson.OPT_SERIALIZE_NUMPY)
+        except TypeError as error:
+            raise Failure(f"cannot be asked: the request is not JSON: {error}", "request") from error
 
     def payload(self, model: str) -> aiohttp.BytesPayload | None:
         """Return the bytes of :meth:`data`, which tell when they are sent: a connection comes first."""
