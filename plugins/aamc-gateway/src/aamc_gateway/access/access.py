@@ -187,7 +187,7 @@ class Access:
         """Return the key and the tenant of a request, whose spending counts without a limit too, and whoever else has limits."""
         settings = self._settings
         found = []
-        if caller.has_limits or caller.key_id:
+        if caller.key_id or caller.limits != NO_LIMITS:
             who = f"the key {caller.name!r}" if caller.key_id else "this gateway"
             found.append(Holder("key", caller.key_id, who, caller.limits))
         if caller.tenant is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from aamc_gateway.access.settings import NO_LIMITS, Limits
+from aamc_gateway.access.settings import Limits
 from aamc_sdk.errors import AamcError
 from aamc_sdk.messages import nearest, one_of
 
@@ -65,8 +65,6 @@ class Caller:
         admin: Whether it opens the dashboard and ``/metrics``, and may give feedback and vote as an admin.
         models: Names of the candidates and orchestrators that it may use; empty for all.
         limits: The key's budgets and limits.
-        scope: Begins the keys of values that are remembered for it: its tenant and key.
-        has_limits: Whether the key has a budget or another limit.
     """
 
     key_id: str = ""
@@ -76,16 +74,11 @@ class Caller:
     admin: bool = False
     models: frozenset[str] = frozenset()
     limits: Limits = attrs.field(factory=Limits)
-    scope: str = attrs.field(init=False)
-    has_limits: bool = attrs.field(init=False)
 
-    @scope.default
-    def _scope(self) -> str:
+    @property
+    def scope(self) -> str:
+        """The beginning of the keys of values that are remembered for it: its tenant and key."""
         return f"{self.tenant or ''}/{self.key_id}/"
-
-    @has_limits.default
-    def _has_limits(self) -> bool:
-        return self.limits != NO_LIMITS
 
     def group(self, values: str) -> str:
         """Return the group of its tenant's values of a kind in the shared state, so that no tenant displaces those of others."""
