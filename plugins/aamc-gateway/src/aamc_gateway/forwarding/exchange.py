@@ -70,7 +70,6 @@ class Exchange:
         self._attempts: list[Attempt] = []  # of its calls, not in the log yet
         self._excused: set[str] = set()  # candidates whose refusal says nothing about them, see settled_attempts()
         self._tried = 0
-        self._ended = False
 
     async def decide(self) -> None:
         """Admit the request and choose a candidate; its commit goes on meanwhile, unless the log's last commit failed.
@@ -392,10 +391,9 @@ class Exchange:
 
     def end(self, status: int, error_kind: str = "") -> None:
         """Log the calls that wait for it, settle the budget, and tell metrics and logs; a second call does nothing."""
-        if self._ended:
-            return
-        self._ended = True
         figures = self.figures
+        if figures.ended:
+            return
         figures.end(status, error_kind)
         if self._failures and error_kind not in ("", "cancelled"):
             self._warn_operator()

@@ -58,7 +58,7 @@ class RequestFigures:
         streamed: Whether the answer is a stream.
         cached: Whether the answer comes from the cache.
         began: When the request came, in seconds since the epoch.
-        ended: When its answer was complete.
+        ended: When its answer was complete; 0 until then.
         decision_began: When the decision began; NaN without one.
         decision_ended: When it was made.
         first_token_ms: Time from the beginning of the answering call to its first content; NaN if unknown or not streamed.

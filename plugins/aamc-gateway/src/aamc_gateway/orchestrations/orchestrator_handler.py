@@ -73,7 +73,7 @@ class Work:
         self.sender = EventSender(send, request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
         self.sender.headers = [model_header(request.model), *([dropped_header(dropped)] if dropped else [])]
         self.figures = request_figures(request, route)
-        self._spent_usd, self._tokens, self._prompt_tokens, self._has_role, self._ended = 0.0, 0, 0, False, False
+        self._spent_usd, self._tokens, self._prompt_tokens, self._has_role = 0.0, 0, 0, False
 
     async def admit(self) -> None:
         """Reserve the orchestrator's budget, or the smaller one that the request gives."""
@@ -165,10 +165,9 @@ class Work:
 
     def end(self, status: int, error_kind: str = "") -> None:
         """Settle the budget and tell metrics and logs; a second call does nothing."""
-        if self._ended:
-            return
-        self._ended = True
         figures = self.figures
+        if figures.ended:
+            return
         figures.end(status, error_kind)
         usage = Usage(prompt_tokens=self._prompt_tokens, output_tokens=self._tokens - self._prompt_tokens)
         figures.note_answer(self._request.model, usage, self._spent_usd, "reported")

@@ -44,10 +44,7 @@ class GatewayApp:
         self._closing: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._closed = False
-        self._routes: list[tuple[Any, Any, Route]] = []
-        for route in all_routes():
-            pattern, _, converters = compile_path(route.path)
-            self._routes.append((pattern, converters, route))
+        self._routes = [(compile_path(route.path)[0], route) for route in all_routes()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -89,10 +86,10 @@ class GatewayApp:
     def _find(self, scope: Scope) -> Route:
         path, method = scope["path"], scope["method"]
         allowed: set[str] = set()
-        for pattern, converters, route in self._routes:
+        for pattern, route in self._routes:
             if match := pattern.fullmatch(path):
                 if method in route.methods or (method == "HEAD" and "GET" in route.methods):
-                    scope["path_params"] = {name: converters[name].convert(value) for name, value in match.groupdict().items()}
+                    scope["path_params"] = match.groupdict()
                     return route
                 allowed.update(route.methods)
         if allowed:
