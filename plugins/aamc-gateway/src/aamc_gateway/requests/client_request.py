@@ -24,7 +24,7 @@ class ClientRequest:
         dialect: The client's dialect: ``"chat"``, ``"messages"``, ``"responses"`` or ``"completions"``.
         api: The API, see :class:`aamc_sdk.interfaces.WireRequest`: mostly the dialect, else ``"embeddings"``, ``"count_tokens"`` or a path.
         body: The body, without the gateway's own fields; of an API that passes through, empty where it is not a JSON object.
-        raw: The body of an API that passes through, JSON as it was read, else as it came; None for others.
+        raw: The body of an API that passes through, JSON as it was read, else as it came, but for the model's name in a form; None for others.
         method: The HTTP method.
         body_bytes: The size of the body as it came, in bytes.
         caller: Who sent it.

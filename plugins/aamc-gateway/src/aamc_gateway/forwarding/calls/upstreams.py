@@ -29,7 +29,6 @@ from aamc_gateway.forwarding.calls.plain_provider import PlainWire
 from aamc_gateway.forwarding.calls.usage import UsageEstimator
 from aamc_gateway.observe.request_figures import CallFigures
 from aamc_gateway.requests.client_request import ClientRequest
-from aamc_gateway.requests.forms import is_form, read_form
 from aamc_gateway.requests.routing_arguments import PREFIX
 from aamc_sdk.errors import AamcError, PoolError, ProviderError
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, Usage, WireProvider, WireRequest, output_limit
@@ -152,7 +151,8 @@ class Upstream:
             DataError: A field has a wrong type, so that it cannot be converted.
         """
         if request.raw is not None:
-            return Prepared(WireRequest(api=request.api, body=self._named(request), headers=request.headers, method=request.method))
+            sent = dict(request.body) if "model" in request.body else request.raw  # a provider writes the model's own name into an object
+            return Prepared(WireRequest(api=request.api, body=sent, headers=request.headers, method=request.method))
         api = self.api_of(request.api) or request.api
         body: Mapping[str, Any] = request.body
         limit = self.max_cost.imposed_limit(request) if limits_answer else None
@@ -186,15 +186,6 @@ class Upstream:
             lost = ", ".join(prepared.dropped) or "the state of other models"
             text = "model %r refused a request (status %s) that had lost %.200s; the router learns nothing from it; see decision %s in the log"
             logger.warning(text, self.name, status or "unknown", lost, decision_id)
-
-    def _named(self, request: ClientRequest) -> Mapping[str, Any] | bytes:
-        """Return the body of an API that passes through: JSON or a form that names a model gets the model's name on the server."""
-        raw, content_type = request.raw, request.headers.get("content-type", "")
-        assert raw is not None
-        if "model" in request.body:
-            return dict(request.body)
-        field = read_form(raw, content_type).model if is_form(content_type) else None
-        return raw if field is None else raw[: field.start] + self.model.encode() + raw[field.stop :]
 
 
 class UpstreamCall:

@@ -85,11 +85,13 @@ async def pass_through(gateway: Gateway, scope: Scope, receive: Receive, send: S
         headers.pop("content-type", None)  # that of JSON in UTF-8 is the default
     elif form.content_type:  # the client's may have two boundaries, or name a form that is not multipart
         headers["content-type"] = form.content_type
+    model, field = gateway.upstreams[name].model.encode(), form.model
+    sent = raw if field is None else await run_by_size(len(raw), lambda: raw[: field.start] + model + raw[field.stop :])
     request = ClientRequest(
         dialect="messages" if scope["path"].startswith("/v1/messages") else "chat",
         api=api,
         body=body,
-        raw=raw,
+        raw=sent,
         method="GET" if scope["method"] == "HEAD" else scope["method"],  # its answer has the same headers, such as the length
         body_bytes=len(raw),
         has_media=bool(form.files),
