@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -53,6 +54,12 @@ def refused_for_now(why: str) -> Refused:
     return Refused(f"{why}; try again in a moment", status=503, kind="unavailable", retry_after_s=1.0)
 
 
+@lru_cache(maxsize=10_000)
+def hashed_name(name: str) -> str:
+    """Return the hash that stands for a user or tenant where no name may be."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
 @attrs.frozen(kw_only=True)
 class Caller:
     """The caller of a request.
@@ -82,7 +89,7 @@ class Caller:
 
     def group(self, values: str) -> str:
         """Return the group of its tenant's values of a kind in the shared state, so that no tenant displaces those of others."""
-        return f"{values}/{hashlib.sha256((self.tenant or '').encode()).hexdigest()[:32]}"
+        return f"{values}/{hashed_name(self.tenant or '')}"
 
     def may_use(self, model: str) -> bool:
         """Return whether it may use a candidate or an orchestrator."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,7 @@ from functools import lru_cache
 
 import attrs
 
-from aamc_gateway.access.callers import Refused
+from aamc_gateway.access.callers import Refused, hashed_name
 from aamc_gateway.access.settings import Limits
 from aamc_gateway.access.shared import Claim, Exceeded
 
@@ -40,7 +39,7 @@ class Holder:
     @property
     def scope(self) -> str:
         """The prefix of the names of its counters; users and tenants are hashed, so that none is named there."""
-        return f"{self.kind}/{self.id}" if self.kind in ("key", "model") else f"{self.kind}/{_hashed(self.id)}"
+        return f"{self.kind}/{self.id}" if self.kind in ("key", "model") else f"{self.kind}/{hashed_name(self.id)}"
 
 
 @attrs.frozen(kw_only=True)
@@ -197,11 +196,6 @@ def _calendar(period: str, hour: int) -> tuple[str, float]:
     if period == "day":
         return day.strftime("%Y-%m-%d"), (day + timedelta(days=1)).timestamp()
     return day.strftime("%Y-%m"), (day.replace(day=28) + timedelta(days=4)).replace(day=1).timestamp()
-
-
-@lru_cache(maxsize=10_000)
-def _hashed(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def _usd(amount: float) -> str:

@@ -12,6 +12,7 @@ import attrs
 import orjson
 from aamc_models.dialects import answer_events, convert_answer, last_events, wants_usage
 
+from aamc_gateway.access.callers import hashed_name
 from aamc_gateway.access.erasable_values import ErasableValues
 from aamc_gateway.access.settings import CacheSettings
 from aamc_gateway.access.shared import SharedState
@@ -136,7 +137,7 @@ class AnswerCache:
 def user_hash(request: ClientRequest) -> str | None:
     """Return a hash of a request's user, so that no kept value contains the name; None without a user."""
     user = request.query.user
-    return None if user is None else hashlib.sha256(user.encode()).hexdigest()[:32]
+    return None if user is None else hashed_name(user)
 
 
 def _place(key: str, request: ClientRequest) -> str:
