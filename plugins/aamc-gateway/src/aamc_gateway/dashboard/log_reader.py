@@ -13,7 +13,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 import msgspec
@@ -62,14 +62,6 @@ class _Content(msgspec.Struct, gc=False):
 _CONTENT = msgspec.json.Decoder(_Content)
 
 
-class _Served(NamedTuple):
-    """The present answer of a decision: its candidate, and the amounts added to the sums."""
-
-    candidate: str
-    answer: CountedAnswer
-    has_fallen_back: bool
-
-
 @attrs.define
 class RecentDecision:
     """One of the newest decisions, as the dashboard lists it."""
@@ -106,7 +98,7 @@ class LogReader:
         self.is_whole = True
         self.total = PeriodSums()
         self._rings = {name: defaultdict[int, PeriodSums](PeriodSums) for name in RINGS}
-        self._open: OrderedDict[str, _Served | None] = OrderedDict()
+        self._open: OrderedDict[str, CountedAnswer | None] = OrderedDict()  # the present answer of each decision
         self._recent: OrderedDict[str, RecentDecision] = OrderedDict()
         self._quality: dict[str, list[float]] = {}
 
@@ -147,10 +139,10 @@ class LogReader:
             self.is_whole = False
         self.position, self.epoch = batch.position, batch.epoch
         decisions = {row.id: row for row in batch.decisions}
-        earlier = {(row.id, row.revision): row for row in (*batch.replaced, *batch.rows) if row.kind == FEEDBACK}
-        revisions: dict[str, list[int]] = {}
-        for name, revision in sorted(earlier):
-            revisions.setdefault(name, []).append(revision)
+        revisions = defaultdict[str, list[Row]](list)
+        for row in (*batch.replaced, *batch.rows):
+            if row.kind == FEEDBACK:
+                revisions[row.id].append(row)
         for row in batch.rows:
             decision = decisions.get(row.decision_id)
             if decision is None:
@@ -162,8 +154,8 @@ class LogReader:
             elif row.kind == ATTEMPT:
                 self._add_attempt(row, decision, calls.get(row.decision_id, ()))
             elif row.kind == FEEDBACK:
-                before = max((revision for revision in revisions[row.id] if revision < row.revision), default=None)
-                self._add_feedback(row, decision, None if before is None else earlier[row.id, before])
+                earlier = [other for other in revisions[row.id] if other.revision < row.revision]
+                self._add_feedback(row, decision, max(earlier, key=lambda other: other.revision, default=None))
 
     def _earlier_calls(self, batch: Batch) -> Mapping[str, Sequence[Row]]:
         """Return the calls of those decisions with a call in the batch whose answers are not remembered any more."""
@@ -211,7 +203,7 @@ class LogReader:
             self._recent.popitem(last=False)
         self._remember(row.id, None)
 
-    def _remember(self, decision_id: str, served: _Served | None) -> None:
+    def _remember(self, decision_id: str, served: CountedAnswer | None) -> None:
         self._open[decision_id] = served
         while len(self._open) > OPEN:
             self._open.popitem(last=False)
@@ -253,15 +245,15 @@ class LogReader:
         served = self._served(row, decision)
         for period, sums in zip(periods, called, strict=True):
             if before is not None:
-                period.candidates[before.candidate].replace_answer(before.answer)
-            sums.add_answer(served.answer)
+                period.candidates[before.candidate].replace_answer(before)
+            sums.add_answer(served)
             period.fell_back += served.has_fallen_back - (before is not None and before.has_fallen_back)
             for figure, bins in (("latency_ms", sums.latencies), ("first_token_ms", sums.first_tokens)):
                 if (value := columns.get(figure)) is not None:
                     bins[latency_bin(value)] += 1
         self._remember(row.decision_id, served)
 
-    def _served(self, row: Row, decision: Row) -> _Served:
+    def _served(self, row: Row, decision: Row) -> CountedAnswer:
         """Return a successful call as the answer of its decision."""
         columns = columns_of(row)
         prompt, output = columns.get("prompt_tokens"), columns.get("output_tokens")
@@ -270,7 +262,7 @@ class LogReader:
         number = self.history.number_at(decision.time)
         if tokens is not None and columns.get("cost_source") == "priced":
             tokens = written_tokens(self.history.price(number, row.candidate), cost_usd, tokens)
-        return _Served(row.candidate, CountedAnswer(cost_usd, tokens, number), row.candidate != decision.candidate)
+        return CountedAnswer(row.candidate, row.candidate != decision.candidate, cost_usd, tokens, number)
 
     def _add_feedback(self, row: Row, decision: Row, before: Row | None) -> None:
         """Add feedback, in place of the revision that it replaces."""

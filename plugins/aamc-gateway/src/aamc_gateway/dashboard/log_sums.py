@@ -22,19 +22,19 @@ MAX_USERS = 1_000
 
 @attrs.define
 class _Sums:
-    def plus(self, other: Self) -> None:
-        """Add other sums."""
+    def plus(self, other: Self, sign: int = 1) -> None:
+        """Add other sums, or with sign -1 take them away."""
         for field in attrs.fields(type(self)):
             mine, theirs = getattr(self, field.name), getattr(other, field.name)
             if isinstance(mine, _Sums):
-                mine.plus(theirs)
+                mine.plus(theirs, sign)
             elif isinstance(mine, Counter):
-                mine.update(theirs)
+                mine.update({name: sign * amount for name, amount in theirs.items()})
             elif isinstance(mine, defaultdict):
                 for name, sums in theirs.items():
-                    mine[name].plus(sums)
+                    mine[name].plus(sums, sign)
             else:
-                setattr(self, field.name, mine + theirs)
+                setattr(self, field.name, mine + sign * theirs)
 
 
 @attrs.define
@@ -77,52 +77,43 @@ class QualitySums(_Sums):
         return None if mean is None or squares <= 0 else wilson_interval(mean, self.weight * self.weight / squares)
 
 
-class Tokens(NamedTuple):
-    """Tokens of an answer; ``cached``, read from a cache, and ``written`` to one, ``written_1h`` of them for an hour, are part of ``prompt``."""
-
-    prompt: int
-    cached: int
-    output: int
-    written: int = 0
-    written_1h: int = 0
-
-
-class CountedAnswer(NamedTuple):
-    """A successful call: its cost in USD (NaN if unknown), its tokens (None if unknown), and the number of the price list of its time."""
-
-    cost_usd: float
-    tokens: Tokens | None
-    price_list: int = 0
-
-    @property
-    def comparable(self) -> bool:
-        """Whether the cost of the same answer by another model can be computed: not of embeddings and images, which have no output tokens."""
-        return self.tokens is not None and self.tokens.output > 0 and not math.isnan(self.cost_usd)
-
-
 @attrs.define
-class TokenSums(_Sums):
-    """Sums over the tokens of answers; see :class:`Tokens`."""
+class Tokens(_Sums):
+    """Tokens of answers; ``cached``, read from a cache, and ``written`` to one, ``written_1h`` of them for an hour, are part of ``prompt``."""
 
-    answers: int = 0
     prompt: int = 0
     cached: int = 0
     output: int = 0
     written: int = 0
     written_1h: int = 0
-
-    def add(self, tokens: Tokens, sign: int) -> None:
-        """Add an answer's tokens, or with sign -1 take them away."""
-        self.answers += sign
-        self.prompt += sign * tokens.prompt
-        self.cached += sign * tokens.cached
-        self.output += sign * tokens.output
-        self.written += sign * tokens.written
-        self.written_1h += sign * tokens.written_1h
+    answers: int = 1
 
     def cost_usd(self, prices: Prices) -> float:
         """Return the cost of the answers by list prices."""
         return prices.cost_usd(self.prompt, self.output, self.cached, self.written, self.written_1h) + (self.answers - 1) * prices.request
+
+
+class CountedAnswer(NamedTuple):
+    """A successful call.
+
+    Attributes:
+        candidate: The candidate that answered.
+        has_fallen_back: Whether another one was chosen.
+        cost_usd: Its cost in USD; NaN if unknown.
+        tokens: Its tokens; None if unknown.
+        price_list: The number of the price list of its time.
+    """
+
+    candidate: str
+    has_fallen_back: bool
+    cost_usd: float
+    tokens: Tokens | None
+    price_list: int
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the cost of the same answer by another model can be computed: not of embeddings and images, which have no output tokens."""
+        return self.tokens is not None and self.tokens.output > 0 and not math.isnan(self.cost_usd)
 
 
 @attrs.define
@@ -159,7 +150,7 @@ class CandidateSums(_Sums):
     unknown_costs: int = 0
     estimated_costs: int = 0
     compared_usd: float = 0.0
-    tokens: defaultdict[int, TokenSums] = attrs.field(factory=lambda: defaultdict(TokenSums))
+    tokens: defaultdict[int, Tokens] = attrs.field(factory=lambda: defaultdict(lambda: Tokens(answers=0)))
     wins: float = 0.0
     comparisons: int = 0
     latencies: Counter[int] = attrs.field(factory=Counter)
@@ -185,7 +176,7 @@ class CandidateSums(_Sums):
             self.known_costs += sign
         if answer.comparable and answer.tokens is not None:
             self.compared_usd += sign * answer.cost_usd
-            self.tokens[answer.price_list].add(answer.tokens, sign)
+            self.tokens[answer.price_list].plus(answer.tokens, sign)
 
     def replace_answer(self, answer: CountedAnswer) -> None:
         """Turn a served answer into one that was not, since a later call served."""
@@ -214,9 +205,9 @@ class PeriodSums(_Sums):
     fell_back: int = 0
     candidates: defaultdict[str, CandidateSums] = attrs.field(factory=lambda: defaultdict(CandidateSums))
 
-    def tokens(self, price_list: int) -> TokenSums:
+    def tokens(self, price_list: int) -> Tokens:
         """Return the tokens of all compared answers of the time of a price list, by its number."""
-        found = TokenSums()
+        found = Tokens(answers=0)
         for sums in self.candidates.values():
             if price_list in sums.tokens:
                 found.plus(sums.tokens[price_list])
@@ -236,7 +227,7 @@ def written_tokens(prices: Prices | None, cost_usd: float, tokens: Tokens) -> To
     for usd, is_hour in ((surcharge, False), (surcharge_1h, True)):
         written = round(extra_usd / usd) if usd > 0 else 0
         if 0 < written <= tokens.prompt - tokens.cached:
-            return tokens._replace(written=written, written_1h=written if is_hour else 0)
+            return attrs.evolve(tokens, written=written, written_1h=written if is_hour else 0)
     return tokens
 
 

@@ -14,7 +14,7 @@ import attrs
 from aamc_gateway.access.shared import SharedState
 from aamc_gateway.dashboard.learned_state import TrialReader
 from aamc_gateway.dashboard.log_reader import LogReader
-from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, QualitySums, TokenSums, percentiles
+from aamc_gateway.dashboard.log_sums import CandidateSums, PeriodSums, QualitySums, Tokens, percentiles
 from aamc_gateway.dashboard.price_history import PriceHistory, note_prices
 from aamc_sdk import MetaController
 from aamc_sdk.errors import DataError
@@ -26,7 +26,7 @@ _SHARES = (0.5, 0.9, 0.95, 0.99)
 _NAMES = ("p50", "p90", "p95", "p99")
 MIN_FEEDBACK = 30
 """Number of answers of each candidate with feedback from which measured quality decides which one is the best."""
-_USUAL = TokenSums(answers=1, prompt=1000, output=1000)
+_USUAL = Tokens(prompt=1000, output=1000)
 """The tokens by which the most expensive candidate is found before there are answers."""
 READ_S = 1.0
 """Time for which one request reads the log, in seconds; the next one goes on."""
@@ -143,7 +143,7 @@ def cost_of(sums: PeriodSums, best: Baseline) -> dict[str, Any]:
     }
 
 
-def best_candidate(total: PeriodSums, expected: Mapping[str, float], prices: Mapping[str, Prices], tokens: TokenSums) -> Baseline:
+def best_candidate(total: PeriodSums, expected: Mapping[str, float], prices: Mapping[str, Prices], tokens: Tokens) -> Baseline:
     """Return the best candidate with prices: by feedback if all have enough of it, by expected quality, or the one for which tokens cost most."""
     if not prices:
         return Baseline(None, "no candidate has prices")
