@@ -36,7 +36,7 @@ class StreamedAnswer(EventSender):
         gateway = exchange.gateway
         super().__init__(send, exchange.request.dialect, gateway.settings.streams.keep_alive_s, gateway.metrics.stream_event)
         self.exchange = exchange
-        self._flowing = False
+        self.flowing = False  # events go to the client as they come, else they are held
         self._response_id: str | None = None
 
     async def run(self) -> None:
@@ -72,9 +72,9 @@ class StreamedAnswer(EventSender):
                     call.figures.finish_reason = monitor.finish_reason or ""
         except ProviderError as error:
             exchange.call_ended(call, error)
-            if self._flowing:
+            if self.flowing:
                 await self.fail(error, exchange)  # raised, it would hold the request until the garbage collector came
-            return self._flowing
+            return self.flowing
         except BaseException:  # the client has left, or the log refused the decision
             exchange.call_ended(call, cancelled=True)
             raise
@@ -89,7 +89,7 @@ class StreamedAnswer(EventSender):
 
     async def begin(self, call: UpstreamCall) -> None:
         """Prepare the headers, once the decision is durable; only the first time."""
-        self._flowing = True
+        self.flowing = True
         if not self.has_begun:
             await self.exchange.commit()
             await self.exchange.note_response(call.upstream, self._response_id)
@@ -122,7 +122,6 @@ class _Relay:
         self._held: list[bytes] = []
         has_choices = wire_request.api in ("chat", "completions")
         self._choices: int = (request.body.get("n") or 1) * prompt_count(request.dialect, request.body) if has_choices else 1
-        self._flowing = False  # events go to the client as they come, else they are held
         self._done = False  # nothing more is read for the answer
         self._has_finish = False  # the last read ended at a finish, and not at the end of the stream
         self._has_end = False  # the event after which no other comes has come, such as [DONE]
@@ -152,36 +151,28 @@ class _Relay:
 
     async def _until_finish(self) -> None:
         """Pass events on until the finish, which is held."""
-        monitor, answer, held = self.monitor, self._answer, self._held
+        answer = self._answer
         self._has_finish = False
         async for event in self._events:
-            seen = monitor.feed(event)
+            seen = self.monitor.feed(event)
             if seen.error is not None:
                 raise self._error(seen)
-            out = self._converted(event)
+            self._held += self._converted(event)
             if self._ending:
-                held += out
                 self._done = self._has_end = seen.done
                 self._has_finish = True
                 return
             if seen.done:
                 break  # clients read nothing after the last event, so it must not come before the error
-            if self._flowing:
-                if held:
-                    out, self._held = [*held, *out], []
-                    held = self._held
-                if out:
-                    await answer.write(out[0] if len(out) == 1 else b"".join(out))
-            else:
-                held += out
-                if seen.content:
-                    block = self._call.block
-                    block.first_token()
-                    self._exchange.figures.first_token_ms = block.first_token_ms
-                    await answer.begin(self._call)
-                    self._flowing, self._held = True, []
-                    await answer.write(b"".join(held))
-                    held = self._held
+            begins = seen.content and not answer.flowing
+            if begins:
+                block = self._call.block
+                block.first_token()
+                self._exchange.figures.first_token_ms = block.first_token_ms
+                await answer.begin(self._call)
+            if begins or (answer.flowing and self._held):
+                data, self._held = b"".join(self._held), []
+                await answer.write(data)
         self._done = True
 
     def _error(self, seen: Seen) -> ProviderError:
@@ -225,15 +216,15 @@ class _Relay:
                 found = self._converter.feed(event)
             except DataError as error:
                 raise ProviderError(f"an event of {self._call.upstream.name!r} cannot be read: {error}", kind="protocol") from error
-            if not self._flowing:
+            if not self._answer.flowing:
                 found = [start_with_requested_model(self._exchange.request, each) for each in found]
             return [shown for each in found if (shown := without_usage(each))] if self._hides_usage else found
         if self._plain is not None and self.monitor.deviates:
             with suppress(DataError):  # the client may be able to read it
                 event = self._plain.feed(event)
-        if self._dialect == "responses" and not self._flowing:
+        if self._dialect == "responses" and not self._answer.flowing:
             self._answer.note_response(event)
-        if not self._flowing:
+        if not self._answer.flowing:
             event = start_with_requested_model(self._exchange.request, event)
         if self._hides_usage and b'"usage"' in event:
             event = event.replace(_NULL_USAGE, b"")
