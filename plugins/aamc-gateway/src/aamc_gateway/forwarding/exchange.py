@@ -66,7 +66,6 @@ class Exchange:
         self._allowed: Sequence[str] = ()  # those of them whose maximum cost fits what was reserved
         self._full: Mapping[str, LimitedClaim] = {}  # those that could answer, but have used up a limit of their own
         self.spent_usd, self._is_estimated = 0.0, False
-        self._spent_tokens = 0
         self._attempts: list[Attempt] = []  # of its calls, not in the log yet
         self._excused: set[str] = set()  # candidates whose refusal says nothing about them, see settled_attempts()
         self._tried = 0
@@ -299,7 +298,6 @@ class Exchange:
         unknown = math.isnan(cost_usd)
         self.spent_usd += 0.0 if unknown else cost_usd
         self._is_estimated |= block.cost_source == "estimated"
-        self._spent_tokens += tokens
         figures.ended, figures.cost_usd, figures.usage = self.figures.now(), cost_usd, block.usage
         if call.held is not None:
             call.held.settle(0.0 if failed and unknown else cost_usd, tokens or (0 if failed else None))
@@ -402,5 +400,6 @@ class Exchange:
             figures.cost_usd = self.spent_usd
         if self._admission is not None:
             is_known = tokens_of(figures.usage) or error_kind or not figures.calls
-            self._admission.settle(figures.cost_usd, self._spent_tokens if is_known else None)
+            tokens = sum(tokens_of(call.usage) for call in figures.calls if call.usage is not None)
+            self._admission.settle(figures.cost_usd, tokens if is_known else None)
         self.gateway.observer.ended(figures)
