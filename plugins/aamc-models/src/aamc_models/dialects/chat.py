@@ -299,6 +299,8 @@ class ChatWriter:
     """
 
     dialect = "chat"
+    _number = 0
+    """The number of the next event, which those of ``responses`` have."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -307,7 +309,7 @@ class ChatWriter:
 
     def write(self, chunk: JSON) -> list[bytes]:
         """Return the events for a chunk."""
-        return [self._error(chunk)] if chunk.get("error") else self._events(chunk)
+        return [error_event(self.dialect, *error_of(chunk), self._number)] if chunk.get("error") else self._events(chunk)
 
     def end(self) -> list[bytes]:
         """Return the closing events; none if no chunk said that the answer has ended, or they were returned before."""
@@ -324,9 +326,6 @@ class ChatWriter:
     def _closing(self, finish: JSON) -> list[bytes]:
         """Return the closing events after the choice that said why the answer has ended."""
         return [DONE]
-
-    def _error(self, chunk: JSON) -> bytes:
-        return error_event(self.dialect, *error_of(chunk))
 
 
 class SingleAnswerWriter(ChatWriter, abc.ABC):

@@ -121,10 +121,7 @@ class CompletionsWriter(ChatWriter):
     """Writes chunks of chat as the events of completions."""
 
     dialect = "completions"
-
-    def __init__(self, model: str) -> None:
-        super().__init__(model)
-        self._id = ""
+    _id = ""
 
     def _events(self, chunk: JSON) -> list[bytes]:
         self._id = self._id or identity(chunk.get("id"), "cmpl-")

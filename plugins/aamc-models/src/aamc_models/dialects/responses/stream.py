@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter, error_of
+from aamc_models.dialects.chat import ChatReader, SingleAnswerWriter
 from aamc_models.dialects.content import CALL_ITEMS, ITEM, creation_time, identity, lookup
-from aamc_models.dialects.error_bodies import error_event
 from aamc_models.dialects.events import event_of
 from aamc_models.dialects.fields import JSON, mapping, object_or_empty, optional_text, text
 from aamc_models.dialects.responses.answers import (
@@ -129,14 +128,10 @@ class ResponsesWriter(SingleAnswerWriter):
     def __init__(self, model: str) -> None:
         super().__init__(model)
         self._base, self._created = "0", 0
-        self._number = 0
         self._items: list[dict[str, Any]] = []
         self._open: dict[str, Any] = {}
         self._cut: dict[str, Any] | None = None
         self._calls: dict[object, dict[str, Any]] = {}
-
-    def _error(self, chunk: JSON) -> bytes:
-        return error_event("responses", *error_of(chunk), sequence_number=self._number)
 
     def _closing(self, finish: JSON) -> list[bytes]:
         status, details = status_of(finish["finish_reason"])
