@@ -29,12 +29,9 @@ from aamc_sdk.errors import (
 )
 
 logger = logging.getLogger(__name__)
-_STATUSES: tuple[tuple[type[AamcError], int, str], ...] = (
+_STATUSES: tuple[tuple[type[AamcError] | tuple[type[AamcError], ...], int, str], ...] = (
     (UnknownDecisionError, 404, "not_found"),
-    (NoCandidateError, 400, "request"),
-    (PreferenceError, 400, "request"),
-    (DataError, 400, "request"),
-    (ConfigError, 400, "request"),
+    ((NoCandidateError, PreferenceError, DataError, ConfigError), 400, "request"),
     (PoolError, 503, "server"),
     (StoreAwayError, 503, "unavailable"),
     (ProviderError, 502, "server"),
@@ -111,7 +108,7 @@ def _parts(error: BaseException) -> tuple[int, str, float | None, Mapping[str, A
         return error.status, error.kind, error.retry_after_s, getattr(error, "body", None)
     if isinstance(error, LimitError):
         return 402 if error.kind == "budget" else 429, error.kind, error.retry_after_s, None
-    for kind, status, name in _STATUSES:
-        if isinstance(error, kind):
+    for kinds, status, name in _STATUSES:
+        if isinstance(error, kinds):
             return status, name, None, None
     return 500, "server", None, None
