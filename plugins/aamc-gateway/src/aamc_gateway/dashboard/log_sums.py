@@ -110,11 +110,6 @@ class CountedAnswer(NamedTuple):
     tokens: Tokens | None
     price_list: int
 
-    @property
-    def comparable(self) -> bool:
-        """Whether the cost of the same answer by another model can be computed: not of embeddings and images, which have no output tokens."""
-        return self.tokens is not None and self.tokens.output > 0 and not math.isnan(self.cost_usd)
-
 
 @attrs.define
 class CandidateSums(_Sums):
@@ -174,9 +169,9 @@ class CandidateSums(_Sums):
         if not math.isnan(answer.cost_usd):
             self.cost_usd += sign * answer.cost_usd
             self.known_costs += sign
-        if answer.comparable and answer.tokens is not None:
-            self.compared_usd += sign * answer.cost_usd
-            self.tokens[answer.price_list].plus(answer.tokens, sign)
+            if answer.tokens is not None and answer.tokens.output > 0:  # else no other model's cost is known, as of embeddings
+                self.compared_usd += sign * answer.cost_usd
+                self.tokens[answer.price_list].plus(answer.tokens, sign)
 
     def replace_answer(self, answer: CountedAnswer) -> None:
         """Turn a served answer into one that was not, since a later call served."""
