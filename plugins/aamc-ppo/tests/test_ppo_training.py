@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 import torch
 from aamc_ppo.initial_parameters import deviation, initial_scales
-from aamc_ppo.ppo import PPO, PPOConfig, combined_factors, critic_inputs, critic_values, differences_in_groups, policy_function
+from aamc_ppo.ppo import (
+    PPO,
+    PPOConfig,
+    combined_factors,
+    critic_inputs,
+    critic_values,
+    differences_in_groups,
+    learned_quality,
+    policy_function,
+    training_loop,
+)
 from aamc_ppo.rollout import (
     CACHE_READ,
     CONTEXT,
@@ -268,7 +278,7 @@ def test_streams_of_a_group_have_one_preference_and_meet_the_same_queries(bandit
 def first_rollout(env, **options):
     """Return a training and the rollout of its first policy."""
     source = source_of(env)
-    ppo = PPO(env.router(0, **TINY, **options).config, len(source.categories), source.candidates, torch.device("cpu"), 0)
+    ppo = PPO(env.router(0, **TINY, **options).config, len(source.categories), source.candidates, torch.device("cpu"), 0, source.unknown_quality)
     streams, observations = source.training(0)
     rollout = Rollout.empty(16, PolicyInputs.of(observations, len(source.candidates), env.reward))
     play(policy_function(ppo.policy(), source.candidates, env.reward), streams, observations, rollout, np.random.default_rng(0))
@@ -296,6 +306,37 @@ def test_rewards_after_a_group_has_met_are_no_part_of_earlier_advantages(bandit)
     changed = ppo._batch(rollout)["advantage"].numpy().reshape(16, 16) != before
     assert not changed[:8, :8].any()
     assert changed[:8, 8:].all()
+
+
+def test_later_steps_count_with_the_learned_quality_of_candidates_whose_expected_quality_is_unknown(bandit):
+    ppo, rollout = first_rollout(bandit(0))
+    ppo._batch(rollout)  # measures the scales
+    ppo.parameters["quality_b2"].detach()[:] = torch.linspace(0, 1, 5)
+    rollout.probabilities[8:] = np.eye(5)[0]
+    rollout.probabilities[8:, 2] = np.eye(5)[4]  # the third stream takes the best candidate in the second half
+    advantage = ppo._batch(rollout)["advantage"].numpy().reshape(16, 4, 4)
+    rollout.probabilities[8:, 2] = np.eye(5)[0]
+    changed = advantage - ppo._batch(rollout)["advantage"].numpy().reshape(16, 4, 4)
+    assert (changed[:8, 0, 2] > 0.1).all()
+    assert (changed[:8, 0, [0, 1, 3]] < -0.03).all()
+    assert not changed[:, 1:].any()
+
+
+def test_the_critic_learns_quality_from_rewards_where_it_is_unknown(bandit):
+    env = bandit(0)
+    config = env.router(0, **QUICK, gamma=0.5, preference_sampling="fixed", preference="0.9,0.05,0.05").config
+    source = StreamSource(config, env.training(), env, 0)
+    ppo = PPO(config, len(source.categories), source.candidates, torch.device("cpu"), 0, source.unknown_quality)
+    rollouts, errors = range(config.rollouts), []
+    for _ in training_loop(ppo, source.training, source.generator, env.reward, rollouts):
+        streams, observations = source.training(rollouts.stop)
+        rollout = Rollout.empty(1, PolicyInputs.of(observations, 5, env.reward))
+        category, policy = streams.category, policy_function(ppo.policy(), source.candidates, env.reward)
+        play(policy, streams, observations, rollout, np.random.default_rng(0))
+        read = ppo._standardised(critic_inputs(rollout.inputs.query, rollout.inputs.weights, rollout.pooled))[0]
+        learned = learned_quality(ppo.parameters, torch.as_tensor(read)).detach().numpy()
+        errors.append((rollout.probabilities[0] * (learned - env.truth[category]) ** 2).sum(axis=1).mean())
+    assert np.mean(errors[-5:]) < 0.01 < errors[0] / 3
 
 
 def test_the_critic_reads_standardised_inputs(bandit):

@@ -60,6 +60,11 @@ def initial_critic(hidden: int, categories: int, rng: np.random.Generator) -> di
     }
 
 
+def initial_quality(hidden: int, candidates: int) -> dict[str, Array32]:
+    """Return the parameters of a critic that expects quality .5 of each candidate, as features of unknown quality do."""
+    return {"quality_w2": np.zeros((hidden, candidates), np.float32), "quality_b2": np.full((1, candidates), 0.5, np.float32)}
+
+
 def initial_scales(read: Array32, query_width: int, value_mean: float) -> dict[str, Array32]:
     """Return the scales of inputs, as measured in the first rollout ``[T, n, ...]``, and of the critic's values, which start at their mean.
 

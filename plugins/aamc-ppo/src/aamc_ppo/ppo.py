@@ -20,7 +20,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_ppo.initial_parameters import deviation, initial_critic, initial_policy, initial_scales, trained_outputs
+from aamc_ppo.initial_parameters import deviation, initial_critic, initial_policy, initial_quality, initial_scales, trained_outputs
 from aamc_ppo.rollout import OBJECTIVES, PAIR_WIDTH, PREFERENCE_SAMPLING, PolicyFunction, PolicyInputs, Rollout, groups_meet, play
 from aamc_sdk import Preference, option
 from aamc_sdk.errors import ConfigError
@@ -220,7 +220,16 @@ def critic_inputs(query: Array32, weights: Array32, pooled: Array32) -> Array32:
 
 def critic_values(p: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """Return the critic's standardised values network(inputs) (5), ``[B]``, of standardised inputs ``[B, Q + K + 2 F]``."""
-    return ((inputs @ p["critic_w1"] + p["critic_b1"]).tanh() @ p["critic_w2"] + p["critic_b2"])[:, 0]
+    return (_critic_hidden(p, inputs) @ p["critic_w2"] + p["critic_b2"])[:, 0]
+
+
+def learned_quality(p: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    """Return the quality ``[B, M]`` that the critic expects of each candidate, from the same hidden layer."""
+    return _critic_hidden(p, inputs) @ p["quality_w2"] + p["quality_b2"]
+
+
+def _critic_hidden(p: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    return (inputs @ p["critic_w1"] + p["critic_b1"]).tanh()
 
 
 # ---------------------------------------------------------------- advantages and losses
@@ -304,9 +313,19 @@ class PPO:
         candidates: The candidates' features, ``[M, 39]``.
         device: The device of updates.
         seed: The seed of the initial parameters.
+        unknown_quality: The candidates whose expected quality is unknown, ``[M]``; none by default. In groups, the critic
+            then learns it from rewards; streams alone meet different queries, whose qualities would add noise to each other.
     """
 
-    def __init__(self, config: PPOConfig, categories: int, candidates: Array32, device: torch.device, seed: int) -> None:
+    def __init__(
+        self,
+        config: PPOConfig,
+        categories: int,
+        candidates: Array32,
+        device: torch.device,
+        seed: int,
+        unknown_quality: NDArray[np.bool_] | None = None,
+    ) -> None:
         import torch
 
         self.config = config
@@ -315,6 +334,10 @@ class PPO:
         rng = np.random.default_rng(seed)
         policy = initial_policy(config.hidden, config.embedding, config.temperature, categories, rng)
         critic = initial_critic(config.hidden, categories, rng)
+        is_learned = unknown_quality is not None and unknown_quality.any() and config.group_size > 1
+        self._unknown_quality = unknown_quality if is_learned else None
+        if self._unknown_quality is not None:
+            critic |= initial_quality(config.hidden, len(candidates))
         self.parameters = {name: self._tensor(array).requires_grad_() for name, array in {**policy, **critic}.items()}
         trained = self._tensor(trained_outputs(config.embedding))
         for name in ("query_w2", "query_b2"):
@@ -369,7 +392,8 @@ class PPO:
     def _batch(self, rollout: Rollout) -> dict[str, Tensor]:
         """Return the decisions of a rollout as rows ``[B, ...]``, those of a group's step together, with advantages and the critic's targets.
 
-        Later steps count with their expected rewards, which vary less than the realised ones; the present step with its realised reward.
+        Later steps count with their expected rewards, which vary less than the realised ones; the present step with its realised reward. Where
+        expected quality is unknown, it is the critic's.
         """
         config, inputs = self.config, rollout.inputs
         weights, pooled = inputs.weights[:-1], rollout.pooled[:-1, :, :OBJECTIVES]
@@ -380,6 +404,9 @@ class PPO:
             value_mean = 0.0 if config.group_size > 1 else expected.mean() / (1 - config.discount())
             self.scales = initial_scales(read, inputs.query.shape[-1], value_mean)
         read = self._standardised(read)
+        if self._unknown_quality is not None:
+            pooled = np.concatenate((self._mean_quality(rollout, read[:-1])[..., None], pooled[..., 1:]), axis=2)
+            expected = (weights * pooled).sum(axis=2)
         values = self._values(read)
         value, next_value = values[:-1], values[1:].copy()
         for t, (final, final_pooled) in rollout.final.items():
@@ -405,6 +432,8 @@ class PPO:
             "value": (differences_in_groups(value, config.group_size) - mean) / unit,
             "target": (target - mean) / unit,
         }
+        if self._unknown_quality is not None:
+            arrays["quality"] = rollout.reward[..., 0]
         if not inputs.mask[:-1].all():  # checked once, not in every gradient step
             arrays["mask"] = inputs.mask[:-1]
         return {name: self._tensor(array.reshape(-1, *array.shape[2:])) for name, array in arrays.items()}
@@ -421,6 +450,13 @@ class PPO:
         """Return the critic's values ``[T, n]``, as returns, of its standardised inputs ``[T, n, ...]``."""
         values: Array32 = critic_values(self._critic, self._tensor(read.reshape(-1, read.shape[-1]))).detach().cpu().numpy()
         return values.reshape(read.shape[:2]) * self.scales["value_deviation"] + self.scales["value_mean"]
+
+    def _mean_quality(self, rollout: Rollout, read: Array32) -> Array32:
+        """Return the mean quality under the policy ``[T, n]``: that of candidates of unknown quality as the critic learned it."""
+        learned = learned_quality(self._critic, self._tensor(read.reshape(-1, read.shape[-1]))).detach().cpu().numpy()
+        quality = np.where(self._unknown_quality, learned.reshape(rollout.probabilities.shape), rollout.inputs.pair[:-1, :, 0])
+        mean: Array32 = (rollout.probabilities * quality).sum(axis=2)
+        return mean
 
     def _standardised(self, read: Array32) -> Array32:
         return (read - self.scales["input_mean"]) / self.scales["input_deviation"]
@@ -448,6 +484,10 @@ class PPO:
         values = critic_values(p, batch["critic"]).reshape(-1, config.group_size)
         value = differences_in_groups(values, config.group_size).reshape(-1)
         critic_loss = value_loss(value, batch["value"], batch["target"], config.value_clip)
+        if "quality" in batch:
+            expected = learned_quality(p, batch["critic"]).gather(1, batch["action"][:, None])[:, 0]
+            counts = batch["weights"][:, 0] > 0  # else the reward may be unknown
+            critic_loss = critic_loss + 0.5 * (counts * (expected - batch["quality"])).square().mean()
         mean_entropy = entropy(log_p)
         loss = (policy_loss - entropy_bonus * mean_entropy) / scale + config.value_weight * critic_loss
         self.adam.zero_grad(set_to_none=True)

@@ -76,6 +76,7 @@ class Rollout:
     Attributes:
         inputs: The policy's inputs before each step and after the last, each part ``[T + 1, n, ...]``.
         pooled: The means of pair features over candidates there, see :func:`pool_pairs`, ``[T + 1, n, 2 F]``.
+        probabilities: The policy's probabilities of the candidates, ``[T, n, M]``.
         action: ``[T, n]``.
         log_probability: Log probability of the action, ``[T, n]``.
         reward: ``[T, n, K]``.
@@ -86,6 +87,7 @@ class Rollout:
 
     inputs: PolicyInputs
     pooled: Array32
+    probabilities: Array32
     action: NDArray[np.int64]
     log_probability: Array32
     reward: Array32
@@ -100,6 +102,7 @@ class Rollout:
         return cls(
             inputs=PolicyInputs(*(np.empty((steps + 1, *part.shape), part.dtype) for part in first)),
             pooled=np.empty((steps + 1, n, 2 * PAIR_WIDTH), np.float32),
+            probabilities=np.empty((steps, *first.mask.shape), np.float32),
             action=np.empty((steps, n), np.int64),
             log_probability=np.empty((steps, n), np.float32),
             reward=np.empty((steps, n, OBJECTIVES), np.float32),
@@ -128,6 +131,7 @@ def play(policy: PolicyFunction, streams: RoutingStreams, observations: Array32,
             break
         action = draw_actions(probabilities, rng)
         observations, _, _, truncated, info = streams.step(action)
+        rollout.probabilities[t] = probabilities
         rollout.action[t] = action
         rollout.log_probability[t] = log_p[np.arange(n), action]
         rollout.reward[t] = known_rewards(info["vector_reward"], inputs.weights)

@@ -43,7 +43,7 @@ def train(config: PPOConfig, services: Services, training: Training) -> tuple[di
     source = StreamSource(config, training, training.env, services.seed)
     config = attrs.evolve(config, gamma=config.discount(source.recovery, resets=source.resets))
     with one_thread():
-        ppo = PPO(config, len(source.categories), source.candidates, device, services.seed)
+        ppo = PPO(config, len(source.categories), source.candidates, device, services.seed, source.unknown_quality)
         if lacking := int(np.count_nonzero(~_complete_rows(training))):
             gaps = f"{lacking:,} of the {len(training.dataset):,} training rows lack the outcome of a candidate"
             training.progress.say(f"{gaps}, and ppo learns nothing from them; fill the gaps, or train a router that learns from single cells")
@@ -155,6 +155,7 @@ class StreamSource:
     Attributes:
         categories: The categories of the environment's queries.
         candidates: The features of its candidates, ``[M, 39]``.
+        unknown_quality: The candidates whose expected quality is unknown, ``[M]``.
         recovery: Steps until a resource that the streams share has recovered; 0 without one.
         resets: Whether it begins anew after these steps, whatever was decided.
     """
@@ -165,6 +166,7 @@ class StreamSource:
         request = streams.request()
         self.categories = tuple(request.estimates.category_names)
         self.candidates = encode_candidates(request.pool)
+        self.unknown_quality = np.isnan(request.expected.known_quality).any(axis=0)
         self.recovery, self.resets = (streams.recovery, streams.resets) if isinstance(streams, RecoveringStreams) else (0.0, False)
 
     def training(self, rollout: int) -> tuple[RoutingStreams, Array32]:
