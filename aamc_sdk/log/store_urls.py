@@ -73,6 +73,10 @@ def _split(url: str, known: list[str]) -> tuple[str, dict[str, Any]]:
         ConfigError: An option is given twice, or is unknown and the URL names no server that could know it.
     """
     address, _, query = url.partition("?")
+    if url.startswith("sqlite:") and "/" in query and "@" not in query:  # a folder's name has a question mark; with @ it may be a password
+        folder, slash, file = url.rpartition("/")
+        name, _, query = file.partition("?")
+        address = folder + slash + name
     pairs = parse_qsl(query, keep_blank_values=True)
     name, counts = address.partition(":")[0], Counter(key for key, _ in pairs)
     if twice := [key for key, count in counts.items() if count > 1]:

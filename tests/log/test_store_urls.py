@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,10 @@ def test_an_option_that_a_url_gives_twice_is_refused(url: str) -> None:
         open_store(url, Plugins())
 
 
-def test_a_part_of_a_password_that_reads_as_an_option_is_not_named() -> None:
+@pytest.mark.parametrize("path", ["", "/log"])
+def test_a_part_of_a_password_that_reads_as_an_option_is_not_named(path: str) -> None:
     with pytest.raises(ConfigError, match="the URL of store sqlite has an option with @; write the URL of a server as sqlite://HOST") as raised:
-        open_store("sqlite:ann:se?cret@host", Plugins())
+        open_store(f"sqlite:ann:se?cret@host{path}", Plugins())
     assert "cret" not in str(raised.value)
 
 
@@ -55,3 +57,11 @@ def test_sqlites_own_name_for_a_database_in_memory_makes_no_file(tmp_path: Path,
     with pytest.raises(ConfigError, match="sqlite::memory: would be a file of that name; use memory: for a log in memory"):
         open_store("sqlite::memory:", Plugins())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_whose_name_has_a_question_mark_may_contain_a_log(tmp_path: Path) -> None:
+    folder = tmp_path / "what? 100%41 #1"
+    folder.mkdir()
+    with closing(open_store(f"sqlite:{folder / 'log.db'}?store_text=true", Plugins())) as store:
+        assert store.config.store_text
+    assert [file.name for file in folder.iterdir()] == ["log.db"]
