@@ -3,8 +3,9 @@
 The warm start learns from demonstrations; the tokens of prompts and informations are left out of the loss. GRPO (Shao et al., arXiv 2402.03300)
 plays our episodes by TRL's ``rollout_func``. The advantage of an episode is its reward, minus the mean of its group, over the group's standard
 deviation. The loss is the clipped surrogate plus the KL divergence from the policy after the warm start; tokens that the environment wrote have
-mask 0 and enter neither. Each batch of episodes makes one update, so the probability ratio is 1 and nothing is clipped. TRL has dropped PPO, so
-there is no critic.
+mask 0 and enter neither. Each batch of episodes makes one update, so the probability ratio is 1 and nothing is clipped. The paper's estimate of the
+divergence is multiplied by that ratio, as TRL does by default: the gradient of the estimate alone is that of the divergence in the other direction.
+TRL has dropped PPO, so there is no critic.
 """
 
 from __future__ import annotations
