@@ -52,6 +52,26 @@ def test_responses_carry_the_rating_and_users_and_sessions_nothing() -> None:
     assert not graph.features["session"].any()
 
 
+def test_a_prediction_sees_the_turns_before_it_alone() -> None:
+    population = attrs.evolve(Population.empty(2, 2), kernel=np.array([1.0, 0.1]))
+    model, config = PreferenceModel(MODEL.reduction, MODEL.names, population, TRAITS), GMTRouterConfig()
+    before = history(("t1", "s", "a"), ("t2", "s", "a"))
+    later = (*history(("t3", "s", "b")).judgements, UserJudgement("t4", "t4", "r", "a", None, -1.0, np.full(2, 2.0)))
+    known = attrs.evolve(before, judgements=(*before.judgements, *later))
+    batch = PredictionBatch.of_histories(model, [history(("t0", "s", "b")), known], lambda turns: turns // 2, config)
+    assert batch is not None
+    graph = user_graph([history(), before], model, config)
+    assert {kind: edges.tolist() for kind, edges in batch.graph.edges.items()} == {kind: edges.tolist() for kind, edges in graph.edges.items()}
+    assert {kind: found.tolist() for kind, found in batch.graph.features.items()} == {kind: found.tolist() for kind, found in graph.features.items()}
+    assert batch.user.tolist() == [0, 1, 1]
+    assert batch.candidates.tolist() == [[[0, 1], [1, 0]], [[0, 1], [1, 0]], [[0, 0], [1, 0]]]  # the average model is better than a bad answer
+    assert batch.query.tolist() == [[1, 1], [1, 1], [2, 2]]
+    nobody, user = model.user_vector(history()), model.user_vector(before)
+    margins = [model.margin(nobody, history(("t0", "s", "b")).judgements[0]), *(model.margin(user, each) for each in later)]
+    assert batch.margin.tolist() == margins
+    assert margins[1] < -0.1  # the turns before say otherwise
+
+
 @pytest.mark.parametrize(("count", "expected"), [(1, 1), (3, 3), (4, 3), (100, 15)])
 def test_a_step_predicts_at_most_as_many_pairs_as_the_option_says(count: int, expected: int) -> None:
     users = [history(*((f"t{n}", "s", "a") for n in range(5)))] * 3
