@@ -52,6 +52,31 @@ def test_the_gain_is_that_of_the_best_threshold(load):
     assert at_naor > 0.02  # greedy, which uses the server up to this wait, costs later queries something
 
 
+def mean_wait(gaps: Floats, transitions: Floats, states: int = 120) -> float:
+    """Return the mean wait of queries at a server of mean service 1 that serves all of them, by the chain of phase and calls that a query meets."""
+    phases = len(gaps)
+    chain = np.zeros((phases, states, phases, states))
+    for after, gap in enumerate(gaps):
+        one = gap / (1 + gap)  # the chance that a call ends before the next query
+        for calls in range(states):
+            present = min(calls + 1, states - 1)
+            met = np.append(one**present, (1 - one) * one ** np.arange(present - 1, -1, -1.0))
+            chain[:, calls, after, : present + 1] = transitions[:, after, None] * met
+    matrix = chain.reshape(phases * states, -1)
+    system = np.vstack((matrix.T - np.eye(len(matrix)), np.ones(len(matrix))))
+    stationary = np.linalg.lstsq(system, np.append(np.zeros(len(matrix)), 1.0), rcond=None)[0]
+    return float(stationary.reshape(phases, states).sum(axis=0) @ np.arange(states))
+
+
+def test_waits_in_bursts_are_those_of_the_exact_chain():
+    gaps, transitions = np.array([2.5, 2.5, 0.6]), np.array([[0.9, 0.1, 0.0], [0.0, 0.5, 0.5], [0.2, 0.0, 0.8]])
+    assert mean_wait(np.array([2.0]), np.ones((1, 1))) == pytest.approx(0.5 / (1 - 0.5))  # M/M/1
+    bursts = attrs.evolve(server(1.0, 0.01, 1.0), gaps=gaps, transitions=transitions)
+    solved = solve(bursts, np.zeros(8), limit=40.0)
+    assert 1 - solved.gain == pytest.approx(0.01 * mean_wait(gaps, transitions), rel=0.2)  # the steps of the grid lengthen waits
+    assert mean_wait(gaps, transitions.T / transitions.T.sum(axis=1, keepdims=True)) < 0.6 * mean_wait(gaps, transitions)
+
+
 def test_a_server_that_no_one_wants_costs_nothing_else():
     solved = solve(server(0.5, 0.05, 1.0), np.full(8, 0.6), limit=5.0)
     assert solved.gain == pytest.approx(0.6)
