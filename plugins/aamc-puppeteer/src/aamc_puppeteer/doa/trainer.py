@@ -27,9 +27,10 @@ class REINFORCETrainer:
 
     .. math:: L = -\frac{1}{N} \sum_{n,t} \log\pi(a_t|s_t) \frac{G_t - b}{\sigma}, \qquad G_t = \sum_{k \ge t} \gamma^{k-t} R_k
 
-    b is the running mean of the returns before the batch. It does not depend on the batch's own choices, so the gradient stays
-    unbiased, even with one episode a batch; without it, returns that are all positive would make every choice more likely.
-    sigma is the maximum of the batch's deviation from b and its running mean.
+    b is the running mean of the returns before the batch. It does not depend on the batch's own choices; without it, returns that
+    are all positive would make every choice more likely. sigma is the maximum of the batch's deviation from b and its running
+    mean. Like the clipped gradient, it limits the effect of a return that is far from the others: with one episode a batch, a
+    choice that rarely earns much can lose to one that always earns less. Give several episodes a batch.
 
     Args:
         policy_network: The policy; its gradient is clipped to norm 1.
