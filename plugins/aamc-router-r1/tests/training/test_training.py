@@ -307,10 +307,16 @@ def test_an_error_in_one_of_several_processes_is_the_error_of_the_training(tmp_p
     assert err.splitlines()[-1] == f"aamc: there is no folder {tmp_path}/missing; name a folder with a causal language model, or a model on the hub"
 
 
-@pytest.mark.parametrize(("alphas", "kept"), [((0.0,), [0.9]), ((0.0, 0.3), [0.5, 0.6])])
-def test_the_start_is_the_best_only_if_the_cost_has_no_weight(alphas: tuple[float, ...], kept: list[float]) -> None:
+@pytest.mark.parametrize(
+    ("reward", "alphas", "kept"),
+    [("paper", (0.0,), [0.9]), ("paper", (0.0, 0.3), [0.5, 0.6]), ("released", (0.3,), [0.5, 0.6]), ("vsr", (0.3,), [0.9])],
+)
+def test_the_start_is_the_best_only_if_the_cost_has_no_weight_or_a_scale_of_its_own(
+    reward: str, alphas: tuple[float, ...], kept: list[float]
+) -> None:
     rewards, found = iter([0.9, 0.5, 0.4, 0.6]), []
     job = SimpleNamespace(alphas=alphas, start=None, best=-math.inf, stages={}, spent_usd=0.0, budget_usd=math.inf, progress=NoProgress())
+    job.config = RouterR1Config(reward=reward)
     job.validate = lambda *_: {"reward": next(rewards), "exact_match": 0.5, "malformed": 0.0}
     job.keep, job.spends = lambda *_: found.append(job.best), lambda: False
     trainer = SimpleNamespace(model=None, accelerator=SimpleNamespace(unwrap_model=lambda model: model), is_world_process_zero=lambda: True)

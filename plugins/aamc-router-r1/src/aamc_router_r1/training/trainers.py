@@ -38,7 +38,7 @@ from transformers import (
 
 from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.data import RoutingTask
-from aamc_router_r1.reward import CostNormalizer
+from aamc_router_r1.reward import VSR, CostNormalizer
 from aamc_router_r1.tokens import context_of, plain_ids
 from aamc_router_r1.training.rollout import BatchPlayer, PlayedEpisode, figures, score
 from aamc_router_r1.training.stages import STATE, WARM_START, Job, check_whole, complete, load_model, play_all
@@ -396,7 +396,7 @@ class Select(TrainerCallback):
             job.stages[stage] = found
             shown = "reward {reward:.3f}, exact match {exact_match:.1%}, malformed {malformed:.1%}".format(**found)
             job.progress.say(f"router-r1, validation {'before the first update' if stage == START else f'after update {stage}'}: {shown}")
-        if stage == START and any(job.alphas) and job.start is None:
+        if stage == START and any(job.alphas) and job.start is None and job.config.reward != VSR:
             return  # no cost has a scale yet, so this reward cannot be compared with later ones
         if found and found["reward"] > job.best:
             job.best = found["reward"]
