@@ -339,6 +339,22 @@ def test_the_critic_learns_quality_from_rewards_where_it_is_unknown(bandit):
     assert np.mean(errors[-5:]) < 0.01 < errors[0] / 3
 
 
+def test_a_truncated_stream_counts_the_value_of_its_final_observation(bandit):
+    ppo, rollout = first_rollout(bandit(0, bias=0.2), group_size=1)
+    ppo.update(rollout, 1.0, np.random.default_rng(0))  # the critic's first values are all 0
+    rollout.truncated[7] = True
+
+    def advantages(final):
+        rollout.final[7] = PolicyInputs(*(part[final] for part in rollout.inputs)), rollout.pooled[final]
+        return ppo._batch(rollout)["advantage"].numpy().reshape(16, 16).copy()
+
+    differs = (rollout.inputs.query[8] != rollout.inputs.query[3]).any(axis=1)
+    changed = advantages(8) != advantages(3)
+    assert differs.any()
+    assert (changed[:8] == differs).all()
+    assert not changed[8:].any()
+
+
 def test_the_critic_reads_standardised_inputs(bandit):
     ppo, rollout = first_rollout(bandit(0, bias=0.2))
     read = critic_inputs(rollout.inputs.query, rollout.inputs.weights, rollout.pooled)[:-1].reshape(16 * 16, -1)
