@@ -405,7 +405,8 @@ class PPO:
             self.scales = initial_scales(read, inputs.query.shape[-1], value_mean)
         read = self._standardised(read)
         if self._unknown_quality is not None:
-            pooled = np.concatenate((self._mean_quality(rollout, read[:-1])[..., None], pooled[..., 1:]), axis=2)
+            quality = self._mean_quality(rollout, read[:-1], self._unknown_quality)
+            pooled = np.concatenate((quality[..., None], pooled[..., 1:]), axis=2)
             expected = (weights * pooled).sum(axis=2)
         values = self._values(read)
         value, next_value = values[:-1], values[1:].copy()
@@ -451,10 +452,10 @@ class PPO:
         values: Array32 = critic_values(self._critic, self._tensor(read.reshape(-1, read.shape[-1]))).detach().cpu().numpy()
         return values.reshape(read.shape[:2]) * self.scales["value_deviation"] + self.scales["value_mean"]
 
-    def _mean_quality(self, rollout: Rollout, read: Array32) -> Array32:
+    def _mean_quality(self, rollout: Rollout, read: Array32, unknown: NDArray[np.bool_]) -> Array32:
         """Return the mean quality under the policy ``[T, n]``: that of candidates of unknown quality as the critic learned it."""
         learned = learned_quality(self._critic, self._tensor(read.reshape(-1, read.shape[-1]))).detach().cpu().numpy()
-        quality = np.where(self._unknown_quality, learned.reshape(rollout.probabilities.shape), rollout.inputs.pair[:-1, :, 0])
+        quality = np.where(unknown, learned.reshape(rollout.probabilities.shape), rollout.inputs.pair[:-1, :, 0])
         mean: Array32 = (rollout.probabilities * quality).sum(axis=2)
         return mean
 

@@ -166,7 +166,7 @@ class StreamSource:
         request = streams.request()
         self.categories = tuple(request.estimates.category_names)
         self.candidates = encode_candidates(request.pool)
-        self.unknown_quality = np.isnan(request.expected.known_quality).any(axis=0)
+        self.unknown_quality = np.asarray(np.isnan(request.expected.known_quality).any(axis=0))
         self.recovery, self.resets = (streams.recovery, streams.resets) if isinstance(streams, RecoveringStreams) else (0.0, False)
 
     def training(self, rollout: int) -> tuple[RoutingStreams, Array32]:
