@@ -313,8 +313,8 @@ class PPO:
         candidates: The candidates' features, ``[M, 39]``.
         device: The device of updates.
         seed: The seed of the initial parameters.
-        unknown_quality: The candidates whose expected quality is unknown, ``[M]``; none by default. In groups, the critic
-            then learns it from rewards; streams alone meet different queries, whose qualities would add noise to each other.
+        unknown_quality: The candidates whose expected quality is unknown, ``[M]``; none by default. The critic then
+            learns it from rewards; streams alone keep .5, where the noise of other queries may outweigh the gain.
     """
 
     def __init__(
