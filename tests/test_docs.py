@@ -57,6 +57,13 @@ def test_the_guide_shows_the_examples_project_file():
     assert [(EXAMPLE / "pyproject.toml").read_text(encoding="utf-8").strip()] == blocks("docs/how-to/write-a-plugin.md", "toml")
 
 
+def test_the_guide_lists_every_file_that_the_build_reads():
+    listed = re.findall(r"^  (\S+\.\w+)", read("docs/how-to/write-a-plugin.md"), flags=re.MULTILINE)
+    assert all((EXAMPLE / file).is_file() for file in listed)
+    project = blocks("docs/how-to/write-a-plugin.md", "toml")[0]
+    assert set(re.findall(r'^readme = "(.+)"$', project, flags=re.MULTILINE)) <= set(listed)  # pip refuses a package without its readme
+
+
 def test_the_guides_program_runs():
     program = blocks("docs/how-to/write-a-plugin.md", "python")[-1]
     preamble = (
