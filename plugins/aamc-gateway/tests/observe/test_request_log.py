@@ -69,6 +69,20 @@ def test_an_absent_store_that_every_request_meets_is_one_line_in_ten_seconds(cap
     assert told[4] == "request 4 failed: the file is locked"
 
 
+def test_repetitions_of_two_causes_are_left_out_and_counted_apart(caplog: pytest.LogCaptureFixture) -> None:
+    for cause in ("the disk is full", "the server is away", "the disk is full", "the server is away", "the server is away", "the disk is full"):
+        tell_operator("a request", StoreAwayError(cause))
+    caplog.records[4].created = caplog.records[5].created = caplog.records[0].created + 11
+    repetitions = RepetitionFilter()
+    written = [record.getMessage() for record in caplog.records if repetitions.filter(record)]
+    assert written == [
+        "a request failed: the disk is full",
+        "a request failed: the server is away",
+        "a request failed: the server is away (1 such lines before were left out)",
+        "a request failed: the disk is full (1 such lines before were left out)",
+    ]
+
+
 def test_a_log_that_is_configured_leaves_out_repetitions(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level

@@ -28,6 +28,8 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 
 _REPEATED_S = 10.0
 """Time between two lines of one cause that every request meets, in seconds."""
+_MAX_CAUSES = 100
+"""Maximum number of causes that are remembered."""
 
 
 def redacted(text: str) -> str:
@@ -74,20 +76,23 @@ class RepetitionFilter(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._cause, self._until, self._left_out = "", 0.0, 0
+        self._seen: dict[str, tuple[float, int]] = {}  # by cause: when its next line is written, and how many were left out
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the line is written; it then has the number of those that were left out before it."""
+        """Return whether the line is written; it then has the number of those of its cause that were left out before it."""
         cause = getattr(record, "cause", None)
         if cause is None:
             return True
-        if cause == self._cause and record.created < self._until:
-            self._left_out += 1
+        until, left_out = self._seen.get(cause, (0.0, 0))
+        if record.created < until:
+            self._seen[cause] = (until, left_out + 1)
             return False
-        if self._left_out:
-            record.msg = f"{record.getMessage()} ({self._left_out:,} such lines before were left out)"
+        if left_out:
+            record.msg = f"{record.getMessage()} ({left_out:,} such lines before were left out)"
             record.args = ()
-        self._cause, self._until, self._left_out = cause, record.created + _REPEATED_S, 0
+        if len(self._seen) >= _MAX_CAUSES:
+            self._seen.clear()
+        self._seen[cause] = (record.created + _REPEATED_S, 0)
         return True
 
 
