@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 
 class AamcError(Exception):
@@ -115,6 +115,21 @@ class ForkedError(AamcError, RuntimeError):
     """Raised when a forked process uses a controller, learner or log of its parent, whose threads it lacks."""
 
 
+_BILLED = frozenset({"timeout", "protocol"})
+_BILLED_STATUSES = frozenset({504, 524})
+"""Statuses with which a proxy ends a request that its server still works on."""
+
+
+class _Failure(Protocol):
+    """A failure of a call, such as :class:`ProviderError`."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def status(self) -> int | None: ...
+
+
 class ProviderError(AamcError, RuntimeError):
     """Raised when calling a model failed; the message names the candidate and the cause.
 
@@ -145,6 +160,11 @@ class ProviderError(AamcError, RuntimeError):
         super().__init__(message)
         self.kind, self.status, self.body, self.retry_after_s = kind, status, body, retry_after_s
         self.public = message if public is None else public
+
+
+def may_be_billed(failure: _Failure) -> bool:
+    """Return whether the server may have worked before a failure, and bill it."""
+    return failure.kind in _BILLED or failure.status in _BILLED_STATUSES
 
 
 class PluginError(AamcError, RuntimeError):

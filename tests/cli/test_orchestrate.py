@@ -410,7 +410,9 @@ def test_a_damaged_training_does_not_hide_the_others(aamc: Aamc) -> None:
 
 def test_the_ending_says_that_a_step_was_broken_off(aamc: Aamc) -> None:
     _, _, err = aamc("orchestrate", "awaits", "--orchestrator", "hanging", "--seconds", "0.2")
-    assert "out of budget: a step was broken off at 0.2 s, and its unfinished calls are not counted, after 1 step, 0.25 USD" in " ".join(err.split())
+    assert "out of budget: a step was broken off at 0.2 s, and its unfinished calls count their prompts, after 1 step, 0.25 USD" in " ".join(
+        err.split()
+    )
 
 
 def test_an_orchestration_of_another_package_that_does_not_end_is_an_error(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_only_the_unfinished_calls_of_a_step_that_is_broken_off_are_not_counted(
 
     done = asyncio.run(work())
     assert done.cost_usd == 1.0
-    assert "out of budget: a step was broken off at 0.1 s, and its unfinished calls are not counted," in done.ending()
+    assert "out of budget: a step was broken off at 0.1 s, and its unfinished calls count their prompts," in done.ending()
 
 
 def test_a_step_in_progress_is_broken_off_at_the_limit():

@@ -14,13 +14,14 @@ from contextvars import ContextVar
 import attrs
 
 from aamc_sdk.concurrency import is_cancelled
-from aamc_sdk.errors import AamcError, ProviderError
+from aamc_sdk.errors import AamcError, ProviderError, may_be_billed
 from aamc_sdk.interfaces import Chunk, Usage
 from aamc_sdk.messages import error_text
 from aamc_sdk.types import Attempt, Candidate, ModelSpec, Pool, PoolState, estimated_tokens
 
 _COUNTED: ContextVar[tuple[list[float], ...]] = ContextVar("counted_calls", default=())
 """The lists of the blocks of :func:`counted_calls` around a call."""
+_COUNTING = threading.Lock()
 RecordAttempt = Callable[[Attempt], Awaitable[object]]
 CANCELLED = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
 """The exceptions that cancel a call."""
@@ -78,6 +79,8 @@ class Call:
         cost_source: The origin of the cost, see :class:`aamc_sdk.Attempt`; ``"estimated"`` may be set inside the block.
         latency_ms: Time from the start to the end of the block.
         first_token_ms: Time until :meth:`first_token` was called; NaN without.
+        prompt_bytes: The bytes of the prompt, set before the block: a failed call costs them if its server may bill it but reports nothing. None if
+            the block estimates by itself.
     """
 
     def __init__(self, tracker: PoolTracker, candidate: Candidate, decision_id: str | None, record: RecordAttempt | None) -> None:
@@ -87,6 +90,8 @@ class Call:
         self.usage = _NO_USAGE
         self.cost_usd = self.latency_ms = self.first_token_ms = math.nan
         self.cost_source = ""
+        self.prompt_bytes: int | None = None
+        self._counted: Sequence[tuple[list[float], int]] = ()
 
     def first_token(self) -> None:
         """Note that the first token has come."""
@@ -111,7 +116,20 @@ class Call:
         """Begin the call."""
         self._began = time.monotonic()
         self._tracker.begin(self, self._candidate)
+        if self.prompt_bytes is not None:
+            self._count(price(self._candidate, Usage(prompt_tokens=estimated_tokens(self.prompt_bytes), output_tokens=0))[0])
         return self
+
+    def _count(self, cost_usd: float) -> None:
+        """Set the cost of this call in the lists of :func:`counted_calls`; NaN if it is unknown."""
+        with _COUNTING:
+            if not self._counted and not math.isnan(cost_usd):
+                lists = _COUNTED.get()
+                self._counted = [(costs, len(costs)) for costs in lists]
+                for costs in lists:
+                    costs.append(cost_usd)
+            for costs, place in self._counted:
+                costs[place] = 0.0 if math.isnan(cost_usd) else cost_usd
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         """End the call and record it; tokens used before an error are priced too."""
@@ -119,13 +137,15 @@ class Call:
         self.latency_ms = _milliseconds(self._began)
         if isinstance(error, ProviderError) and error.reported is not None:
             self.note(error.reported)
+        is_assumed = may_be_billed(error) if isinstance(error, ProviderError) else isinstance(error, CANCELLED)
+        if is_assumed and self.prompt_bytes is not None and math.isnan(self.cost_usd) and self.usage.prompt_tokens is None:
+            self.estimate(self.prompt_bytes, 0)
         if not math.isnan(self.cost_usd):
             self.cost_source = self.cost_source or "reported"
         else:
             self.cost_usd, source = price(self._candidate, self.usage)
             self.cost_source = self.cost_source if source and self.cost_source else source
-        for costs in () if math.isnan(self.cost_usd) else _COUNTED.get():
-            costs.append(self.cost_usd)
+        self._count(self.cost_usd)
         status, message = "ok", None
         failed = isinstance(error, Exception | SystemExit) or (isinstance(error, asyncio.CancelledError) and not is_cancelled())
         if error is not None and failed:
@@ -159,7 +179,10 @@ class Call:
 
 @contextmanager
 def counted_calls(costs: list[float]) -> Iterator[None]:
-    """Append to a list the known cost in USD of each call that is made in the block, or in a task that it starts."""
+    """Append to a list the known cost in USD of each call that is made in the block, or in a task that it starts.
+
+    A call of :class:`ModelClient` counts its estimated prompt while it runs, so one that is left behind is counted too.
+    """
     token = _COUNTED.set((*_COUNTED.get(), costs))
     try:
         yield

@@ -76,14 +76,16 @@ class ModelClient:
 
         Raises:
             PoolError: The candidate has no endpoint.
-            ProviderError: The call failed.
+            ProviderError: The call failed. If its server may bill it but reports no usage, as after a timeout, it costs its estimated prompt.
         """
         return await self._complete(candidate, messages, decision_id, options, None)
 
     async def _complete(
         self, candidate: Candidate, messages: Sequence[Message], decision_id: str | None, options: Mapping[str, Any], record: RecordAttempt | None
     ) -> Completion:
-        async with self.call(candidate, decision_id, record) as call:
+        call = self.call(candidate, decision_id, record)
+        call.prompt_bytes = _prompt_bytes(messages, options)
+        async with call:
             given = await self.provider(candidate).complete(candidate, messages, **_parameters(candidate, options))
             answer = check_type(given, Completion, "complete must return aamc_sdk.Completion")
             call.usage, call.cost_usd = answer.usage, answer.cost_usd
@@ -105,6 +107,7 @@ class ModelClient:
 
     async def _stream(self, call: Call, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> AsyncGenerator[Chunk, None]:
         came, finished = 0, False
+        call.prompt_bytes = _prompt_bytes(messages, options)
         async with call:
             chunks = self.provider(candidate).stream(candidate, messages, **_parameters(candidate, options))
             try:
@@ -116,7 +119,7 @@ class ModelClient:
             except BaseException as error:
                 counted = call.usage.output_tokens is not None
                 if not (finished and counted) and (came or counted or isinstance(error, CANCELLED)):
-                    call.estimate(text_bytes([*messages, options.get("tools")], 0), came)
+                    call.estimate(call.prompt_bytes, came)
                 raise
             finally:
                 if isinstance(chunks, AsyncGenerator):
@@ -277,6 +280,10 @@ def _without_endpoint(pool: Pool) -> frozenset[str]:
 def _parameters(candidate: Candidate, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a request: the candidate's, and the given ones, which have priority; a limit replaces one of another name."""
     return {**without_replaced_limits(candidate.parameters if isinstance(candidate, ModelSpec) else {}, options), **options}
+
+
+def _prompt_bytes(messages: Sequence[Message], options: Mapping[str, Any]) -> int:
+    return text_bytes([*messages, options.get("tools")], 0)
 
 
 async def _collected(chunks: AsyncGenerator[Chunk, None], came: list[str], on_text: Callable[[str], Awaitable[object]]) -> Completion:

@@ -187,7 +187,7 @@ class Orchestration:
         """Return the reason for the end of the work, in words."""
         if self.stop == "truncated" and self.count < self.budget.steps:
             return "ended without a final step"
-        broken_off = f": a step was broken off at {self.budget.seconds:g} s, and its unfinished calls are not counted," if self.broken_off else ""
+        broken_off = f": a step was broken off at {self.budget.seconds:g} s, and its unfinished calls count their prompts," if self.broken_off else ""
         return self.stop.replace("_", " ") + broken_off
 
     def document(self) -> dict[str, Any]:

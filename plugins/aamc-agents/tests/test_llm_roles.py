@@ -140,6 +140,21 @@ def test_the_tokens_of_an_answer_that_cannot_be_used_are_billed(serve_model, mak
     assert raised.value.cost == pytest.approx(300e-6)
 
 
+@pytest.mark.parametrize(
+    ("answer", "delay", "is_billed"),
+    [("8", 1.0, True), ((200, [1, 2]), 0.0, True), ((503, {"error": {"message": "busy"}}), 0.0, False)],
+    ids=["timeout", "unusable", "refused"],
+)
+def test_the_error_of_a_failed_call_has_the_cost_of_the_prompt_if_the_server_may_bill_it(
+    serve_model, make_agent, answer, delay: float, is_billed: bool
+) -> None:
+    server = serve_model(lambda body: answer, delay)
+    with pytest.raises(AgentError) as raised:
+        ask(make_agent("planner", endpoint=at(server.url, retries=0, timeout_seconds=0.3 if delay else 60.0), prices={"input": 1.0, "output": 10.0}))
+    sent = sum(len(message["content"]) for message in server.asked[0]["messages"])
+    assert raised.value.cost == pytest.approx(sent / 4e6 if is_billed else 0.0, rel=0.02)
+
+
 @pytest.mark.parametrize("tokens", ["many", -5, float("nan"), 10**30, None, True])
 def test_a_count_of_tokens_that_is_none_gives_way_to_an_estimate(serve_model, make_agent, tokens: object) -> None:
     server = serve_model(lambda body: completion_of("x" * 40, {"prompt_tokens": tokens, "completion_tokens": 20}))

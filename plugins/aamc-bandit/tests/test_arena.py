@@ -15,7 +15,7 @@ from aamc_bandit.arena.match import draw_entrants
 
 from aamc_sdk import MetaController, ModelSpec, Pool, Prices
 from aamc_sdk.errors import ConfigError, DataError, StoreError, UnknownDecisionError
-from aamc_sdk.interfaces import AgentOutput, OnlineRouter, Services
+from aamc_sdk.interfaces import AgentOutput, OnlineRouter, Provider, Services
 from aamc_sdk.log import MemoryStore, StoreOptions
 from aamc_sdk.routing import LinearReward
 from aamc_sdk.serving import ModelClient, ServedComponents
@@ -465,6 +465,34 @@ def test_without_a_call_candidates_and_judge_are_called_by_their_endpoints() -> 
     assert len(match.comparisons) == 6
     assert all(comparison.tie for comparison in match.comparisons)  # a judge that always says B is not believed
     assert match.judging_usd > 0
+
+
+class Hanging(Provider):
+    def __init__(self) -> None:
+        pass
+
+    async def complete(self, candidate, messages, **options):
+        await asyncio.Event().wait()
+
+    stream = None
+
+
+def test_a_call_and_a_verdict_that_time_out_cost_their_prompts() -> None:
+    models = [ModelSpec(name, prices=Prices(1.0, 1.0), endpoint={"provider": "echo", "reply": name}) for name in ("a", "b", "slow", "judge")]
+    slow = ModelClient(lambda endpoint: Hanging())
+    with MetaController.build(router="random", pool=Pool(models[:3])) as controller:
+
+        async def call(candidate: Any, messages: Any) -> AgentOutput:
+            answer = await (slow if candidate.name == "slow" else controller.models).complete(candidate, messages)
+            return AgentOutput(answer.text, cost=answer.cost_usd)
+
+        judge = ModelJudge.of(slow, models[3])
+        match = asyncio.run(Arena(controller, call, judge, {"timeout_seconds": 0.2}).play("x" * 400))
+        (logged,) = (attempt for attempt in controller.store.experience().attempts if attempt.candidate == "slow")
+    assert [(answer.candidate, answer.cost_usd) for answer in match.failed] == [("slow", pytest.approx(100e-6))]
+    assert logged.cost_usd == pytest.approx(100e-6)
+    assert not match.comparisons
+    assert 200e-6 < match.judging_usd < 1000e-6  # in both orders
 
 
 def test_a_call_whose_cost_is_unknown_is_not_free(controller) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from aamc_agents.state import Fault
 from aamc_agents.tasks import Task
 from aamc_puppeteer.episodes import EpisodeReward, Executor, Stop, in_order, play
 from aamc_puppeteer.tasks import Numeric
@@ -30,6 +31,17 @@ def test_roles_and_tools_solve_a_task_together_with_models_that_a_router_chose(s
     assert [activation.cost for activation in trajectory.state.history] == pytest.approx([140e-6, 0.001, 140e-6])
 
 
+def test_a_role_that_takes_longer_than_its_turn_costs_its_prompt(serve_model, make_agent) -> None:
+    server = serve_model("8", 1.0)
+    executor = Executor({"reasoner": make_agent("reasoner", endpoint=server.url, prices={"input": 1e6, "output": 1e6})}, 0.4, max_characters=10_000)
+    task = Task(id="t", text="How many?", verifier=Numeric(), reference="8")
+    (trajectory,) = play([task], in_order(("reasoner",)), executor, EpisodeReward(), steps=1)
+    executor.close()
+    (activation,) = trajectory.state.history
+    assert activation.fault is Fault.TIMEOUT
+    assert activation.cost == executor.spent_usd > 50  # a USD for each of its tokens
+
+
 def test_a_judge_model_verifies_the_tasks_of_a_suite(serve_model, services) -> None:
     server = serve_model(lambda body: "CORRECT" if "Answer: fine" in body["messages"][0]["content"] else "WRONG, as it is not fine")
     judge = {"endpoint": server.url, "model": "judge-1"}
@@ -40,6 +52,17 @@ def test_a_judge_model_verifies_the_tasks_of_a_suite(serve_model, services) -> N
     assert not task.verifier.has_prices
     priced = SuiteOptions(size=1, verifier="judge", judge={**judge, "prices": {"input": 1.0, "output": 2.0}})
     assert TaskSuites(priced, services).read("arithmetic").tasks[0].verifier.has_prices
+
+
+def test_a_verdict_that_takes_too_long_costs_its_prompt(serve_model, services) -> None:
+    server = serve_model("CORRECT", 1.0)
+    judge = {"endpoint": server.url, "model": "judge-1", "prices": {"input": 1e6, "output": 1e6}}
+    (task,) = TaskSuites(SuiteOptions(size=1, verifier="judge", judge=judge), services).read("arithmetic").tasks
+    executor = Executor({}, 0.4, max_characters=10_000)
+    (verdict,) = executor.verify([(task, "fine")])
+    executor.close()
+    assert verdict.why == "the verifier gave no verdict in 0.4 s"
+    assert executor.spent_usd > 50
 
 
 def test_an_agent_whose_check_breaks_is_named(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

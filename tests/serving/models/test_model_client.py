@@ -12,7 +12,7 @@ import pytest
 from aamc_sdk import Decision, ModelSpec, Pool, Preference, Prices
 from aamc_sdk.errors import PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Provider, Usage
-from aamc_sdk.serving import ModelClient
+from aamc_sdk.serving import ModelClient, counted_calls
 from aamc_sdk.types import Attempt, Endpoint, PoolState
 
 MESSAGES = [{"role": "user", "content": "x" * 400}]
@@ -185,6 +185,58 @@ def test_a_stream_that_fails_before_its_first_token_has_no_cost() -> None:
         asyncio.run(collected(client, spec("a")))
     assert math.isnan(attempts[0].cost_usd)
     assert math.isnan(attempts[0].first_token_ms)
+
+
+class Hanging(Scripted):
+    async def complete(self, candidate, messages, **options) -> Completion:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def failed_with(usage: Usage, cost_usd: float = math.nan) -> ProviderError:
+    error = ProviderError("unusable", kind="protocol")
+    error.reported = Chunk(usage=usage, cost_usd=cost_usd)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "cost_usd", "source"),
+    [
+        (ProviderError("no answer", kind="timeout"), 100e-6, "estimated"),
+        (ProviderError("no answer", kind="server", status=504), 100e-6, "estimated"),
+        (failed_with(Usage()), 100e-6, "estimated"),
+        (failed_with(USAGE), 50e-6, "priced"),
+        (failed_with(Usage(), 0.5), 0.5, "reported"),
+        (ProviderError("busy", kind="rate_limit", status=429), math.nan, ""),
+        (ProviderError("cannot be reached", kind="connection"), math.nan, ""),
+    ],
+    ids=["timeout", "504", "unusable", "unusable with usage", "unusable with a cost", "429", "no connection"],
+)
+def test_a_failed_call_costs_its_prompt_if_its_server_may_bill_it(error: ProviderError, cost_usd: float, source: str) -> None:
+    client, attempts = client_of(a=Scripted(error))
+    counted: list[float] = []
+    with counted_calls(counted), pytest.raises(ProviderError):
+        asyncio.run(client.complete(spec("a"), MESSAGES, decision_id="d"))
+    assert attempts[0].cost_usd == pytest.approx(cost_usd, nan_ok=True)
+    assert attempts[0].cost_source == source
+    assert sum(counted) == pytest.approx(0.0 if math.isnan(cost_usd) else cost_usd)
+
+
+def test_a_call_counts_its_prompt_while_it_runs_and_after_it_was_cancelled() -> None:
+    client, attempts = client_of(a=Hanging())
+    counted: list[float] = []
+
+    async def leave() -> None:
+        with counted_calls(counted):
+            call = asyncio.create_task(client.complete(spec("a"), MESSAGES, decision_id="d"))
+        await asyncio.sleep(0)
+        assert counted == [pytest.approx(100e-6)]
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+
+    asyncio.run(leave())
+    assert counted == [pytest.approx(100e-6)]
+    assert (attempts[0].cost_usd, attempts[0].cost_source, attempts[0].status) == (pytest.approx(100e-6), "estimated", "cancelled")
 
 
 REFUSAL = ProviderError("unknown parameter", kind="request", status=400)

@@ -18,7 +18,7 @@ from aamc_sdk.errors import AamcError, ConfigError, PoolError, ProviderError
 from aamc_sdk.interfaces import Completion, Message, Provider, Usage, output_limit, public_url
 from aamc_sdk.messages import one_of
 from aamc_sdk.routing import default_pool
-from aamc_sdk.serving import AttemptKeywords, ModelClient, make_services, price
+from aamc_sdk.serving import AttemptKeywords, ModelClient, counted_calls, make_services, price
 from aamc_sdk.types import Decision, Endpoint, estimated_tokens, utf8_bytes
 
 UNCONFIGURED = "no language model is configured; add an endpoint to the pool, or set endpoint"
@@ -185,8 +185,8 @@ class ChatModel:
         try:
             reply = await self._call(spec, messages)
             figures |= {"cost_usd": None if math.isnan(reply.cost) else reply.cost}
-        except asyncio.CancelledError:
-            figures |= {"status": "cancelled", "error": "the caller cancelled the call"}
+        except asyncio.CancelledError as error:
+            figures |= {"cost_usd": getattr(error, "cost", None), "status": "cancelled", "error": "the caller cancelled the call"}
             raise
         except Exception as error:
             figures |= {"cost_usd": getattr(error, "cost", None), "error": str(error) or type(error).__name__}
@@ -198,11 +198,16 @@ class ChatModel:
 
     async def _call(self, spec: ModelSpec, messages: list[Message]) -> ModelReply:
         """Return a model's reply, through the client for models; time limits and further attempts are those of the endpoint."""
-        called = self._services.loop.submit(self._client.complete(spec, messages))  # a provider's connections belong to this loop
+        costs: list[float] = []
+        with counted_calls(costs):
+            called = self._services.loop.submit(self._client.complete(spec, messages))  # a provider's connections belong to this loop
         try:
             completion = await asyncio.wrap_future(called)
+        except asyncio.CancelledError as error:
+            error.cost = sum(costs)  # type: ignore[attr-defined]  # any error may have a cost
+            raise
         except AamcError as error:
-            raise AgentError(str(error)) from error
+            raise AgentError(str(error), sum(costs)) from error
         return _reply(completion, spec, sum(utf8_bytes(message["content"]) for message in messages))
 
     def _controller(self) -> MetaController | None:

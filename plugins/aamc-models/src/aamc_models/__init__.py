@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from aamc_models.local_requests import foreign_header, is_loopback
     from aamc_models.providers.anthropic import Anthropic
     from aamc_models.providers.openai import OpenAI
-    from aamc_models.transport.failures import may_be_billed
     from aamc_models.transport.http import HttpProvider
     from aamc_models.transport.options import DeploymentOptions, EndpointOptions, check_variable
 
@@ -23,9 +22,8 @@ __all__ = [
     "check_variable",
     "foreign_header",
     "is_loopback",
-    "may_be_billed",
 ]
 
 # so that importing aamc_models alone loads no HTTP library
-_MODULES = ("local_requests", "transport.options", "transport.failures", "transport.http", "providers.openai", "providers.anthropic")
+_MODULES = ("local_requests", "transport.options", "transport.http", "providers.openai", "providers.anthropic")
 __getattr__, __dir__ = lazy_exports(__name__, __all__, _MODULES)

@@ -32,7 +32,7 @@ from aamc_sdk import MetaController
 from aamc_sdk.config import configure, option
 from aamc_sdk.errors import AamcError, DataError
 from aamc_sdk.messages import error_text, nearest, one_of
-from aamc_sdk.serving import conversation
+from aamc_sdk.serving import conversation, counted_calls
 from aamc_sdk.types import Decision, Feedback, Query
 
 logger = logging.getLogger(__name__)
@@ -160,16 +160,20 @@ class Arena:
     async def _answer(self, name: str, query: Query, limit: Semaphore, calls: MutableMapping[str, CandidateAnswer]) -> None:
         """Call a candidate and add its answer to the calls, unless the match is cancelled before its turn."""
         pool = self._controller.pool
+        costs: list[float] = []  # of a call that fails, too
         async with limit:
             began = time.perf_counter()
             try:
-                called = self._call(pool.candidates[pool.index(name)], conversation(query))
-                output = checked_output(await asyncio.wait_for(called, self.options.timeout_seconds))
+                with counted_calls(costs):
+                    called = self._call(pool.candidates[pool.index(name)], conversation(query))
+                    output = checked_output(await asyncio.wait_for(called, self.options.timeout_seconds))
             except asyncio.CancelledError:
-                calls[name] = CandidateAnswer(candidate=name, latency_ms=_elapsed_ms(began), error="the call was cancelled", cancelled=True)
+                reason = "the call was cancelled"
+                calls[name] = CandidateAnswer(candidate=name, cost_usd=_sum(costs), latency_ms=_elapsed_ms(began), error=reason, cancelled=True)
                 raise
             except Exception as error:  # the given function may raise anything; the other answers count
-                calls[name] = CandidateAnswer(candidate=name, latency_ms=_elapsed_ms(began), error=_reason(error, self.options.timeout_seconds))
+                reason = _reason(error, self.options.timeout_seconds)
+                calls[name] = CandidateAnswer(candidate=name, cost_usd=_sum(costs), latency_ms=_elapsed_ms(began), error=reason)
             else:
                 calls[name] = CandidateAnswer(candidate=name, content=output.content, cost_usd=output.cost, latency_ms=_elapsed_ms(began))
 
@@ -183,16 +187,18 @@ class Arena:
             )
 
     async def _verdict(self, query: Query, judge: AnswerJudge, first: CandidateAnswer, second: CandidateAnswer, limit: Semaphore) -> JudgeVerdict:
+        costs: list[float] = []  # of calls that fail, too
         async with limit:
             try:
-                verdict: object = await asyncio.wait_for(judge.compare(query, first, second), self.options.timeout_seconds)
+                with counted_calls(costs):
+                    verdict: object = await asyncio.wait_for(judge.compare(query, first, second), self.options.timeout_seconds)
                 if isinstance(verdict, JudgeVerdict):
-                    return verdict
+                    return attrs.evolve(verdict, cost_usd=sum(costs)) if verdict.cost_usd < sum(costs) else verdict
                 reason = f"a judge must return a JudgeVerdict, not {verdict!r:.80}"
             except Exception as error:  # a judge may raise anything; without a verdict there is no feedback
                 reason = _reason(error, self.options.timeout_seconds)
         logger.warning("no verdict on %s and %s: %s", first.candidate, second.candidate, reason)
-        return JudgeVerdict(first=None)
+        return JudgeVerdict(first=None, cost_usd=sum(costs))
 
     async def _log(self, comparisons: Sequence[Feedback]) -> int:
         return sum(await asyncio.to_thread(self._controller.feedback_batch, comparisons))
@@ -209,6 +215,10 @@ def _comparisons(verdicts: Iterable[tuple[tuple[CandidateAnswer, CandidateAnswer
 
 def _elapsed_ms(began: float) -> float:
     return 1000 * (time.perf_counter() - began)
+
+
+def _sum(costs: Sequence[float]) -> float:
+    return sum(costs) if costs else math.nan
 
 
 def _reason(error: Exception, seconds: float) -> str:

@@ -16,9 +16,8 @@ from aamc_models.collect.judges.model_judge import comparison
 from aamc_models.collect.ledger import ANSWER, BEGUN, VERDICT, CallLedger, LedgerEntry
 from aamc_models.collect.plan import Collection
 from aamc_models.collect.prompts import Prompt
-from aamc_models.transport.failures import may_be_billed
 from aamc_models.transport.retries import repeats_need
-from aamc_sdk.errors import ProviderError
+from aamc_sdk.errors import ProviderError, may_be_billed
 from aamc_sdk.interfaces import NoProgress, Progress
 from aamc_sdk.serving import ModelClient
 from aamc_sdk.types import Attempt, ModelSpec

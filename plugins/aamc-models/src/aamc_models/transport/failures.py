@@ -27,9 +27,6 @@ _KEY_PREFIX = 12
 """Minimum length of the start of a key by which a cut one is found; at least half of it, since keys begin with public words such as sk-ant-api03."""
 RETRIED = frozenset({"connection", "timeout", "rate_limit", "server", "protocol"})
 """Kinds of failures after which another attempt may succeed."""
-_BILLED = frozenset({"timeout", "protocol"})
-_BILLED_STATUSES = frozenset({504, 524})
-"""Statuses with which a proxy ends a request that its server still works on."""
 ELSEWHERE = frozenset({404, 405})
 """Statuses after which, as after a refused key, another deployment may succeed, whose key and model differ, but not the same one."""
 _CONVERSATIONS = frozenset({"chat", "messages", "responses"})
@@ -86,11 +83,6 @@ class Failure(Exception):  # not raised to callers
     status: int | None = None
     body: bytes = b""
     retry_after_s: float | None = None
-
-
-def may_be_billed(failure: Failure | ProviderError) -> bool:
-    """Return whether the server may have worked before a failure, and bill it."""
-    return failure.kind in _BILLED or failure.status in _BILLED_STATUSES
 
 
 def refusal(status: int, body: bytes, retry_after_s: float | None, location: str = "") -> Failure:

@@ -14,8 +14,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from aamc_models.dialects.fields import object_or_empty, objects_or_empty
-from aamc_models.transport.failures import Failure, may_be_billed
-from aamc_sdk.errors import ProviderError
+from aamc_models.transport.failures import Failure
+from aamc_sdk.errors import ProviderError, may_be_billed
 
 _FIRST_S = 0.5
 """Maximum of the first pause in seconds; it doubles with each attempt."""

@@ -145,10 +145,11 @@ class Executor:
             if reserved > max(self.budget_usd * (1 + 1e-9) - self.spent_usd, 0.0):
                 verdicts = f"{len(batch)} verdicts may cost {reserved:.4g}"
                 raise OutOfBudgetError(f"the budget of {self.budget_usd:g} USD is spent ({self.spent_usd:.4g} USD, and {verdicts})")
-            jobs = [("verifiers", partial(_verify, *given[place])) for place in batch]
-            for place, ended in zip(batch, self._threads.run(jobs, self._timeout), strict=True):
+            costs: list[list[float]] = [[] for _ in batch]
+            jobs = [("verifiers", partial(_verify, own, *given[place])) for place, own in zip(batch, costs, strict=True)]
+            for place, ended, own in zip(batch, self._threads.run(jobs, self._timeout), costs, strict=True):
                 found[place], succeeded = ended or (None, False)
-                cost = 0.0 if ended is None else ended[0].cost
+                cost = sum(own) if ended is None else ended[0].cost
                 self.spent_usd += cost
                 if succeeded or cost:  # a failure may have come before the paid call
                     self._max_verdict_usd[kinds[place]] = max(self._max_verdict_usd.get(kinds[place], 0.0), cost)
@@ -222,11 +223,12 @@ def _kind(verifier: Verifier | None) -> Any:
     return verifier
 
 
-async def _verify(task: Task, answer: str) -> tuple[Verdict, bool]:
-    """Return the verdict, and whether the verifier succeeded."""
+async def _verify(costs: list[float], task: Task, answer: str) -> tuple[Verdict, bool]:
+    """Return the verdict, and whether the verifier succeeded; ``costs`` gets those of its calls of models."""
     assert task.verifier is not None
     try:
-        verdict = await _result(task.verifier(task, answer))
+        with counted_calls(costs):
+            verdict = await _result(task.verifier(task, answer))
         if not isinstance(verdict, Verdict):
             return Verdict(False, f"the verifier must return a Verdict, not {type(verdict).__name__}"), False
         return Verdict(bool(verdict.correct), as_text(str(verdict.why)), cost_of(verdict)), True

@@ -14,7 +14,7 @@ import attrs
 from aamc_router_r1.config import PolicyOptions
 from aamc_router_r1.protocol import clean, truncated
 from aamc_sdk.concurrency import EventLoopThread
-from aamc_sdk.errors import AamcError, ProviderError, public_message
+from aamc_sdk.errors import AamcError, ProviderError, may_be_billed, public_message
 from aamc_sdk.interfaces import Chunk, Completion, Message, ModelCaller, Usage
 from aamc_sdk.serving import price
 from aamc_sdk.types import Candidate, ModelSpec, estimated_tokens, new_ids
@@ -223,7 +223,7 @@ class EpisodeCaller:
             raised = failed if isinstance(failed, ProviderError) else None
             call = attrs.evolve(about, seconds=time.monotonic() - began, time=at, failure=raised, **failure)
             answer = _reported(failed) if completion is None else completion
-            if answer is None and failed is not None and not _may_be_billed(failed):
+            if answer is None and failed is not None and not (raised is not None and may_be_billed(raised)):
                 call = attrs.evolve(call, cost_usd=0.0, cost_source="estimated")
             else:
                 call = _with_cost(call, candidate, answer, prompt_tokens(messages))
@@ -267,13 +267,6 @@ def _reported(error: Exception | None) -> Chunk | None:
         return None
     has_usage = reported.usage is not None and reported.usage.prompt_tokens is not None
     return reported if has_usage or not math.isnan(reported.cost_usd) else None
-
-
-def _may_be_billed(error: Exception) -> bool:
-    """Return whether a server may bill the prompt of a call that failed; it bills nothing for a request that it refuses."""
-    from aamc_models import may_be_billed  # imports a library of HTTP
-
-    return isinstance(error, ProviderError) and may_be_billed(error)
 
 
 def _with_cost(call: ModelCall, candidate: Candidate, answer: Completion | Chunk | None, prompt: int) -> ModelCall:

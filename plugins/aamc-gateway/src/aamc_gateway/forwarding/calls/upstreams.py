@@ -11,7 +11,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import attrs
-from aamc_models import HttpProvider, is_loopback, may_be_billed
+from aamc_models import HttpProvider, is_loopback
 from aamc_models.dialects import (
     DEFAULT_MAX_TOKENS,
     DIALECTS,
@@ -30,7 +30,7 @@ from aamc_gateway.forwarding.calls.usage import UsageEstimator
 from aamc_gateway.observe.request_figures import CallFigures
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.requests.routing_arguments import PREFIX
-from aamc_sdk.errors import AamcError, PoolError, ProviderError
+from aamc_sdk.errors import AamcError, PoolError, ProviderError, may_be_billed
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, Usage, WireProvider, WireRequest, output_limit
 from aamc_sdk.messages import failures_text, whole_number_hint
 from aamc_sdk.serving import Call, ModelClient, price
