@@ -3,19 +3,23 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import torch
 from aamc_agents.state import Activation, Fault, TaskState, answer
 from aamc_agents.tasks import Task
+from aamc_agents.tool import AgentError
 from aamc_puppeteer.config import MAX_CHARACTERS
 from aamc_puppeteer.doa import AgentInterface, AgentOutput, EchoAgent, Orchestrator, PolicyNetwork, RewardConfig, SystemState, TerminatorAgent
 from aamc_puppeteer.doa.bridge import CoreAgent, InterfaceAgent, as_trajectory, installed_agent
 from aamc_puppeteer.episodes.trajectory import Stop
 
 from aamc_sdk.errors import PoolError
+from aamc_sdk.interfaces import Agent, NoOptions
 from aamc_sdk.interfaces import AgentOutput as CoreOutput
+from aamc_sdk.types import Candidate
 
 
 class Scripted(PolicyNetwork):
@@ -227,3 +231,28 @@ class TestBridges:
         assert pytest.approx(trajectory.rewards) == (-0.1, 0.0, 1.0)
         assert pytest.approx(trajectory.probabilities) == (0.5, 0.5, 0.5)
         assert trajectory.succeeded
+
+
+class _Swallowing(Agent):
+    """Calls a model that fails, and says something else."""
+
+    def __init__(self, role: Agent) -> None:
+        self.config, self.spec, self._role = NoOptions(), Candidate("swallowing"), role
+
+    async def execute(self, state: TaskState) -> CoreOutput:
+        with suppress(AgentError):
+            await self._role.execute(state)
+        return CoreOutput("I do not know", 0.0)
+
+
+@pytest.mark.parametrize("swallows", [False, True], ids=["the role itself", "an agent that calls it"])
+@pytest.mark.parametrize("waits", [False, True], ids=["run_episode", "arun_episode"])
+def test_the_call_of_a_role_that_fails_costs_its_prompt_if_its_server_may_bill_it(serve_model, make_agent, swallows: bool, waits: bool) -> None:
+    server = serve_model(lambda body: (200, [1, 2]))  # no usable answer
+    role = make_agent("reasoner", endpoint={"provider": "openai", "base_url": server.url, "retries": 0}, prices={"input": 1e6, "output": 1e6})
+    agent = InterfaceAgent(_Swallowing(role) if swallows else role)
+    orchestrator = Orchestrator([agent], Scripted(1, 0), RewardConfig())
+    state = SystemState("sort", [], 0, 1)
+    episode = asyncio.run(orchestrator.arun_episode(state)) if waits else orchestrator.run_episode(state)
+    sent = sum(len(message["content"]) for message in server.asked[0]["messages"])
+    assert episode.steps[0].agent_output.cost == pytest.approx(sent / 4, rel=0.02)

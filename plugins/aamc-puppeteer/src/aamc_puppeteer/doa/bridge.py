@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 from aamc_agents.state import ANSWER, Activation, Fault, TaskState
@@ -54,7 +55,7 @@ class InterfaceAgent(AgentInterface):
     def execute(self, state: SystemState) -> AgentOutput:
         """Act on the state of a task."""
         with ThreadPoolExecutor(1) as elsewhere:  # this thread may run an event loop already
-            return elsewhere.submit(asyncio.run, self.aexecute(state)).result()
+            return elsewhere.submit(copy_context().run, asyncio.run, self.aexecute(state)).result()  # with the context, which counts calls
 
     async def aexecute(self, state: SystemState) -> AgentOutput:
         """Act on the state of a task without blocking the event loop."""
