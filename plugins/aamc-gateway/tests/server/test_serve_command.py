@@ -107,12 +107,13 @@ def test_check_warns_of_an_api_key_that_is_not_set(endpoint: str, unset: str | N
         ("{provider: openai, base_url: 'http://127.0.0.1:9/v1', deployments: [{}, {base_url: 'http://localhost:8123/v1'}]}", {}, "localhost:8123"),
         ("'http://LocalHost:8123/v1'", {"host": "0.0.0.0"}, "localhost:8123"),
         ("'http://192.0.2.1:8123/v1'", {"host": "192.0.2.1"}, "192.0.2.1:8123"),
+        ("'http://localhost/v1'", {"port": 80}, "localhost:80"),
     ],
 )
-def test_a_candidate_that_is_the_gateway_itself_is_refused(endpoint: str, options: dict[str, str], address: str, tmp_path: Path) -> None:
+def test_a_candidate_that_is_the_gateway_itself_is_refused(endpoint: str, options: dict[str, Any], address: str, tmp_path: Path) -> None:
     prices = "prices: {input: 1, output: 2}"
     (tmp_path / "pool.yaml").write_text(f"candidates: [{{name: other, {prices}, endpoint: {{provider: echo}}}}, {{name: a, endpoint: {endpoint}}}]")
-    launch = Launch(port=8123, pool=str(tmp_path / "pool.yaml"), store="memory:", **options)
+    launch = Launch(**{"port": 8123, "pool": str(tmp_path / "pool.yaml"), "store": "memory:", **options})
     with pytest.raises(PoolError, match=f"candidate 'a' has the address of this gateway, {address}, .*another --port"):
         launch.gateway()
 

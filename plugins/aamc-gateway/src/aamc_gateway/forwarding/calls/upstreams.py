@@ -42,6 +42,7 @@ _CONTENT = frozenset(("content", "document", "file", "image", "input", "prompt",
 """Dropped fields that a server may miss, by the first part of their names. A request that lost options alone, such as marks of a cache, is valid."""
 _WILDCARDS = ("", "0.0.0.0", "::")  # noqa: S104  # compared only
 """Addresses by which a server listens on every interface."""
+_PORTS = {"http": 80, "https": 443}
 Strip = Literal["", "earlier", "all"]
 
 
@@ -359,7 +360,8 @@ def _own_address(wire: object, host: str, port: int) -> str | None:
         return None
     is_local = is_loopback(host) or host in _WILDCARDS
     for parts in map(urlsplit, (wire.config.base_url, *(each.base_url for each in wire.config.deployments))):
-        if parts.port == port and parts.hostname and (parts.hostname == host or (is_local and is_loopback(parts.hostname))):
+        is_own = parts.hostname == host or (is_local and parts.hostname is not None and is_loopback(parts.hostname))
+        if is_own and (parts.port or _PORTS.get(parts.scheme)) == port:
             return f"{parts.hostname}:{port}"
     return None
 
