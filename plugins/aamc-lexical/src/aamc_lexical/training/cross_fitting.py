@@ -112,7 +112,8 @@ def with_quality(
     blend = Blend(fitted.experts, weights, candidate_means(quality), shrinkage, measured_by)
     held_out = np.empty(targets.quality.shape)
     held_out[asked] = blend.shrinkage(prediction, means, distance)
-    held_out[unasked] = blend(fitted.embed(unasked))  # the questions of these rows were not fitted, so their predictions are out of sample
+    first, place = data.distinct_texts(unasked)
+    held_out[unasked] = blend(fitted.embed(first))[place]  # the questions of these rows were not fitted, so their predictions are out of sample
     assert pool is not None  # there are outcomes, so there are candidates
     known = pool.subset(targets.candidates)
     resemblance = CandidateSimilarity.fit(encoded_descriptions(known, encode), log_prices(known.candidates), held_out[rows], quality)
@@ -157,9 +158,10 @@ def _cross_fit(
     for number in numbers if len(numbers) > 1 else ():  # a single question leaves no rows to fit
         held, others = np.flatnonzero(fold == number), data.rows[fold[data.rows] != number]
         fitted = fit(others, f"heads, {name} {number + 1} of {len(numbers)}")
-        embedding = fitted.embed(held)
+        first, place = data.distinct_texts(held)
+        embedding = fitted.embed(first)
         for prediction, kind in zip(predictions, kinds, strict=False):
-            prediction[held] = fitted.experts[kind](embedding)
+            prediction[held] = fitted.experts[kind](embedding)[place]
         predictions[-1, held] = candidate_means(quality[others])
-        distance[held] = distances(fitted.experts, measured_by, embedding)
+        distance[held] = distances(fitted.experts, measured_by, embedding)[place]
     return predictions[:, asked], distance[asked]

@@ -75,6 +75,17 @@ class TrainingRows:
         place = np.searchsorted(groups, self.questions.group).clip(max=len(groups) - 1)
         return np.where(groups[place] == self.questions.group, labels[first][place], -1)
 
+    def distinct_texts(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Return the first of some rows of each text, and the place of each row's text among them.
+
+        A text that is embedded twice may differ by rounding, and so have other nearest rows among equally near ones.
+        """
+        first: dict[str, int] = {}
+        for row in rows:
+            first.setdefault(self.texts[row], row)
+        places = {text: place for place, text in enumerate(first)}
+        return np.array(list(first.values()), np.intp), np.array([places[self.texts[row]] for row in rows], np.intp)
+
     def text_length(self, characters: int) -> LengthFeature | None:
         """Return the length of a text as a feature, from the rows to fit, where ``characters`` of a text are read."""
         return LengthFeature.fit([self.texts[row] for row in self.rows], characters)
