@@ -227,6 +227,10 @@ class Dataset:
         """Whether no outcome of a row is missing, ``[Q]``."""
         return np.ones(len(self), dtype=bool) if self.outcomes is None else self.outcomes.complete
 
+    def complete_among(self, allowed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Whether no outcome of an allowed candidate ``[Q, M]`` is missing in a row, ``[Q]``."""
+        return self.complete if self.outcomes is None else self.outcomes.complete_among(allowed)
+
 
 def check_dataset(dataset: Dataset, name: str) -> None:
     """Check that a dataset holds queries, and that each array has one row a query and values in its range.

@@ -98,7 +98,7 @@ class StreamEnvironment(Environment):
         config = self.config
         setup = StreamSetup(
             request=add_noise(request, config.noise, np.random.default_rng((seed, len(request)))),
-            rows=np.flatnonzero(dataset.complete if dataset.outcomes is None else dataset.outcomes.complete_among(request.mask)),
+            rows=np.flatnonzero(dataset.complete_among(request.mask)),
             reward=self.services.reward,
             streams=numbers,
             seed=seed,

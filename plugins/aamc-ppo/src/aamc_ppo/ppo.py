@@ -397,17 +397,16 @@ class PPO:
         """
         config, inputs = self.config, rollout.inputs
         weights, pooled = inputs.weights[:-1], rollout.pooled[:-1, :, :OBJECTIVES]
-        expected = (weights * pooled).sum(axis=2)
         read = critic_inputs(inputs.query, inputs.weights, rollout.pooled)
         is_first = not self.scales
         if is_first:
-            value_mean = 0.0 if config.group_size > 1 else expected.mean() / (1 - config.discount())
+            value_mean = 0.0 if config.group_size > 1 else (weights * pooled).sum(axis=2).mean() / (1 - config.discount())
             self.scales = initial_scales(read, inputs.query.shape[-1], value_mean)
         read = self._standardised(read)
         if self._unknown_quality is not None:
             quality = self._mean_quality(rollout, read[:-1], self._unknown_quality)
             pooled = np.concatenate((quality[..., None], pooled[..., 1:]), axis=2)
-            expected = (weights * pooled).sum(axis=2)
+        expected = (weights * pooled).sum(axis=2)
         values = self._values(read)
         value, next_value = values[:-1], values[1:].copy()
         for t, (final, final_pooled) in rollout.final.items():

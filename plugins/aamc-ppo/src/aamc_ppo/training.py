@@ -12,7 +12,6 @@ from typing import Any
 import attrs
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from aamc_ppo.initial_parameters import trained_outputs
 from aamc_ppo.ppo import PPO, PPOConfig, training_loop
@@ -44,7 +43,8 @@ def train(config: PPOConfig, services: Services, training: Training) -> tuple[di
     config = attrs.evolve(config, gamma=config.discount(source.recovery, resets=source.resets))
     with one_thread():
         ppo = PPO(config, len(source.categories), source.candidates, device, services.seed, source.unknown_quality)
-        if lacking := int(np.count_nonzero(~_complete_rows(training))):
+        complete = training.dataset.complete if training.request is None else training.dataset.complete_among(training.request.mask)
+        if lacking := np.count_nonzero(~complete):  # a row without all outcomes cannot be played
             gaps = f"{lacking:,} of the {len(training.dataset):,} training rows lack the outcome of a candidate"
             training.progress.say(f"{gaps}, and ppo learns nothing from them; fill the gaps, or train a router that learns from single cells")
         curve = run_rollouts(ppo, source, services, training)
@@ -60,12 +60,6 @@ def train(config: PPOConfig, services: Services, training: Training) -> tuple[di
             metrics |= {"reward_by_trust": trust.reward, "trust": {"factor": trust.factor, "gain": trust.gain, "ci95": list(trust.ci95)}}
             training.progress.say(str(trust))
     return policy, source.categories, metrics
-
-
-def _complete_rows(training: Training) -> NDArray[np.bool_]:
-    """Return whether each training row has the outcomes of all allowed candidates; a row without them cannot be played."""
-    outcomes, request = training.dataset.outcomes, training.request
-    return training.dataset.complete if outcomes is None or request is None else outcomes.complete_among(request.mask)
 
 
 def run_rollouts(ppo: PPO, source: StreamSource, services: Services, training: Training) -> list[dict[str, float]]:

@@ -33,7 +33,7 @@ class Questions:
     @classmethod
     def of(cls, dataset: Dataset) -> Questions:
         """Return the questions of a dataset."""
-        number = _numbered([normalized_text(query.text) for query in dataset.queries])
+        number = numbered([normalized_text(query.text) for query in dataset.queries])
         return cls(number) if dataset.question_groups is None else cls(number, dataset.question_groups)
 
     def take(self, rows: NDArray[np.intp]) -> Questions:
@@ -41,7 +41,7 @@ class Questions:
         return Questions(self.number[rows], self.group[rows])
 
 
-def _numbered(values: Sequence[Hashable]) -> NDArray[np.intp]:
+def numbered(values: Sequence[Hashable]) -> NDArray[np.intp]:
     """Return the number of each value, in the order of first occurrence, ``[N]``."""
     numbers: dict[Hashable, int] = {}
     return np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.intp)
@@ -49,7 +49,7 @@ def _numbered(values: Sequence[Hashable]) -> NDArray[np.intp]:
 
 def fold_of(questions: Questions, folds: int, seed: int) -> NDArray[np.intp]:
     """Return each row's fold, ``[N]``: a group's rows share that of its first row, so folds differ in size if many questions are near-duplicates."""
-    number = _numbered(questions.number.tolist())
+    number = numbered(questions.number.tolist())
     place = np.random.default_rng(seed).permutation(number.max(initial=-1) + 1)
     return merge_groups(np.asarray(place[number] % folds, dtype=np.intp), questions)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aamc_lexical.config import LearningConfig
 from aamc_lexical.heads.targets import Targets
-from aamc_lexical.quality.cross_validation import Questions
+from aamc_lexical.quality.cross_validation import Questions, numbered
 from aamc_lexical.text_length import LengthFeature
 from aamc_sdk.errors import DataError
 from aamc_sdk.interfaces import Training
@@ -80,11 +80,8 @@ class TrainingRows:
 
         A text that is embedded twice may differ by rounding, and so have other nearest rows among equally near ones.
         """
-        first: dict[str, int] = {}
-        for row in rows:
-            first.setdefault(self.texts[row], row)
-        places = {text: place for place, text in enumerate(first)}
-        return np.array(list(first.values()), np.intp), np.array([places[self.texts[row]] for row in rows], np.intp)
+        place = numbered([self.texts[row] for row in rows])
+        return rows[np.unique(place, return_index=True)[1]], place
 
     def text_length(self, characters: int) -> LengthFeature | None:
         """Return the length of a text as a feature, from the rows to fit, where ``characters`` of a text are read."""

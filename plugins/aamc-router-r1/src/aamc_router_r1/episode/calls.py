@@ -205,7 +205,6 @@ class EpisodeCaller:
         began, at = time.monotonic(), time.time()
         completion: Completion | None = None
         failure: dict[str, Any] = {}
-        failed: Exception | None = None
         limit_s = max(0.0, min(self._seconds, self._budget.seconds_left))
         try:
             completion = await asyncio.wait_for(self._complete(candidate, messages, options), limit_s)
@@ -215,15 +214,14 @@ class EpisodeCaller:
             failure = {"status": "cancelled", "error": "the episode was cancelled"}
             raise
         except AamcError as error:
-            failed, failure = error, {"status": "error", "error": str(error), "public_error": public_message(error)}
+            raised = error if isinstance(error, ProviderError) else None
+            failure = {"status": "error", "error": str(error), "public_error": public_message(error), "failure": raised}
         except Exception as error:  # a provider's own error ends this call, never the whole episode
-            failed = error
             failure = {"status": "error", "error": f"{type(error).__name__}: {error}", "public_error": f"model {candidate.name!r} failed"}
         finally:
-            raised = failed if isinstance(failed, ProviderError) else None
-            call = attrs.evolve(about, seconds=time.monotonic() - began, time=at, failure=raised, **failure)
-            answer = _reported(failed) if completion is None else completion
-            if answer is None and failed is not None and not (raised is not None and may_be_billed(raised)):
+            call = attrs.evolve(about, seconds=time.monotonic() - began, time=at, **failure)
+            answer = _reported(call.failure) if completion is None else completion
+            if answer is None and call.status == "error" and (call.failure is None or not may_be_billed(call.failure)):
                 call = attrs.evolve(call, cost_usd=0.0, cost_source="estimated")
             else:
                 call = _with_cost(call, candidate, answer, prompt_tokens(messages))
@@ -260,9 +258,9 @@ async def consult(caller: EpisodeCaller, candidate: Candidate, question: str, op
     return attrs.evolve(made, text=text)
 
 
-def _reported(error: Exception | None) -> Chunk | None:
+def _reported(error: ProviderError | None) -> Chunk | None:
     """Return the usage and cost that a server reported with a failed answer; None if it reported neither."""
-    reported = error.reported if isinstance(error, ProviderError) else None
+    reported = None if error is None else error.reported
     if not isinstance(reported, Chunk):
         return None
     has_usage = reported.usage is not None and reported.usage.prompt_tokens is not None
