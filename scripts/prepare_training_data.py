@@ -27,7 +27,7 @@ from aamc_sdk.plugins import Plugins
 from aamc_sdk.routing import default_pool, find_pool
 from aamc_sdk.serving import make_services
 from aamc_sdk.storage import write_text
-from aamc_sdk.types import ModelSpec, Pool
+from aamc_sdk.types import Pool
 
 RIGHT = 0.5
 """Measured quality from which an answer counts as right."""
@@ -51,7 +51,7 @@ def described(pool: Pool) -> list[dict[str, Any]]:
     """
     models = []
     for spec in pool:
-        if not isinstance(spec, ModelSpec) or spec.prices is None or spec.latency is None:
+        if spec.prices is None or spec.latency is None:
             raise DataError(
                 f"{spec.name!r} needs prices and a latency in the pool file; add them, such as latency: {{network_ms: 50, service_ms: 700}}"
             )
@@ -65,7 +65,7 @@ def optimal(outcomes: Dataset | None, pool: Pool) -> Mapping[str, str]:
     """Return the cheapest model that answers each measured question right."""
     if outcomes is None or outcomes.outcomes is None or outcomes.outcomes.quality is None:
         return {}
-    costs = {spec.name: spec.prices.output for spec in pool if isinstance(spec, ModelSpec) and spec.prices is not None}
+    costs = {spec.name: spec.prices.output for spec in pool if spec.prices is not None}
     measured = pool if outcomes.pool is None else outcomes.pool
     columns = {name: place for place, name in enumerate(measured.names) if name in pool.names}
     best = {}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from aamc_sdk.interfaces import Reward
 from aamc_sdk.routing.requests import cache_read_cost, token_counts
-from aamc_sdk.types import Candidate, Estimates, Floats, ModelSpec, Outcomes, Pool, Query, RoutingRequest
+from aamc_sdk.types import Candidate, Estimates, Floats, Outcomes, Pool, Query, RoutingRequest
 
 QUERY_NUMBERS = ("complexity", "tool_use", "log_prompt_tokens", "log_output_tokens")
 """The first features of a query; the category probabilities follow."""
@@ -128,12 +128,11 @@ def encode_candidates(pool: Pool) -> Array32:
 
 def _describe(candidate: Candidate) -> Floats:
     numbers = np.zeros(len(CANDIDATE_NUMBERS))
-    if isinstance(candidate, ModelSpec):
-        if candidate.prices is not None:
-            numbers[:3] = np.log1p(candidate.prices.input), np.log1p(candidate.prices.output), 1
-        if candidate.latency is not None:
-            numbers[3:6] = np.log1p(candidate.latency.network_ms) / 10, np.log1p(candidate.latency.service_ms) / 10, 1
-        numbers[6] = np.log1p(candidate.context_window or 0) / 10
+    if candidate.prices is not None:
+        numbers[:3] = np.log1p(candidate.prices.input), np.log1p(candidate.prices.output), 1
+    if candidate.latency is not None:
+        numbers[3:6] = np.log1p(candidate.latency.network_ms) / 10, np.log1p(candidate.latency.service_ms) / 10, 1
+    numbers[6] = np.log1p(candidate.context_window or 0) / 10
     return np.concatenate((numbers, _hash_words(candidate)))
 
 

@@ -74,7 +74,7 @@ def pool_to_dict(pool: Pool) -> dict[str, Any]:
     entries = []
     for candidate in pool:
         entry = cattrs.unstructure(candidate) | {"abilities": sorted(candidate.abilities)}
-        if isinstance(candidate, ModelSpec) and candidate.endpoint is not None:
+        if candidate.endpoint is not None:
             entry["endpoint"] = candidate.endpoint.to_dict()
         if entry.get("prices"):
             entry["prices"] = {

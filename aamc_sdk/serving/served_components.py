@@ -23,7 +23,7 @@ from aamc_sdk.serving.models.model_client import ModelClient
 from aamc_sdk.serving.run import Run, find_checkpoint, names_checkpoint
 from aamc_sdk.serving.services import services_with_reward
 from aamc_sdk.storage import load_component, to_json
-from aamc_sdk.types import ROUNDING, Floats, ModelSpec, Outcomes, Pool, Preference, Query, Record, check_name
+from aamc_sdk.types import ROUNDING, Floats, Outcomes, Pool, Preference, Query, Record, check_name
 
 logger = logging.getLogger(__name__)
 
@@ -285,7 +285,7 @@ def _check_router(name: str, router: Router, estimator: Estimator | None) -> Non
 def _check_endpoints(pool: Pool, plugins: Plugins) -> None:
     """Check the candidates' endpoints now instead of at the first call."""
     for candidate in pool:
-        if isinstance(candidate, ModelSpec) and candidate.endpoint is not None:
+        if candidate.endpoint is not None:
             endpoint = candidate.endpoint
             try:
                 provider = plugins.load("provider", endpoint.provider)

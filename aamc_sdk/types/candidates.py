@@ -77,11 +77,39 @@ def _check_candidate(candidate: Candidate, attribute: attrs.Attribute[Any], valu
 
 @attrs.frozen
 class Candidate:
-    """A model or an agent that may be chosen, with a name, a description in words, and abilities."""
+    """A model or an agent that may be chosen, with a name, a description in words, and abilities.
+
+    What only a :class:`ModelSpec` has, such as prices, is unknown or empty here, so that code need not ask which of the two it has.
+    """
 
     name: str = attrs.field(validator=_check_candidate)
     description: str = ""
     abilities: frozenset[str] = attrs.field(default=frozenset(), converter=names_field)
+
+    @property
+    def prices(self) -> Prices | None:
+        """None: unknown."""
+        return None
+
+    @property
+    def latency(self) -> Latency | None:
+        """None: unknown."""
+        return None
+
+    @property
+    def context_window(self) -> int | None:
+        """None: no limit."""
+        return None
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """None: it cannot be called."""
+        return None
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """Empty: a model's parameters."""
+        return {}
 
 
 def _check_figures(spec: ModelSpec, attribute: attrs.Attribute[Any], value: object) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aamc_sdk.errors import DataError, PoolError
 from aamc_sdk.messages import check_type, one_of, unknown_name
 from aamc_sdk.types.arithmetic import Floats, read_only
-from aamc_sdk.types.candidates import Candidate, ModelSpec, Prices
+from aamc_sdk.types.candidates import Candidate, Prices
 from aamc_sdk.types.checks import MAX_FIGURE, is_figure, names_field
 from aamc_sdk.types.lazy_property import lazy_property
 
@@ -50,24 +50,23 @@ class PoolArrays:
     @classmethod
     def of(cls, pool: Sequence[Candidate]) -> PoolArrays:
         """Return the arrays of a pool's candidates."""
-        specs = [candidate if isinstance(candidate, ModelSpec) else ModelSpec(candidate.name) for candidate in pool]
-        usd_per_token = np.array([_usd_per_million(spec.prices) for spec in specs]).T.copy() / 1e6
+        usd_per_token = np.array([_usd_per_million(each.prices) for each in pool]).T.copy() / 1e6
         cached = usd_per_token[2]
-        per_request = np.array([spec.prices.request if spec.prices else 0.0 for spec in specs])
-        latency_ms = np.array([spec.latency.total_ms if spec.latency else np.nan for spec in specs])
-        window = np.array([spec.context_window or np.inf for spec in specs])
+        per_request = np.array([each.prices.request if each.prices else 0.0 for each in pool])
+        latency_ms = np.array([each.latency.total_ms if each.latency else np.nan for each in pool])
+        window = np.array([each.context_window or np.inf for each in pool])
         return cls(
             usd_per_token=usd_per_token,
             cache_read_usd=np.where(np.isnan(cached), np.fmax.reduce(cached, initial=0.0), cached),
             usd_per_request=per_request if per_request.any() else None,
             latency_ms=latency_ms,
-            service_ms=np.array([spec.latency.service_ms if spec.latency else np.nan for spec in specs]),
+            service_ms=np.array([each.latency.service_ms if each.latency else np.nan for each in pool]),
             window=window,
             has_latency=bool(np.isfinite(latency_ms).any()),
             has_windows=bool(np.isfinite(window).any()),
             complete=bool(np.isfinite(usd_per_token).all() and np.isfinite(latency_ms).all()),
-            no_wait_ms=np.zeros(len(specs)),
-            all_allowed=np.ones(len(specs), bool),
+            no_wait_ms=np.zeros(len(pool)),
+            all_allowed=np.ones(len(pool), bool),
         )
 
 

@@ -17,7 +17,7 @@ from aamc_sdk.concurrency import is_cancelled
 from aamc_sdk.errors import AamcError, ProviderError, may_be_billed
 from aamc_sdk.interfaces import Chunk, Usage
 from aamc_sdk.messages import error_text
-from aamc_sdk.types import Attempt, Candidate, ModelSpec, Pool, PoolState, estimated_tokens
+from aamc_sdk.types import Attempt, Candidate, Pool, PoolState, estimated_tokens
 
 _COUNTED: ContextVar[tuple[list[float], ...]] = ContextVar("counted_calls", default=())
 """The lists of the blocks of :func:`counted_calls` around a call."""
@@ -62,7 +62,7 @@ class PoolTracker:
         waits: dict[str, float] = {}
         for candidate in pool:
             queued = in_flight.get(candidate.name, 0)
-            if queued and isinstance(candidate, ModelSpec) and candidate.endpoint is not None and candidate.latency is not None:
+            if queued and candidate.endpoint is not None and candidate.latency is not None:
                 concurrency = candidate.endpoint.concurrency
                 if concurrency is not None and queued >= concurrency:
                     waits[candidate.name] = (queued - concurrency + 1) / concurrency * candidate.latency.service_ms
@@ -207,7 +207,7 @@ def price(candidate: Candidate, usage: Usage) -> tuple[float, str]:
 
     NaN and ``""`` where prices or tokens are unknown.
     """
-    prices = candidate.prices if isinstance(candidate, ModelSpec) else None
+    prices = candidate.prices
     if prices is None or usage.prompt_tokens is None or usage.output_tokens is None:
         return math.nan, ""
     cached = min(usage.cached_tokens or 0, usage.prompt_tokens)  # a provider may count wrong; the cost is never negative

@@ -16,7 +16,7 @@ from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage, without_replaced_limits
 from aamc_sdk.messages import check_type, component_errors, error_text, failures_text
 from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
-from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, ModelSpec, Pool, PoolState, Query, text_bytes
+from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, Pool, PoolState, Query, text_bytes
 
 logger = logging.getLogger(__name__)
 CLOSE_S = 5.0
@@ -58,7 +58,7 @@ class ModelClient:
         """
         if (made := self._providers.get(candidate)) is not None:
             return made
-        if not isinstance(candidate, ModelSpec) or candidate.endpoint is None:
+        if candidate.endpoint is None:
             raise PoolError(f"candidate {candidate.name!r} has no endpoint: add one to the pool file (--pool), such as endpoint: {{provider: echo}}")
         with self._making:
             if candidate not in self._providers:
@@ -271,7 +271,7 @@ async def _close(provider: Provider) -> None:
 
 def _without_endpoint(pool: Pool) -> frozenset[str]:
     """Return the names of the candidates that have no endpoint; a pool of such candidates is an error."""
-    names = frozenset(candidate.name for candidate in pool if not isinstance(candidate, ModelSpec) or candidate.endpoint is None)
+    names = frozenset(candidate.name for candidate in pool if candidate.endpoint is None)
     if len(names) == len(pool):
         raise PoolError("no candidate of the pool has an endpoint, so none can be called; add endpoints to the pool file, or name another pool")
     return names
@@ -279,7 +279,7 @@ def _without_endpoint(pool: Pool) -> frozenset[str]:
 
 def _parameters(candidate: Candidate, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a request: the candidate's, and the given ones, which have priority; a limit replaces one of another name."""
-    return {**without_replaced_limits(candidate.parameters if isinstance(candidate, ModelSpec) else {}, options), **options}
+    return {**without_replaced_limits(candidate.parameters, options), **options}
 
 
 def _prompt_bytes(messages: Sequence[Message], options: Mapping[str, Any]) -> int:

@@ -129,7 +129,7 @@ class ChatModel:
         controller = self._controller()
         if controller is None:
             self._fixed()
-        elif not self.config.endpoint and not any(isinstance(model, ModelSpec) and model.endpoint for model in controller.pool):
+        elif not self.config.endpoint and not any(model.endpoint for model in controller.pool):
             raise AgentError(UNCONFIGURED)
 
     def max_cost_usd(self, prompt_bytes: int) -> float:
@@ -160,7 +160,7 @@ class ChatModel:
         name = self.config.model
         if self.config.endpoint:
             return self.config.spec(name or "default")
-        found = {model.name: model for model in self._services.pool if isinstance(model, ModelSpec) and model.endpoint is not None}
+        found = {model.name: model for model in self._services.pool if model.endpoint is not None}
         if not found:
             raise AgentError(UNCONFIGURED)
         if (name and name not in found) or (not name and len(found) > 1):

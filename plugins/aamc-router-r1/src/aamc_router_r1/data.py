@@ -114,7 +114,7 @@ def tasks_of(dataset: Dataset, pool: Pool, leave_out: Sequence[str] = ()) -> lis
 
 def check_endpoints(pool: Pool, tasks: Sequence[RoutingTask], otherwise: str = "") -> None:
     """Raise ConfigError if a model of the tasks cannot be called; ``otherwise`` says what to do instead of giving it an endpoint."""
-    callable_names = {candidate.name for candidate in pool if isinstance(candidate, ModelSpec) and candidate.endpoint is not None}
+    callable_names = {candidate.name for candidate in pool if candidate.endpoint is not None}
     for task in tasks:
         for spec in task.specs:
             if spec.name not in callable_names:

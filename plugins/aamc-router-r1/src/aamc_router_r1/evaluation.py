@@ -27,7 +27,7 @@ from aamc_sdk.errors import ConfigError, ProviderError
 from aamc_sdk.interfaces import Progress, Services
 from aamc_sdk.messages import quantity, write_errors
 from aamc_sdk.storage import append_text, to_json, write_bytes
-from aamc_sdk.types import Floats, ModelSpec, Pool, wilson_interval
+from aamc_sdk.types import Floats, Pool, wilson_interval
 
 RESAMPLES = 1000
 
@@ -167,7 +167,7 @@ def evaluate(
     pool, policy, options = services.pool, setup.policy, setup.options
     tasks = tasks_of(dataset, pool, () if options.consult_policy else [policy.name])
     check_endpoints(pool, tasks)
-    if isinstance(policy, ModelSpec) and policy.endpoint is None:
+    if policy.endpoint is None:
         raise ConfigError(f"the policy {policy.name!r} has no endpoint; add it to the file of --pool")
     pools = [Pool(task.specs) for task in tasks]  # the models that the policy can consult
     golds, strongest = [task.golds for task in tasks], list(map(strongest_of, pools))
@@ -248,13 +248,13 @@ class _Player:
 
 def strongest_of(pool: Pool) -> str:
     """Return the name of the strongest candidate: the one with the highest price of an answer; the last one where no prices are known."""
-    prices = [candidate.prices.output if isinstance(candidate, ModelSpec) and candidate.prices is not None else -1.0 for candidate in pool]
+    prices = [candidate.prices.output if candidate.prices is not None else -1.0 for candidate in pool]
     return pool.names[len(prices) - 1 - prices[::-1].index(max(prices))]
 
 
 def cheapest_of(pool: Pool) -> str:
     """Return the name of the candidate with the lowest price of an answer; the first one where no prices are known."""
-    prices = [candidate.prices.output if isinstance(candidate, ModelSpec) and candidate.prices is not None else math.inf for candidate in pool]
+    prices = [candidate.prices.output if candidate.prices is not None else math.inf for candidate in pool]
     return pool.names[prices.index(min(prices))]
 
 

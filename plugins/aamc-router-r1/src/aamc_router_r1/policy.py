@@ -127,7 +127,7 @@ def trained_alphas(policy: Candidate, options: PolicyOptions) -> tuple[float, ..
 
 def _folder_of(policy: Candidate) -> Path | None:
     """Return the folder of a policy that is a checkpoint; None for another policy."""
-    endpoint = policy.endpoint if isinstance(policy, ModelSpec) else None
+    endpoint = policy.endpoint
     return Path(str(endpoint.options.get("checkpoint", ""))) if endpoint is not None and endpoint.provider == TRAINED else None
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from aamc_bandit.linear.regression import CoefficientPosterior, SufficientStatistics
 from aamc_sdk.routing import CANDIDATE_NUMBERS, encode_candidates
-from aamc_sdk.types import Floats, ModelSpec, Pool
+from aamc_sdk.types import Floats, Pool
 
 UNKNOWN_PRICE_DISTANCE = 1.0
 """The squared distance of log prices where a price is unknown."""
@@ -50,5 +50,5 @@ def prior_means(statistics: SufficientStatistics, similarities: Floats, limit: f
 
 def _log_prices(pool: Pool) -> Floats:
     """Return decimal logarithms of the input and output prices in USD per million tokens, ``[M, 2]``; NaN where unknown."""
-    prices = [candidate.prices if isinstance(candidate, ModelSpec) else None for candidate in pool]
+    prices = [candidate.prices for candidate in pool]
     return np.array([(np.nan, np.nan) if each is None else np.log10((each.input + CENT, each.output + CENT)) for each in prices])

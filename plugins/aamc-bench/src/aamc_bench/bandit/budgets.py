@@ -28,7 +28,7 @@ from aamc_bench.bandit.scenarios import DEGRADES, Stream, degraded, stationary
 from aamc_sdk.interfaces import Progress, Router
 from aamc_sdk.plugins import Plugins, get_plugin_manager
 from aamc_sdk.storage import write_arrays
-from aamc_sdk.types import Attempt, Decision, Feedback, Floats, ModelSpec, Pool, RoutingRequest
+from aamc_sdk.types import Attempt, Decision, Feedback, Floats, Pool, RoutingRequest
 
 DAY_S = 86400.0
 MIDNIGHT = 20000 * DAY_S
@@ -184,7 +184,7 @@ def _registry(pool: Pool, data: ReplayData) -> dict[str, dict[str, Any]]:
     means = data.request.expected.means[:, 1]
     found = {}
     for candidate, mean in zip(pool, means, strict=True):
-        prices = candidate.prices if isinstance(candidate, ModelSpec) else None
+        prices = candidate.prices
         given = (1000 * mean, 1000 * mean) if prices is None else (prices.input, prices.output)
         found[candidate.name] = {"model_id": candidate.name, "input_cost_per_m": float(given[0]), "output_cost_per_m": float(given[1])}
     return found

@@ -17,7 +17,7 @@ from aamc_environments.queue.single_stream import SingleQueueStream
 from aamc_environments.queue.world import read_world, sample_queries
 from aamc_environments.resources import DailyBudget, PromptCache, Resource, Slots, TokenLimit
 from aamc_environments.streams import StreamSetup
-from aamc_sdk import Dataset, ModelSpec, Outcomes, Pool, Preference, RoutingRequest, Services
+from aamc_sdk import Dataset, Outcomes, Pool, Preference, RoutingRequest, Services
 from aamc_sdk.errors import ConfigError, DataError, PluginError, PoolError
 from aamc_sdk.routing import LinearReward, build_request, token_counts
 from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, AnswerLengths, Floats, sigmoid
@@ -34,7 +34,7 @@ def make_resource(options: QueueOptions, request: RoutingRequest, truth: TrueOut
     """
     name, pool = options.scenario, request.pool
     if name == "batching":
-        return Slots(np.array([c.latency.service_ms for c in pool if isinstance(c, ModelSpec) and c.latency]), options.slots)
+        return Slots(np.array([c.latency.service_ms for c in pool if c.latency]), options.slots)
     cost_usd = truth.prompt_usd + truth.answer_usd
     cheapest = cost_usd.mean(axis=0).argmin()
     if name == "rate-limit":
@@ -48,7 +48,7 @@ def make_resource(options: QueueOptions, request: RoutingRequest, truth: TrueOut
     if name == "daily-budget":
         return DailyBudget(_budget_usd(options, cost_usd.mean(axis=0), pool), options.day, cost_usd, trains=trains)
     if name == "prompt-cache":
-        prices = [c.prices for c in pool if isinstance(c, ModelSpec) and c.prices]
+        prices = [c.prices for c in pool if c.prices]
         full, cached = (np.array([getattr(price, field) for price in prices], dtype=np.float64) / 1e6 for field in ("input", "cached_input"))
         cached = np.where(np.isnan(cached), full, cached)
         if not (cached < full).any():

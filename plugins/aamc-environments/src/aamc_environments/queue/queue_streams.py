@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aamc_environments.queue.events import Conditions, Schedule
 from aamc_environments.resources import Resource, StepCalls, StepView
 from aamc_environments.streams import StepDraws, Streams, StreamSetup
-from aamc_sdk import ModelSpec, Outcomes, Pool, RoutingRequest
+from aamc_sdk import Outcomes, Pool, RoutingRequest
 from aamc_sdk.errors import PoolError
 from aamc_sdk.routing import expected_cost, token_counts
 from aamc_sdk.types import DEFAULT_OUTPUT_TOKENS, Floats, sigmoid
@@ -42,7 +42,7 @@ class MeanLatencies:
         """
         found = []
         for candidate in pool:
-            if not isinstance(candidate, ModelSpec) or candidate.latency is None or candidate.prices is None:
+            if candidate.latency is None or candidate.prices is None:
                 lacking = f"and {candidate.name!r} lacks some; give them in the pool's file"
                 raise PoolError(f"environment queue needs prices and latency of every candidate, {lacking}")
             found.append((candidate.latency.network_ms, candidate.latency.service_ms))
@@ -79,7 +79,7 @@ class TrueOutcomes:
         The mean service time is that of an answer of 256 tokens. It grows with the tokens that a query states, and with those of the world
         if ``service_by_length``.
         """
-        prices = np.array([c.prices.output for c in request.pool if isinstance(c, ModelSpec) and c.prices is not None]) / 1e6
+        prices = np.array([c.prices.output for c in request.pool if c.prices is not None]) / 1e6
         prompt_tokens, assumed = token_counts(request.queries).T
         own = np.array([query.output_tokens is not None for query in request.queries])
         prompt = expected_cost(request.queries, request.pool) - np.outer(assumed, prices)

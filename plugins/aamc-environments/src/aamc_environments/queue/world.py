@@ -20,7 +20,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from aamc_sdk import Candidate, Dataset, Labels, ModelSpec, Pool, Query, option
+from aamc_sdk import Candidate, Dataset, Labels, Pool, Query, option
 from aamc_sdk.config import configure, load_yaml, parse_yaml
 from aamc_sdk.errors import ConfigError, DataError
 from aamc_sdk.messages import nearest, one_of
@@ -110,7 +110,7 @@ class SimulatedWorld:
         if candidate.name in self.candidates:
             return self._row(self.candidates[candidate.name])
         ladder = sorted((skill.price, name) for name, skill in self.candidates.items() if skill.price is not None)
-        price = candidate.prices.output if isinstance(candidate, ModelSpec) and candidate.prices else None
+        price = candidate.prices.output if candidate.prices else None
         if not ladder or price is None:
             hint = nearest(candidate.name, self.candidates)
             advice = "give it an output price in the pool, or add it to environment.world" if ladder else "add it to environment.world"

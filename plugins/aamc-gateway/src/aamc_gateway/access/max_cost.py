@@ -10,7 +10,7 @@ from aamc_models.dialects import OUTPUT_LIMITS, thinking_budget
 from aamc_gateway.access.limit_claims import Advice
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT
-from aamc_sdk.types import CHARACTERS_PER_TOKEN, ModelSpec, Prices
+from aamc_sdk.types import CHARACTERS_PER_TOKEN, Candidate, Prices
 
 DENSE_BYTES_PER_TOKEN = 2
 """Bytes of a token in digits and code, which budgets count for text: prose has twice as many."""
@@ -31,7 +31,7 @@ class MaxCost:
         is_known: Whether the candidate has prices.
     """
 
-    def __init__(self, candidate: ModelSpec, api_of: Callable[[str], str | None], messages_tokens: int, default_tokens: int) -> None:
+    def __init__(self, candidate: Candidate, api_of: Callable[[str], str | None], messages_tokens: int, default_tokens: int) -> None:
         self._candidate, self._api_of = candidate, api_of
         self._messages_tokens, self._default_tokens = messages_tokens, default_tokens
         self._prices = None if candidate.prices is None else maximum_prices(candidate.prices)

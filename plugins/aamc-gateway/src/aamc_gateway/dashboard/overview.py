@@ -19,7 +19,7 @@ from aamc_gateway.dashboard.price_history import PriceHistory, note_prices
 from aamc_sdk import MetaController
 from aamc_sdk.errors import DataError
 from aamc_sdk.messages import check_known
-from aamc_sdk.types import ModelSpec, Pool, Prices
+from aamc_sdk.types import Pool, Prices
 
 PERIODS = ("hour", "day", "month", "all")
 _SHARES = (0.5, 0.9, 0.95, 0.99)
@@ -92,7 +92,7 @@ def overview(reader: LogReader, period: str, baseline: str | None = None, now: f
 
 def prices_of(pool: Pool) -> dict[str, Prices]:
     """Return the prices of the candidates that have some, by name."""
-    return {spec.name: spec.prices for spec in pool if isinstance(spec, ModelSpec) and spec.prices is not None}
+    return {spec.name: spec.prices for spec in pool if spec.prices is not None}
 
 
 def baseline_of(reader: LogReader, period: PeriodSums, chosen: str | None) -> Baseline:

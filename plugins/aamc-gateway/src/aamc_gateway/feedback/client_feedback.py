@@ -22,7 +22,7 @@ from aamc_sdk.errors import ConflictError, DataError, UnknownCandidateError, Unk
 from aamc_sdk.interfaces import Store
 from aamc_sdk.log import RowStore, columns_of
 from aamc_sdk.messages import one_of, unknown_name
-from aamc_sdk.types import Attempt, ModelSpec, Pool, Record, is_implicit
+from aamc_sdk.types import Attempt, Candidate, Pool, Record, is_implicit
 
 EXAMPLE = '{"decision_id": "...", "quality": 1}'
 """A body with feedback, for messages."""
@@ -192,7 +192,7 @@ def _is_new(store: Store, kept_on: str, call: Mapping[str, Any], decision_id: st
 
 def _check_figures(pool: Pool, call: Mapping[str, Any], chosen: str | None) -> None:
     """Refuse figures beyond those of any call: the dashboard's sums, which all see, hold what one client reports."""
-    priced = [each for each in pool if isinstance(each, ModelSpec) and each.prices is not None]
+    priced = [each for each in pool if each.prices is not None]
     named = [each for each in priced if each.name == call.get("candidate", chosen)]
     most_usd = max([_ALWAYS_USD, *(_PRICE_FACTOR * _full_window_usd(each) for each in named or priced)])
     for name, most in {"cost_usd": most_usd, "latency_ms": _MAX_MS, "output_tokens": _MAX_WINDOW}.items():
@@ -200,7 +200,7 @@ def _check_figures(pool: Pool, call: Mapping[str, Any], chosen: str | None) -> N
             raise DataError(f"{name} must be at most {most:.15g} for this decision, not {value!r:.80}; an admin key may report more")
 
 
-def _full_window_usd(candidate: ModelSpec) -> float:
+def _full_window_usd(candidate: Candidate) -> float:
     """Return the cost of as many tokens as the candidate's context window has, at its highest price."""
     assert candidate.prices is not None
     input_price, output_price, per_request, written = maximum_prices(candidate.prices)

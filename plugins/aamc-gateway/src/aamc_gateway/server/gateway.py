@@ -39,7 +39,7 @@ from aamc_sdk.errors import AamcError, ConfigError, NoCandidateError, PluginErro
 from aamc_sdk.messages import file_errors, unknown_name
 from aamc_sdk.plugins import get_plugin_manager
 from aamc_sdk.serving import ServedComponents, estimates_fingerprint
-from aamc_sdk.types import ModelSpec, Pool, PoolState
+from aamc_sdk.types import Pool, PoolState
 
 logger = logging.getLogger(__name__)
 _LIMITED_UNITS = ("requests_per_minute", "tokens_per_minute")
@@ -270,7 +270,7 @@ def with_endpoint_limits(access: AccessSettings, pool: Pool) -> AccessSettings:
     """
     models = dict(access.models)
     for candidate in pool:
-        if isinstance(candidate, ModelSpec) and candidate.endpoint is not None:
+        if candidate.endpoint is not None:
             own = models.get(candidate.name, Limits())
             found = _limits_of(candidate.endpoint.options)
             lower = {unit: limit for unit, limit in found.items() if limit < (getattr(own, unit) or limit + 1)}

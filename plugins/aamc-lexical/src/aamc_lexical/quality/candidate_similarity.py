@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 
 from aamc_lexical.heads.head_weights import softmax
-from aamc_sdk.types import Candidate, Floats, ModelSpec, lazy_property
+from aamc_sdk.types import Candidate, Floats, lazy_property
 
 BANDWIDTHS = (0.25, 0.5, 1.0, 2.0, 1e6)
 """In units of the known candidates' median distance; the maximum weighs all candidates equally."""
@@ -24,7 +24,7 @@ MIN_VARIANCE = 0.05**2
 
 def log_prices(candidates: Sequence[Candidate]) -> Floats:
     """Return the logarithms of input and output price in USD per million tokens, ``[M, 2]``, NaN where unknown."""
-    prices = [c.prices if isinstance(c, ModelSpec) else None for c in candidates]
+    prices = [c.prices for c in candidates]
     return np.array([(np.nan, np.nan) if p is None else (np.log(p.input + 0.01), np.log(p.output + 0.01)) for p in prices]).reshape(-1, 2)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aamc_sdk.interfaces import Chunk
     from aamc_sdk.plugins import Plugins
     from aamc_sdk.serving import Call, ModelClient
-    from aamc_sdk.types import Candidate, ModelSpec, Pool
+    from aamc_sdk.types import Candidate, Pool
 
 PROMPT = "Reply with the single word: ready"
 _SHOWN = 300
@@ -118,9 +118,7 @@ def _deployments(candidate: Candidate) -> list[tuple[int | None, Candidate]]:
 
 
 async def _check(models: ModelClient, candidate: Candidate, seconds: float, deployment: int | None) -> Checked:
-    from aamc_sdk.types import ModelSpec
-
-    if not isinstance(candidate, ModelSpec) or candidate.endpoint is None:
+    if candidate.endpoint is None:
         advice = "add an endpoint to the pool file, such as {provider: openai, ...}"
         return Checked(candidate=candidate.name, error="it has no endpoint", advice=advice)
     endpoint = candidate.endpoint
@@ -174,7 +172,7 @@ def _advice_on_keys(unset: Sequence[str]) -> str:
     return f'{names} is not set, and the server answered without a key: set it, or write api_key_env: ""' if unset else ""
 
 
-def _advice_on_cost(candidate: ModelSpec, call: Call) -> str:
+def _advice_on_cost(candidate: Candidate, call: Call) -> str:
     if not math.isnan(call.cost_usd):
         return ""
     if candidate.prices is None:

@@ -15,7 +15,7 @@ from aamc_models.dialects.messages.thinking import sampling_names, thinking_budg
 from aamc_models.providers.chat import ChatProvider
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
-from aamc_sdk import Candidate, ModelSpec, option
+from aamc_sdk import Candidate, option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import Message, WireRequest
 
@@ -76,7 +76,7 @@ class Anthropic(ChatProvider, HttpProvider):
         return attrs.evolve(request, body={**body, "messages": with_reminders(body["messages"])})
 
     def _body(self, candidate: Candidate, messages: Sequence[Message], options: Mapping[str, Any]) -> Mapping[str, Any]:
-        thinking = candidate.parameters.get("thinking") if isinstance(candidate, ModelSpec) else None
+        thinking = candidate.parameters.get("thinking")
         own = {} if thinking is None else {"thinking": thinking}
         limit, body = self.config.max_output_tokens, {**options, "messages": list(messages)}
         if own and body.get("thinking") == thinking:

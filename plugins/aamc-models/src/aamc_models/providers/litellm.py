@@ -21,7 +21,7 @@ from aamc_models.providers.server_quirks import quirks_of
 from aamc_models.transport.failures import RETRIED, Failure, message_of, provider_error, refusal, without_key
 from aamc_models.transport.options import check_headers, check_variable, header_values, header_variables
 from aamc_models.transport.retries import SentAttempts, may_repeat, pause_s, wanted_pause_s
-from aamc_sdk import Candidate, ModelSpec, Services, option
+from aamc_sdk import Candidate, Services, option
 from aamc_sdk.errors import PluginError, ProviderError
 from aamc_sdk.interfaces import EndpointState, WireReply, WireRequest, without_replaced_limits
 
@@ -169,7 +169,7 @@ class LiteLLM(ChatProvider):
             problem = f"model {candidate.name!r} takes images and files as data: URLs only, as LiteLLM may fetch others itself"
             raise ProviderError(f"{problem}; send the data, or allow it with the endpoint's option remote_files: true", kind="request", status=400)
         own = {name: value for name, value in body.items() if name in _FIELDS[request.api] and value is not None}
-        parameters = candidate.parameters if isinstance(candidate, ModelSpec) and request.api == "chat" else {}
+        parameters = candidate.parameters if request.api == "chat" else {}
         server = {"api_base": config.base_url} if config.base_url else {}
         key = {"api_key": os.environ.get(config.api_key_env) or "none"} if config.api_key_env else {}
         fixed = {"model": self._model(candidate), "timeout": config.timeout_seconds, "num_retries": 0, "max_retries": 0, "drop_params": True}

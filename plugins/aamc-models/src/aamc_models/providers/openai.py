@@ -11,7 +11,7 @@ from aamc_models.providers.chat import ChatProvider
 from aamc_models.providers.server_quirks import LIMIT_FIELDS, OPENAI_HOST, ServerQuirks, are_at, quirks_of
 from aamc_models.transport.http import HttpProvider
 from aamc_models.transport.options import EndpointOptions
-from aamc_sdk import Candidate, ModelSpec, option
+from aamc_sdk import Candidate, option
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, WireRequest
 
@@ -73,7 +73,7 @@ class OpenAI(ChatProvider, HttpProvider):
         quirks = self._quirks(candidate)
         left_out = (*LIMIT_FIELDS, *(quirks.refused_fields if request.is_converted else ()))
         adapted = {name: value for name, value in body.items() if name not in left_out}
-        parameters = candidate.parameters if isinstance(candidate, ModelSpec) else {}
+        parameters = candidate.parameters
         limits = [source[name] for source in (body, parameters) for name in LIMIT_FIELDS if source.get(name) is not None]
         if limits:
             own = LIMIT_FIELDS[0] if quirks.is_openai or LIMIT_FIELDS[0] in parameters else LIMIT_FIELDS[1]

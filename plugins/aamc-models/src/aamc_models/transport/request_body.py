@@ -13,7 +13,7 @@ from aamc_models.dialects.messages.claude_rules import claude_model, claude_rule
 from aamc_models.dialects.messages.thinking import accepted_parameters
 from aamc_models.transport.failures import Failure
 from aamc_models.transport.retries import SentAttempts
-from aamc_sdk import Candidate, ModelSpec
+from aamc_sdk import Candidate
 from aamc_sdk.interfaces import WireRequest, output_limit, without_replaced_limits
 from aamc_sdk.types import CHARACTERS_PER_TOKEN, text_bytes
 
@@ -83,7 +83,7 @@ class RequestBody:
         A limit of the request replaces theirs, whatever its name. Anthropic's models refuse some parameters beside those of the request.
         """
         api = self.request.api
-        if not isinstance(self.candidate, ModelSpec) or not self.candidate.parameters or api in _WITHOUT_PARAMETERS or api.startswith("/"):
+        if not self.candidate.parameters or api in _WITHOUT_PARAMETERS or api.startswith("/"):
             return {}
         parameters = dict(self.candidate.parameters)
         for chat, own in _RENAMED.get(api, ()):

@@ -17,7 +17,7 @@ from aamc_sdk.concurrency import EventLoopThread
 from aamc_sdk.errors import AamcError, ProviderError, may_be_billed, public_message
 from aamc_sdk.interfaces import Chunk, Completion, Message, ModelCaller, Usage
 from aamc_sdk.serving import price
-from aamc_sdk.types import Candidate, ModelSpec, estimated_tokens, new_ids
+from aamc_sdk.types import Candidate, estimated_tokens, new_ids
 
 BY_POLICY, BY_MODEL = "policy", "model"
 OUT_OF_USD, OUT_OF_TOKENS, OUT_OF_TIME = "out_of_usd", "out_of_tokens", "out_of_time"
@@ -111,7 +111,6 @@ class EpisodeBudget:
             raise EpisodeBudgetError(f"the episode may cost {self._usd:g} USD, and a call of {candidate.name!r} does not fit any more", OUT_OF_USD)
         if most <= left:
             return tokens, most
-        assert isinstance(candidate, ModelSpec)
         assert candidate.prices is not None
         tokens = 1 + int((left - least) * 1e6 / candidate.prices.output)
         return tokens, price(candidate, Usage(prompt_tokens=prompt_tokens, output_tokens=tokens))[0]
@@ -288,6 +287,6 @@ def prompt_tokens(messages: Sequence[Message]) -> int:
 
 def request_options(candidate: Candidate, tokens: int, more: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of a request: the limit of tokens under the name that the candidate uses, and others that it does not set itself."""
-    own = candidate.parameters if isinstance(candidate, ModelSpec) else {}
+    own = candidate.parameters
     limit = "max_completion_tokens" if "max_completion_tokens" in own else "max_tokens"
     return {limit: tokens, **{name: value for name, value in more.items() if name not in own}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from aamc_sdk.types import Candidate, ModelSpec, Preference, Turn
+from aamc_sdk.types import Candidate, Preference, Turn
 
 TAGS, TOOLS = "tags", "tools"
 CODECS = (TAGS, TOOLS)
@@ -31,9 +31,9 @@ def model_card(model: Candidate, quality: Mapping[str, float]) -> str:
     lines = [f"{model.name}: {' '.join(model.description.split()) or 'no description'}"]
     if model.abilities:
         lines.append(f"  abilities: {', '.join(sorted(model.abilities))}")
-    if isinstance(model, ModelSpec) and model.prices is not None:
+    if model.prices is not None:
         lines.append(f"  price: {model.prices.input:g} USD per million prompt tokens, {model.prices.output:g} USD per million answer tokens")
-    if isinstance(model, ModelSpec) and model.latency is not None:
+    if model.latency is not None:
         lines.append(f"  latency: {model.latency.total_ms / 1000:g} s")
     if known := {name: measured for name, measured in quality.items() if not math.isnan(measured)}:
         figures = ", ".join(f"{name or 'overall'} {measured:.2f}" for name, measured in known.items())

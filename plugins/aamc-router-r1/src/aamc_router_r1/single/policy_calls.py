@@ -111,9 +111,9 @@ Selector = FirstCall | RouteServer
 def described(candidate: Candidate) -> dict[str, Any]:
     """Return a candidate in the body of a request to a server: name, description, abilities, prices and latency."""
     document: dict[str, Any] = {"name": candidate.name, "description": candidate.description, "abilities": sorted(candidate.abilities)}
-    if isinstance(candidate, ModelSpec) and candidate.prices is not None:
+    if candidate.prices is not None:
         document["prices"] = {"input": candidate.prices.input, "output": candidate.prices.output}
-    if isinstance(candidate, ModelSpec) and candidate.latency is not None:
+    if candidate.latency is not None:
         document["latency_ms"] = candidate.latency.total_ms
     return document
 

@@ -19,7 +19,7 @@ from aamc_gateway.access.shared import SharedState
 from aamc_gateway.forwarding.answers.event_sender import KEEP_ALIVE
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_sdk.errors import AamcError
-from aamc_sdk.types import ModelSpec, Record
+from aamc_sdk.types import Candidate, Record
 
 APIS = ("chat", "messages", "responses", "completions", "embeddings")
 """The APIs whose answers are cached."""
@@ -72,7 +72,7 @@ class CachedAnswer:
 class AnswerCache:
     """Keeps answers of at most ``max_answer`` bytes, which are found as long as the candidates have the same endpoints and parameters."""
 
-    def __init__(self, settings: CacheSettings, shared: SharedState, erasable: ErasableValues, candidates: Collection[ModelSpec]) -> None:
+    def __init__(self, settings: CacheSettings, shared: SharedState, erasable: ErasableValues, candidates: Collection[Candidate]) -> None:
         self._settings, self._shared, self._erasable = settings, shared, erasable
         servers = repr([(each.name, each.endpoint, each.parameters) for each in candidates])
         self._servers = hashlib.sha256(servers.encode(errors="replace")).hexdigest()

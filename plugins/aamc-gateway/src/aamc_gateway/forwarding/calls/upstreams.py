@@ -34,7 +34,7 @@ from aamc_sdk.errors import AamcError, PoolError, ProviderError, may_be_billed
 from aamc_sdk.interfaces import ANY_OUTPUT_LIMIT, Usage, WireProvider, WireRequest, output_limit
 from aamc_sdk.messages import failures_text, whole_number_hint
 from aamc_sdk.serving import Call, ModelClient, price
-from aamc_sdk.types import ModelSpec, Pool
+from aamc_sdk.types import Candidate, Pool
 
 logger = logging.getLogger(__name__)
 _MAX_WARNINGS = 100
@@ -74,7 +74,7 @@ class Upstream:
         max_cost: The maximum cost of its answers.
     """
 
-    def __init__(self, candidate: ModelSpec, models: ModelClient, default_tokens: int) -> None:
+    def __init__(self, candidate: Candidate, models: ModelClient, default_tokens: int) -> None:
         self.candidate, self.name = candidate, candidate.name
         self._models = models
         assert candidate.endpoint is not None  # else it cannot be called
@@ -300,7 +300,7 @@ class Upstreams(dict[str, Upstream]):
     """The candidates that can be called, by name; ``default_tokens`` is the limit of an answer that a budget imposes."""
 
     def __init__(self, pool: Pool, models: ModelClient, default_tokens: int) -> None:
-        super().__init__((c.name, Upstream(c, models, default_tokens)) for c in pool if isinstance(c, ModelSpec) and c.endpoint is not None)
+        super().__init__((c.name, Upstream(c, models, default_tokens)) for c in pool if c.endpoint is not None)
         self._capable: dict[str, Sequence[str]] = {}
 
     def check(self, host: str, port: int) -> None:
@@ -366,7 +366,7 @@ def _own_address(wire: object, host: str, port: int) -> str | None:
     return None
 
 
-def _price(candidate: ModelSpec, usage: Usage, requests: int) -> tuple[float, str]:
+def _price(candidate: Candidate, usage: Usage, requests: int) -> tuple[float, str]:
     """Return the cost in USD and its source, as :func:`aamc_sdk.serving.price`; the price of a request is due for each image."""
     cost_usd, source = price(candidate, usage)
     return cost_usd + (requests - 1) * candidate.prices.request if candidate.prices and requests > 1 else cost_usd, source

@@ -10,7 +10,7 @@ from aamc_models.collect.judges.programs import FunctionJudge, ProgramTestsJudge
 from aamc_models.collect.judges.references import ExactJudge, NumericJudge
 from aamc_sdk.errors import ConfigError
 from aamc_sdk.messages import nearest
-from aamc_sdk.types import ModelSpec, Pool
+from aamc_sdk.types import Pool
 
 __all__ = ["Ask", "Judge", "RubricJudge", "make_judge"]
 
@@ -50,5 +50,5 @@ def _model_judge(spec: str, rest: str, pool: Pool, asked: Pool) -> Judge:
 
 def _most_expensive(pool: Pool) -> str:
     """Return the candidate with the highest price of an answer; the last one if no price is known."""
-    priced = [(candidate.prices.output, candidate.name) for candidate in pool if isinstance(candidate, ModelSpec) and candidate.prices is not None]
+    priced = [(candidate.prices.output, candidate.name) for candidate in pool if candidate.prices is not None]
     return max(priced)[1] if priced else pool.names[-1]

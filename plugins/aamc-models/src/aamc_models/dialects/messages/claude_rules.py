@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from aamc_models.dialects.fields import object_or_empty, objects_or_empty
-from aamc_sdk import Candidate, ModelSpec
+from aamc_sdk import Candidate
 
 _VERSION = re.compile(r"claude[-_ ]?(?:[a-z]+[-_ ]?)?v?(\d{1,2})(?![\dkm])(?:[-_. ](\d{1,2})(?![\dkm]))?", re.IGNORECASE)
 """The version in a name, such as claude-opus-4-5-20251101, claude-3-5-haiku-latest and us.anthropic.claude-sonnet-5-v1:0; dates, and sizes of the
@@ -76,7 +76,7 @@ def has_version(name: str) -> bool:
 
 def claude_model(candidate: Candidate) -> str:
     """Return the name of the Claude model whose rules the requests to a candidate follow."""
-    endpoint = candidate.endpoint if isinstance(candidate, ModelSpec) else None
+    endpoint = candidate.endpoint
     options = {} if endpoint is None else endpoint.options
     deployed = (each.get("model") or options.get("model") for each in options.get("deployments") or [{}])
     return str(options.get("claude_model") or next(filter(None, deployed), candidate.name))
