@@ -1,4 +1,4 @@
-"""One call of a candidate: measured, priced and recorded as an attempt; and the calls in flight."""
+"""One call of a candidate: measured, priced and recorded as an attempt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import math
 import threading
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,7 +16,8 @@ from aamc_sdk.concurrency import is_cancelled
 from aamc_sdk.errors import AamcError, ProviderError, may_be_billed
 from aamc_sdk.interfaces import Chunk, Usage
 from aamc_sdk.messages import error_text
-from aamc_sdk.types import Attempt, Candidate, Pool, PoolState, estimated_tokens
+from aamc_sdk.serving.models.calls_in_flight import PoolTracker
+from aamc_sdk.types import Attempt, Candidate, estimated_tokens
 
 _COUNTED: ContextVar[tuple[list[float], ...]] = ContextVar("counted_calls", default=())
 """The lists of the blocks of :func:`counted_calls` around a call."""
@@ -28,46 +28,6 @@ CANCELLED = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
 _STATUSES = {"request": "refused", "cancelled": "cancelled"}
 """The statuses of attempts by the kind of their error; ``"error"`` for the others."""
 _NO_USAGE = Usage()
-LOST_AFTER_S = 600.0
-"""Age in seconds after which a call is assumed lost and no longer counts as in flight."""
-
-
-class PoolTracker:
-    """Counts the calls in flight and estimates waiting times. Safe to use from any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._begun: dict[object, tuple[str, float]] = {}
-
-    def begin(self, key: object, candidate: Candidate) -> None:
-        """Count a call as in flight until :meth:`end`; ``key`` is the call's own."""
-        with self._lock:
-            self._begun[key] = (candidate.name, time.monotonic())
-
-    def end(self, key: object) -> None:
-        """Stop counting a call as in flight."""
-        with self._lock:
-            self._begun.pop(key, None)
-
-    def state(self, pool: Pool) -> PoolState | None:
-        """Return the pool's present state; None if no call is in flight.
-
-        A request to an endpoint with a declared ``concurrency`` waits for the calls ahead of it, each of the candidate's mean service time;
-        a request to any other endpoint does not wait.
-        """
-        oldest = time.monotonic() - LOST_AFTER_S
-        with self._lock:
-            self._begun = {key: call for key, call in self._begun.items() if call[1] >= oldest}
-            in_flight = Counter(name for name, _ in self._begun.values())
-        waits: dict[str, float] = {}
-        for candidate in pool:
-            queued = in_flight.get(candidate.name, 0)
-            if queued and candidate.endpoint is not None and candidate.latency is not None:
-                concurrency = candidate.endpoint.concurrency
-                if concurrency is not None and queued >= concurrency:
-                    waits[candidate.name] = (queued - concurrency + 1) / concurrency * candidate.latency.service_ms
-        known = {name: count for name, count in in_flight.items() if name in pool.names}
-        return PoolState(wait_ms=waits, in_flight=known) if known else None
 
 
 class Call:

@@ -15,7 +15,8 @@ import attrs
 from aamc_sdk.errors import ConfigError, PluginError, PoolError, ProviderError
 from aamc_sdk.interfaces import Chunk, Completion, EndpointState, Message, Provider, Usage, without_replaced_limits
 from aamc_sdk.messages import check_type, component_errors, error_text, failures_text
-from aamc_sdk.serving.models.call import CANCELLED, Call, PoolTracker, RecordAttempt, settled_attempts
+from aamc_sdk.serving.models.call import CANCELLED, Call, RecordAttempt, settled_attempts
+from aamc_sdk.serving.models.calls_in_flight import PoolTracker
 from aamc_sdk.types import Attempt, Candidate, Decision, Endpoint, Pool, PoolState, Query, text_bytes
 
 logger = logging.getLogger(__name__)
