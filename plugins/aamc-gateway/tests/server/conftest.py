@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 import pytest
+import uvicorn.server
 import yaml
 from aamc_gateway.access.keys import add_key
 from aamc_gateway.server.gateway import Gateway
@@ -27,6 +30,8 @@ from aamc_models.testing import Script, StubServer
 from aamc_sdk.types import Experience
 
 Run = Callable[..., "Running"]
+IMPATIENT = SimpleNamespace(**{**vars(asyncio), "sleep": lambda seconds: asyncio.sleep(seconds / 20)})
+"""asyncio for uvicorn, which would look every 0.1 s for its end, then for that of its connections: two thirds of a short test."""
 
 
 @attrs.frozen
@@ -116,16 +121,17 @@ def running(launch: Launch) -> Iterator[Running]:
         await app.close()
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
-    thread.start()
-    assert started.wait(30)
-    assert server.started, "the gateway cannot start"
-    try:
-        yield Running(listener.getsockname()[1], app, loop)
-    finally:
-        server.should_exit = True
-        thread.join(30)
-        loop.close()
-        listener.close()
+    with patch.object(uvicorn.server, "asyncio", IMPATIENT):
+        thread.start()
+        assert started.wait(30)
+        assert server.started, "the gateway cannot start"
+        try:
+            yield Running(listener.getsockname()[1], app, loop)
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            loop.close()
+            listener.close()
     assert not thread.is_alive()
 
 
