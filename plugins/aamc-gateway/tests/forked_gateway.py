@@ -10,7 +10,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import uvicorn.server
 from aamc_gateway.testing import GatewayProcess
+from impatient_uvicorn import IMPATIENT
 
 from aamc_sdk.cli import main
 
@@ -70,4 +72,5 @@ def _run(arguments: Sequence[str], folder: Path, environment: Mapping[str, str],
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.argv = ["aamc", *arguments]
+    uvicorn.server.asyncio = IMPATIENT  # type: ignore[attr-defined]
     main()

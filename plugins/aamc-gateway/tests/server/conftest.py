@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -26,12 +25,11 @@ from aamc_gateway.server.processes.launch import Launch
 from aamc_gateway.server.processes.worker import Server, uvicorn_config
 from aamc_gateway.testing import stub_candidate
 from aamc_models.testing import Script, StubServer
+from impatient_uvicorn import IMPATIENT
 
 from aamc_sdk.types import Experience
 
 Run = Callable[..., "Running"]
-IMPATIENT = SimpleNamespace(**{**vars(asyncio), "sleep": lambda seconds: asyncio.sleep(seconds / 20)})
-"""asyncio for uvicorn, which would look every 0.1 s for its end, then for that of its connections: two thirds of a short test."""
 
 
 @attrs.frozen
