@@ -3,8 +3,8 @@
 Every traffic has T requests between midnight and midnight. A request's cost and quality are reported up to ``MAXIMUM_DELAY`` requests later.
 
 ParetoBandit (arXiv 2604.00136) knows the number of requests, so its target is the budget per request. Its context is that of its paper: the
-query's embedding, reduced to 25 whitened principal components, and a constant. If the outcomes of training rows are known, it learns them first, as
-its offline priors. Its other options have their defaults.
+query's embedding, reduced to 25 whitened principal components, and a constant. If the outcomes of training rows are known, they are its offline
+priors. As in the demonstration of its package, the pacer's penalty on cost is the only one; its other options have their defaults.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import attrs
@@ -115,8 +116,6 @@ def make_budget_stream(traffic: str, data: ReplayData, steps: int, share: float,
 PARETO = "paretobandit"
 """ParetoBandit (arXiv 2604.00136, ``paretobandit`` on PyPI), decided by its own package."""
 COMPONENTS = 25
-PRIOR_ROWS = 400
-"""Training rows that it learns before the stream."""
 
 
 class PrincipalComponents:
@@ -128,7 +127,7 @@ class PrincipalComponents:
         _, scale, axes = np.linalg.svd(embedding - self._mean, full_matrices=False)
         kept = min(COMPONENTS, int((scale > 1e-6 * scale[0]).sum()))
         self._project = axes[:kept].T / (scale[:kept] / np.sqrt(len(embedding)))
-        self.dimension = kept + 1
+        self.dimension, self.bias_index = kept + 1, kept
 
     def contexts(self, request: RoutingRequest) -> Floats:
         """Return the contexts ``[B, dimension]``."""
@@ -153,8 +152,10 @@ def pareto_choices(stream: BudgetStream, data: ReplayData, seed: int) -> Any:
     features = PrincipalComponents(data.training_request)
     pool = stream.request.pool
     pacer = pacing.BudgetPacer(stream.budget_usd / len(stream.reward))
-    router = routing.BanditRouter(_registry(pool, data), feature_service=features, bandit_seed=seed, budget_pacer=pacer)
-    _learn_before(router, features, data, seed)
+    options = {"feature_service": features, "bandit_seed": seed, "budget_pacer": pacer, "cost_penalty": 0.0}
+    with TemporaryDirectory() as folder:
+        priors = _priors(features, data, Path(folder))
+        router = routing.BanditRouter.create(_registry(pool, data), priors=priors, **options)
     contexts, chosen = features.contexts(stream.request), list[int]()
     waiting: list[list[tuple[int, Any]]] = [[] for _ in range(len(stream.reward) + 100)]
     for step, context in enumerate(contexts):
@@ -167,16 +168,17 @@ def pareto_choices(stream: BudgetStream, data: ReplayData, seed: int) -> Any:
     return np.array(chosen)
 
 
-def _learn_before(router: Any, features: PrincipalComponents, data: ReplayData, seed: int) -> None:
-    outcomes = data.known_outcomes
-    if outcomes is None:
-        return
-    rows = np.random.default_rng(seed).permutation(len(outcomes.cost_usd))[:PRIOR_ROWS]
-    contexts, names = features.contexts(data.training_request), data.request.pool.names
-    for row in rows:
-        for m, quality in enumerate(outcomes.known_quality[row]):
-            if np.isfinite(quality):
-                router.update(names[m], contexts[row], float(quality))
+def _priors(features: PrincipalComponents, data: ReplayData, folder: Path) -> str:
+    """Write the package's file of offline priors, made as ``generate_warmup_priors`` does, which embeds texts; return its path, or ``"none"``."""
+    if data.known_outcomes is None:
+        return "none"
+    contexts, statistics = features.contexts(data.training_request), dict[str, tuple[Floats, Floats]]()
+    for name, quality in zip(data.request.pool.names, data.known_outcomes.known_quality.T, strict=True):
+        known = np.isfinite(quality)
+        statistics[name] = np.eye(features.dimension) + contexts[known].T @ contexts[known], quality[known] @ contexts[known]
+    priors = {letter: {name: pair[i] for name, pair in statistics.items()} for i, letter in enumerate("Ab")}
+    import_module("joblib").dump(priors, folder / "priors.joblib")
+    return str(folder / "priors.joblib")
 
 
 def _registry(pool: Pool, data: ReplayData) -> dict[str, dict[str, Any]]:
