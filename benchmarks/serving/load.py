@@ -6,6 +6,7 @@ As a program it reads streams: ``python load.py URL BODY HEADERS COUNT AT_ONCE``
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+_LOADS = itertools.count()
+"""The numbers of the loads with varied bodies: wrk counts from 1 in each."""
 LUA = """
 wrk.method = "POST"
 wrk.headers["content-type"] = "application/json"
@@ -23,7 +26,7 @@ for name, value in string.gmatch(os.getenv("BENCH_HEADERS"), "([^\\n:]+):([^\\n]
 local body, varied, count = os.getenv("BENCH_BODY"), os.getenv("BENCH_VARIED") == "1", 0
 request = function()
   count = count + 1
-  return wrk.format(nil, nil, nil, varied and string.gsub(body, "NUMBER", tostring(count)) or body)
+  return wrk.format(nil, nil, nil, varied and string.gsub(body, "NUMBER", string.format("%07d", count)) or body)
 end
 local failed = 0
 response = function(status) if status ~= 200 then failed = failed + 1 end end
@@ -40,7 +43,7 @@ def buffered(
 ) -> dict[str, float]:
     """Send requests over ``at_once`` connections for some time; return ``requests``, ``seconds``, ``errors``, ``p50_ms`` and ``p99_ms``.
 
-    ``NUMBER`` in the body becomes each request's number if ``varied``. The folder gets wrk's script.
+    If ``varied``, ``NUMBER`` in the body becomes another number in each request of this process, all of one length. The folder gets wrk's script.
     """
     wrk = shutil.which("wrk")
     if wrk is None:
@@ -49,7 +52,7 @@ def buffered(
     script.write_text(LUA)
     environment = {
         **os.environ,
-        "BENCH_BODY": body,
+        "BENCH_BODY": body.replace("NUMBER", f"{next(_LOADS):04}-NUMBER") if varied else body,
         "BENCH_HEADERS": "\n".join(f"{name}:{value}" for name, value in headers.items()),
         "BENCH_VARIED": "1" if varied else "0",
     }
