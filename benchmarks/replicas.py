@@ -5,7 +5,7 @@
 Three processes decide and judge on one log. Every few seconds one is killed by ``kill -9`` and replaced, every second time the elected one.
 ``takeover_s``: from the kill of the elected process until another one learns. ``staleness_s``: for how long a follower did not know the whole log,
 over all samples. At the end the traffic stops; ``equal`` says whether each replica's state equals that of a router that learned the whole log alone,
-and ``lost`` counts acknowledged feedback that the log does not have.
+``lost`` counts acknowledged feedback that the log does not have, and ``doubled`` that which it has twice.
 
 ``follower``: CPU time of a process without traffic that follows for some seconds, less that of one on a log without traffic, and the CPU time of
 reading and learning the same entries.
@@ -65,11 +65,11 @@ def killed(url: str, kills: int, pause_s: float) -> dict[str, Any]:
     """Kill and replace processes, and compare the states at the end."""
     drawn = random.Random(0)
     replicas = [Replica(url, f"first-{number}", pause_s) for number in range(3)]
-    takeovers, staleness, acknowledged = [], [], 0
+    takeovers, staleness, acknowledged = [], [], list[str]()
     for number in range(kills):
         elected = learner_of(replicas)
         victim = elected if elected is not None and number % 2 == 0 else drawn.choice(replicas)
-        acknowledged += victim.ask("health")["acknowledged"]
+        acknowledged += victim.acknowledged("health")
         victim.kill()
         began = time.monotonic()
         replicas.remove(victim)
@@ -83,7 +83,8 @@ def killed(url: str, kills: int, pause_s: float) -> dict[str, Any]:
         while time.monotonic() < end:
             staleness += sampled(replicas)
             time.sleep(SAMPLE_S)
-    acknowledged += sum(replica.ask("stop")["acknowledged"] for replica in replicas)
+    for replica in replicas:
+        acknowledged += replica.acknowledged("stop")
     states = [replica.ask("state") for replica in replicas]
     for replica in replicas:
         replica.close()
@@ -93,8 +94,9 @@ def killed(url: str, kills: int, pause_s: float) -> dict[str, Any]:
         "of_the_elected": len(takeovers),
         "takeover_s": {"median": round(statistics.median(takeovers), 2), "max": round(max(takeovers), 2)},
         "staleness_s": {"median": round(statistics.median(staleness), 2), "max": round(max(staleness), 2)},
-        "acknowledged_feedback": acknowledged,
-        "lost": max(0, acknowledged - judged),
+        "acknowledged_feedback": len(acknowledged),
+        "lost": len(set(acknowledged) - set(judged)),
+        "doubled": len(judged) - len(set(judged)),
         "equal": {found["state"] for found in states} == {state},
     }
 

@@ -49,6 +49,10 @@ class Replica:
             self._process.stdin.flush()
             return json.loads(self._process.stdout.readline())
 
+    def acknowledged(self, command: str) -> list[str]:
+        """Return the decisions whose feedback was acknowledged, after the command ``health`` or ``stop``."""
+        return [f"{self.name}/{number}" for number in range(self.ask(command)["acknowledged"])]
+
     def kill(self) -> None:
         """End it as by kill -9."""
         self._process.kill()
@@ -67,13 +71,14 @@ def learner_of(replicas: list[Replica]) -> Replica | None:
     return next((replica for replica in replicas if replica.ask("health")["is_learner"]), None)
 
 
-def single_state(url: str) -> tuple[str, int]:
-    """Return the digest of the state of one router that learns the whole log, and the log's number of pieces of feedback."""
+def single_state(url: str) -> tuple[str, list[str]]:
+    """Return the digest of the state of one router that learns the whole log, and the decision of each of the log's pieces of feedback."""
     plugins = get_plugin_manager()
     with MetaController.build(router=ROUTER, pool=POOL, plugins=plugins, seed=1) as controller, closing(open_store(url, plugins)) as log:
-        position = judged = 0
+        position, judged = 0, list[str]()
         while (batch := log.experience(position)).position > position:
-            position, judged = batch.position, judged + len(batch.feedback)
+            position = batch.position
+            judged += [feedback.decision_id for feedback in batch.feedback]
             controller.router.learn(batch)  # type: ignore[attr-defined]  # thompson learns
         return digest(controller), judged
 

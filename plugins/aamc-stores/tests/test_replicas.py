@@ -45,19 +45,24 @@ def url(server, tmp_path: Path) -> Iterator[str]:
 def test_replicas_end_in_the_state_of_a_single_learner(url: str) -> None:
     replicas = [Replica(url, name, 0.01) for name in "abc"]
     try:
-        acknowledged = 0
+        acknowledged = list[str]()
         for replacement in "de":  # the elected process, twice
             elected = learner_of(replicas)
             assert elected is not None
-            acknowledged += elected.ask("health")["acknowledged"]
+            acknowledged += elected.acknowledged("health")
             elected.kill()
             replicas = [*(replica for replica in replicas if replica is not elected), Replica(url, replacement, 0.01)]
             while learner_of(replicas) is None:
                 time.sleep(0.05)
-        acknowledged += sum(replica.ask("stop")["acknowledged"] for replica in replicas)
+        while not all(replica.ask("health")["acknowledged"] for replica in replicas):
+            time.sleep(0.05)  # on a busy machine both kills may come before the first feedback
+        for replica in replicas:
+            acknowledged += replica.acknowledged("stop")
         found = [replica.ask("state") for replica in replicas]
         state, judged = single_state(url)
-        assert judged >= acknowledged > 0
+        assert len(set(judged)) == len(judged)
+        assert set(judged) >= set(acknowledged)
+        assert len(acknowledged) >= 3
         assert {answer["state"] for answer in found} == {state}
         assert sum(replica.ask("health")["is_learner"] for replica in replicas) == 1
     finally:
@@ -131,7 +136,7 @@ def test_a_kill_at_any_step_of_election_and_publication_leaves_a_state_that_the_
         successor.learner.flush(60)
         state, judged = single_state(url)
         assert digest(successor) == state
-        assert judged >= 1
+        assert judged
 
 
 @pytest.mark.parametrize("committed", [False, True])
@@ -165,7 +170,7 @@ def test_a_server_that_is_lost_as_a_state_is_published_makes_nothing_count_twice
         for learner in replicas:
             learner.flush(60)
         state, judged = single_state(url)
-        assert judged == 3
+        assert len(judged) == 3
         assert [digest(elected), digest(follower)] == [state, state]
 
 
