@@ -32,7 +32,8 @@ NOTE = (
     "95% intervals of the bootstrap over streams of the simulator, or over the questions of a table. "
     "reward lost: the reward without noise minus that with it, on the same queries; bold if its interval excludes zero. "
     "same choice: the share of queries for which the router chose the same candidate as without noise, RouterArena's robustness score. "
-    "A level is the standard deviation of the error of estimates, or the share of words (typos, case) or of texts (padding, prefix). "
+    "A level is the standard deviation of the error of estimates, or the share of words of four letters or more (typos), of words (case), "
+    "or of texts (padding, prefix). "
     "Noise on estimates does not change embeddings: routers that read only these, such as knn, ridge and ensemble, lose 0 by construction."
 )
 SHIFT_NOTE = (

@@ -28,7 +28,7 @@ _WORD = re.compile(r"[A-Za-z]+")
 
 
 def typos(text: str, share: float, rng: Random) -> str:
-    """Misspell a share of the words: two letters are swapped, or one is lost, doubled, or replaced by its neighbour."""
+    """Misspell a share of the words that are not short: two letters are swapped, or one is lost, doubled, or replaced by its neighbour."""
 
     def misspell(word: re.Match[str]) -> str:
         hit, place, kind = rng.random() < share, rng.random(), rng.randrange(4)
@@ -44,7 +44,7 @@ def typos(text: str, share: float, rng: Random) -> str:
 
 
 def case(text: str, share: float, rng: Random) -> str:
-    """Write a share of the words in upper case, in lower case, or capitalised."""
+    """Write a share of the words in upper case, in lower case, or capitalised; a third of them keep their case, mostly the lower."""
 
     def recase(word: re.Match[str]) -> str:
         hit, kind = rng.random() < share, rng.randrange(3)
