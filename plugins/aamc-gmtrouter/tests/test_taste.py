@@ -13,7 +13,7 @@ from aamc_gmtrouter.embedding import Reduction, hashed_words
 from aamc_gmtrouter.history import UserHistory, UserJudgement
 from aamc_gmtrouter.taste import PreferenceModel
 from aamc_gmtrouter.taste.ep import infer
-from aamc_gmtrouter.taste.population import Population
+from aamc_gmtrouter.taste.population import _CURVATURE, MATRICES, Observations, Population, _Layout
 from scipy.stats import norm
 
 
@@ -52,6 +52,26 @@ def test_padding_changes_nothing() -> None:
     wide[:, :2, :2] = kernel
     padded = infer(wide, np.array([[0.1, -0.2, 0.0]]), np.array([[1.0, -1.0, 0.0]]))
     assert padded.alpha[0] == pytest.approx([*infer(kernel, offset, y).alpha[0], 0.0], abs=1e-6)
+
+
+def test_a_group_s_variance_is_the_mean_of_its_squared_weights_and_posterior_variances() -> None:
+    draw = np.random.default_rng(2)
+    shapes = [(4, 6, 3), (4, 6, 5), (4, 6, 3), (4, 3), (4, 6, 2)]
+    seen = Observations(*(draw.normal(size=shape) for shape in shapes), rating=draw.integers(2, size=(4, 6)), y=draw.integers(-1, 2, size=(4, 6)))
+    layout = _Layout.of(seen, matrix_variance=0.01)
+    weights, logs = np.split(draw.normal(size=sum(size for _, size in layout.groups()) + 3), [-3])
+
+    def offset(given: np.ndarray) -> np.ndarray:
+        return layout.population(np.concatenate((given, logs))).offset(seen)
+
+    features = np.array([offset(one) for one in np.eye(len(weights))])  # offsets are linear in the weights
+    found = layout.updated_variances(seen, np.concatenate((weights, logs)))
+    curvature = _CURVATURE / (1 + 0.5 * np.einsum("uii->ui", layout.population(np.concatenate((weights, logs))).covariance(seen)))
+    information = ((seen.y != 0) * curvature * features**2).sum(axis=(1, 2))
+    for name, place in layout.places().items():
+        variance = found[place]
+        expected = 0.01 if name in MATRICES else np.mean(weights[place] ** 2 + 1 / (information[place] + 1 / variance))
+        assert variance == pytest.approx(np.full(len(variance), expected), rel=1e-3), name
 
 
 def model() -> PreferenceModel:

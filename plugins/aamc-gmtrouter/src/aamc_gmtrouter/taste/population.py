@@ -240,9 +240,12 @@ class _Layout:
         variance = np.einsum("uii->ui", population.covariance(seen))
         curvature = np.where(seen.y != 0, _CURVATURE / (1 + 0.5 * variance), 0.0)
         squared = Observations(*(getattr(seen, field.name) ** 2 for field in attrs.fields(Observations)))
-        information = self.collected(squared, curvature)
+        information, places = self.collected(squared, curvature), self.places()
+        for name, given in (("query_scale", seen.query), ("context_scale", seen.context[:, None])):
+            if name in places:  # its feature is a sum, whose square is not the sum of squares
+                information[places[name]] = (curvature * (given * seen.description).sum(axis=2) ** 2).sum()
         before = np.empty(len(point) - self.kernels)
-        for name, place in self.places().items():
+        for name, place in places.items():
             group = point[place]
             if name in MATRICES:
                 before[place] = self.matrix_variance
