@@ -94,6 +94,16 @@ def test_a_failed_policy_gives_the_status_of_its_failure(script, status, server,
     assert ("retry-after" in answer.headers) == (status == 429)
 
 
+@pytest.mark.parametrize("limits", [{"options": {"policy": "policy", "call_seconds": 0.5}}, {"seconds": 0.5}], ids=["call", "episode"])
+def test_a_time_limit_without_an_answer_is_a_timeout(limits, server, tmp_path):
+    server.scripts["policy"] = Script(fault="hang")
+    settings = {"orchestrators": {"router-r1": {**SETTINGS["orchestrators"]["router-r1"], **limits}}}
+    with GatewayProcess(tmp_path, pool_of(server, policy={}, small={})["candidates"], settings=settings, router="random") as process:
+        answer = httpx.post(f"{process.url}/v1/chat/completions", json=body(), timeout=30)
+    assert answer.status_code == 504, answer.text
+    assert "the orchestrator 'router-r1' gave no answer (" in answer.json()["error"]["message"]
+
+
 def test_the_gateway_routes_by_the_policys_first_call(server, tmp_path):
     server.turns["policy"] = [f"{THOUGHT}<search> small: Who? </search>"]
     candidates = pool_of(server, policy={}, small={}, big={})["candidates"]

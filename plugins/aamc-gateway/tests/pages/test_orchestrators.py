@@ -133,6 +133,14 @@ def test_a_request_without_an_answer_is_an_error_in_the_log_and_counts_with_its_
     assert decision == (None if stream else entries.decisions[-1].id)  # as of every other answer; a stream begins before it is known
 
 
+def test_a_time_limit_without_an_answer_is_a_timeout(serve: Serve, stub: StubServer):
+    stub.scripts.update(dict.fromkeys(ROLES.values(), Script(fault="hang")))
+    settings = team(stub)
+    settings["orchestrators"]["puppeteer"]["seconds"] = 0.5
+    found = http(f"{serve(settings).url}/v1/chat/completions", chat("aamc/puppeteer", TASK))
+    assert (found.status, b"out of budget" in found.body) == (504, True)
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 def test_the_call_of_an_agent_ends_when_the_client_leaves(serve: Serve, stub: StubServer, stream: bool):
     stub.scripts.update(dict.fromkeys(ROLES.values(), Script(fault="hang")))

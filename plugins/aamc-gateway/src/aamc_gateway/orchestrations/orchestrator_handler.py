@@ -121,7 +121,8 @@ class Work:
             if orchestration is not None and orchestration.failure is not None:
                 failed = unserved([(orchestration.failure, False)])
                 raise UnservedError(f"{name} gave no answer ({stop})", failed.status, failed.kind, failed.retry_after_s)
-            raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="server", status=502)
+            is_late = orchestration is not None and orchestration.stop in ("out_of_time", "out_of_budget")
+            raise ProviderError(f"{name} gave no answer ({stop}); change the question, or ask a model", kind="timeout" if is_late else "server")
         headers = [*self.sender.headers, *cost_header(self._spent_usd)]
         document: dict[str, Any] = {"model": request.model, "cost_usd": self._spent_usd, "steps": orchestration.count, "stop": orchestration.stop}
         if decision_id := self.figures.decision_id:

@@ -151,7 +151,7 @@ class _Steps:
             return await asyncio.wait_for(self._done.get(), max(0.0, self._until - time.monotonic()) + _STOP_S)
         except asyncio.TimeoutError:
             seconds = self._orchestration.budget.seconds
-            raise ProviderError(f"the orchestrator {self._name!r} took longer than its {seconds:g} s", kind="timeout", status=504) from None
+            raise ProviderError(f"the orchestrator {self._name!r} took longer than its {seconds:g} s", kind="timeout") from None
 
     async def stop(self) -> None:
         """End the work, and wait for some time until it has ended: a thread that computes cannot be ended."""

@@ -139,7 +139,7 @@ class ModelCall:
         time: When the call began, in seconds since the epoch; ``seconds`` is its duration.
         status: ``"ok"``, ``"error"`` or ``"cancelled"``.
         public_error: The error without addresses and texts of the server; None if ``error`` has none.
-        failure: The error itself if the model's provider raised one of its own.
+        failure: The error itself if the model's provider raised one of its own, or the call took too long.
         faults: The kinds of a turn's protocol errors.
         id: The id of its decision in the log.
     """
@@ -208,7 +208,8 @@ class EpisodeCaller:
         try:
             completion = await asyncio.wait_for(self._complete(candidate, messages, options), limit_s)
         except asyncio.TimeoutError:  # another class until Python 3.11
-            failure = {"status": "cancelled", "error": f"no answer within {limit_s:.3g} s"}
+            late = f"no answer within {limit_s:.3g} s"
+            failure = {"status": "cancelled", "error": late, "failure": ProviderError(late, kind="timeout")}
         except asyncio.CancelledError:
             failure = {"status": "cancelled", "error": "the episode was cancelled"}
             raise

@@ -108,6 +108,8 @@ def _parts(error: BaseException) -> tuple[int, str, float | None, Mapping[str, A
         return error.status, error.kind, error.retry_after_s, getattr(error, "body", None)
     if isinstance(error, LimitError):
         return 402 if error.kind == "budget" else 429, error.kind, error.retry_after_s, None
+    if isinstance(error, ProviderError) and error.kind == "timeout":
+        return 504, "timeout", None, None
     for kinds, status, name in _STATUSES:
         if isinstance(error, kinds):
             return status, name, None, None
