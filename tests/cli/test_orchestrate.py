@@ -382,6 +382,16 @@ def test_a_file_of_something_else_is_refused_before_the_first_step(aamc: Aamc, c
     assert Path("trajectories.jsonl").read_text() == content
 
 
+@pytest.mark.parametrize("length", [1, 30])
+def test_a_first_line_that_a_killed_process_left_half_written_is_followed_by_episodes(aamc: Aamc, length: int) -> None:
+    path = Path("trajectories.jsonl")
+    assert aamc("orchestrate", "hello", "--orchestrator", "shouter")[0] == 0
+    path.write_text(path.read_text()[:length])
+    for count in (1, 2):
+        assert aamc("orchestrate", "hello", "--orchestrator", "shouter")[0] == 0
+        assert [json.loads(line)["task"] for line in path.read_text().splitlines()[1:]] == ["hello"] * count
+
+
 def test_an_episode_follows_earlier_ones(aamc: Aamc) -> None:
     Path("trajectories.jsonl").touch()
     for count in (1, 2):

@@ -27,6 +27,8 @@ from aamc_sdk.storage import append_text, plain
 from aamc_sdk.types import Attempt, Decision, Query, Record
 
 _END = object()
+_BEGINNING = '{"schema": 1, "task": "'
+"""What each line of a file of episodes begins with."""
 
 
 @attrs.frozen
@@ -222,9 +224,11 @@ class Orchestration:
             first = file.readline()
         try:
             found = json.loads(first or '{"task": ""}')
-        except ValueError:
-            found = None
-        if not (isinstance(found, dict) and isinstance(found.get("task"), str)):
+            is_episode = isinstance(found, dict) and isinstance(found.get("task"), str)
+        except ValueError:  # a killed process leaves a part of a line
+            part = first.rstrip("\n")[: len(_BEGINNING)]
+            is_episode = part != "" and _BEGINNING.startswith(part)
+        if not is_episode:
             raise OutputError(
                 f"{path} holds something other than episodes of {self.orchestrator.message_name}; choose another file with --trajectory"
             )
