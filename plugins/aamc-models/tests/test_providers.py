@@ -164,6 +164,22 @@ def test_a_message_that_its_server_gave_up_is_a_failed_call(upstream, reason, st
         controller.complete("?", on_text=(lambda text: None) if streamed else None)
 
 
+@pytest.mark.parametrize("kind", ["server_error", "timeout_error"])
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_an_error_with_a_status_of_success_costs_the_usage_that_it_reports(upstream, stub, streamed, kind) -> None:
+    failed = {"error": {"message": "the provider broke", "type": kind}, "usage": {"prompt_tokens": 10, "completion_tokens": 3, "cost": 0.25}}
+    server = upstream(events(b"data: " + json.dumps(failed).encode() + b"\n\n") if streamed else reply(failed))
+    endpoints = {"failing": server.url, "m": f"{stub.url}/v1"}
+    specs = [ModelSpec(name, endpoint={"provider": "openai", "base_url": url}) for name, url in endpoints.items()]
+    with MetaController.build(router={"name": "slm-only", "model": "failing"}, pool=Pool(specs)) as controller:
+        answer = controller.complete("?", on_text=(lambda text: None) if streamed else None)
+        attempts = controller.store.experience().attempts
+    assert (answer.text, answer.candidate) == ("In Paris.", "m")
+    assert len(server.asked) == 1  # each further attempt would cost as much, and be in no log
+    assert [(attempt.candidate, attempt.status) for attempt in attempts] == [("failing", "error"), ("m", "ok")]
+    assert (attempts[0].prompt_tokens, attempts[0].output_tokens, attempts[0].cost_usd, attempts[0].cost_source) == (10, 3, 0.25, "reported")
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 def test_an_answer_without_a_choice_is_a_failed_call(upstream, stub, streamed) -> None:
     empty = {"id": "x", "choices": [], "usage": {"prompt_tokens": 10, "completion_tokens": 0}}

@@ -59,6 +59,17 @@ def test_a_response_that_failed_costs_the_tokens_that_it_reports(serve: Any) -> 
     assert (answer.status, attempt.cost_source, attempt.prompt_tokens, attempt.output_tokens) == (502, "priced", 100, 10)
 
 
+@pytest.mark.parametrize(("kind", "status"), [("server_error", 502), ("timeout_error", 504)])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_an_error_with_a_status_of_success_costs_the_tokens_that_it_reports(serve: Any, streamed: bool, kind: str, status: int) -> None:
+    failed = {"error": {"message": "Oh.", "type": kind}, "usage": {"prompt_tokens": 100, "completion_tokens": 10}}
+    with upstream_of(failed, [failed]) as fields:
+        running = serve(fields={"good": fields}, good=Script())
+        answer = running.ask("/v1/chat/completions", {"model": "good", "messages": [{"role": "user", "content": "hi " * 9000}], "stream": streamed})
+    (attempt,) = running.log().attempts
+    assert (answer.status, attempt.cost_source, attempt.prompt_tokens, attempt.output_tokens) == (status, "priced", 100, 10)
+
+
 @pytest.mark.parametrize("reported", [None, {"input_tokens": 100, "output_tokens": 10}])
 def test_an_answer_that_goes_on_in_the_background_has_no_cost_yet(serve: Any, reported: Any) -> None:
     response = {"id": "resp_1", "status": "completed" if reported else "queued", "output": [], "usage": reported}

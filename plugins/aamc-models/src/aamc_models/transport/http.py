@@ -13,7 +13,7 @@ import aiohttp
 import attrs
 from yarl import URL
 
-from aamc_models.dialects import StreamMonitor, usage_of
+from aamc_models.dialects import StreamMonitor, reported_cost, usage_of
 from aamc_models.dialects.error_bodies import error_in_event
 from aamc_models.dialects.events import data_of, strict_event
 from aamc_models.dialects.fields import DIALECTS, json_object, strict_json
@@ -26,7 +26,7 @@ from aamc_models.transport.retries import may_repeat, pause_s
 from aamc_models.transport.sessions import HttpSessions, forget_addresses, proxy_of
 from aamc_sdk import Candidate, Services
 from aamc_sdk.errors import ConfigError, ProviderError
-from aamc_sdk.interfaces import EndpointState, WireProvider, WireReply, WireRequest
+from aamc_sdk.interfaces import Chunk, EndpointState, WireProvider, WireReply, WireRequest
 
 T = TypeVar("T")
 _LONG_ANSWER = 2**20
@@ -46,8 +46,9 @@ _ERRORS = (aiohttp.ClientError, OSError, ValueError, asyncio.TimeoutError)
 class HttpProvider(WireProvider):
     """Calls servers over HTTP, with the options of :class:`aamc_models.transport.options.EndpointOptions`.
 
-    A failed call is tried again: at another deployment at once, at the same one after a pause. The connection of a cancelled call is closed,
-    which ends it at the server too. Derived classes say how the dialect's requests look.
+    A failed call is tried again: at another deployment at once, at the same one after a pause; one whose error reports a usage is not, as each
+    attempt would be billed. The connection of a cancelled call is closed, which ends it at the server too. Derived classes say how the dialect's
+    requests look.
 
     Attributes:
         paths: The paths of the APIs below ``base_url``, by their names.
@@ -233,7 +234,8 @@ class HttpProvider(WireProvider):
                 raise
             last = turn.deployment, failure
             tried.add(turn.deployment)
-            if failure.kind not in (*RETRIED, "authentication") and failure.status not in ELSEWHERE:
+            is_final = failure.kind not in (*RETRIED, "authentication") and failure.status not in ELSEWHERE
+            if is_final or _used(body.request.api, failure) is not None:
                 raise self._error(body, *last) from failure
             others_free = deployments.others_free(tokens, tried)
             ends = paused == config.retries or failure.kind not in RETRIED
@@ -264,7 +266,9 @@ class HttpProvider(WireProvider):
 
     def _error(self, body: RequestBody, deployment: Deployment, failure: Failure) -> ProviderError:
         place = f"at {shown_address(deployment.base_url)}"
-        return provider_error(failure, body.candidate.name, place, deployment.api_key_env, bool(deployment.api_key))
+        error = provider_error(failure, body.candidate.name, place, deployment.api_key_env, bool(deployment.api_key))
+        error.reported = _used(body.request.api, failure)
+        return error
 
     async def _begin(self, deployment: Deployment, body: RequestBody) -> aiohttp.ClientResponse:
         """Send a request and return the answer's head; from then on, silence is limited."""
@@ -291,6 +295,13 @@ class HttpProvider(WireProvider):
             connection.protocol.read_timeout = self.config.idle_timeout_s
             connection.protocol.start_timeout()
         return response
+
+
+def _used(api: str, failure: Failure) -> Chunk | None:
+    """Return the usage and cost that an error reports, as OpenRouter's may with status 200; None if it reports none, or zero."""
+    answer = json_object(failure.body) or {}
+    usage, cost_usd = usage_of(api, answer), reported_cost(answer)
+    return Chunk(usage=usage, cost_usd=cost_usd) if usage.prompt_tokens or usage.output_tokens or cost_usd > 0 else None
 
 
 async def _permitted(turn: DeploymentTurn, failure: Failure) -> bool:

@@ -220,7 +220,7 @@ class UpstreamCall:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         """End the call and record it."""
         is_cancelled = error is not None and not isinstance(error, Exception)
-        if is_cancelled or isinstance(error, ProviderError):
+        if is_cancelled or (isinstance(error, ProviderError) and error.reported is None):
             assumed = not isinstance(error, ProviderError) or may_be_billed(error)
             if assumed if self._may_be_billed is None else self._may_be_billed:
                 self._bill_prompt()
