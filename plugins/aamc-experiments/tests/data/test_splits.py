@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from aamc_sdk import Candidate, Dataset, Decision, Estimates, Experience, Feedback, Outcomes, Pool, Preference, Query
 from aamc_sdk.errors import DataError, PluginError
+from aamc_sdk.types import Record
 
 QUERIES = [Query(f"question {n}") for n in range(1000)]
 NAMES = [query.text for query in QUERIES]
@@ -218,6 +219,29 @@ def test_messages_name_the_log_of_a_split_without_its_password() -> None:
     for read in (Dataset([]), {"train": table("ab")}):
         with pytest.raises(DataError, match=r"^log:postgres://host/log (has no rows|lacks the)"):
             read_whole(Source.of("log:postgres://ann:secret@host/log", "x"), given(log=read))
+
+
+@pytest.mark.parametrize("name", ["", "test"])
+def test_steps_of_orchestrators_are_left_out_of_a_log_and_their_agents_out_of_its_pool(caplog: pytest.LogCaptureFixture, name: str) -> None:
+    steps = [Decision(f"s{n}", "agent", 0.5, Preference(), episode="e") for n in range(2)]
+    records = [Record.of_step(step, query, ["agent", "stop"]) for step, query in zip(steps, QUERIES, strict=False)]
+    chosen = Decision("d", "b", 0.5, Preference())
+    records.insert(1, attrs.evolve(Record.of_step(chosen, QUERIES[2], "ab"), decision=chosen))
+    judged = [Feedback(decision_id=each, quality=1.0) for each in ("s1", "d")]
+    decisions, queries = [record.decision for record in records], [record.query for record in records]
+    log = Experience(5, queries, Estimates.unknown(3), decisions, judged, 3, records=records)
+    pool, values = Pool(map(Candidate, ["agent", "stop", "a", "b"])), np.arange(12.0).reshape(3, 4) / 12
+    rows = Dataset(queries, pool, Outcomes(values, values, values), experience=log, source="LOG")
+    empty = rows.take(np.array([0, 2]))
+    split = {"train": rows, "validation": rows, "test": rows}
+    found = read_whole(Source.of("log:LOG", "x"), given(log=split if name else rows))
+    assert (list(found.queries), list(found.pool.names), [each.id for each in found.experience.decisions]) == ([QUERIES[2]], ["a", "b"], ["d"])
+    assert [each.decision_id for each in found.experience.feedback] == ["d"]
+    np.testing.assert_array_equal(found.outcomes.quality, values[1:2, 2:])
+    assert f"{6 if name else 2} steps of orchestrators left out" in caplog.text
+    where = " in its test rows" if name else ""
+    with pytest.raises(DataError, match=f"LOG has only steps of orchestrators{where}; learn from them with: aamc train --from RUN --dataset log:LOG"):
+        read_whole(Source.of("log:LOG", "x"), given(log={**split, "test": empty} if name else empty))
 
 
 def test_what_is_said_of_a_split_follows_its_outcomes_but_not_their_last_digits() -> None:

@@ -159,12 +159,37 @@ def _read(source: Source, readers: Readers) -> Dataset | dict[str, Dataset]:
     if isinstance(read, Dataset):
         if not len(read):
             raise DataError(f"{source.public_name} has no rows")
-        return read
+        return _without_steps({"": read})[""]
     missing = [name for name in SPLITS if name not in read]
     if missing:
         noun = "split" if len(missing) == 1 else "splits"
         raise DataError(f"{source.public_name} lacks the {noun} {', '.join(missing)}; it has {', '.join(map(repr, read)) or 'none'}")
-    return dict(read)
+    return _without_steps(read)
+
+
+def _without_steps(parts: Mapping[str, Dataset]) -> dict[str, Dataset]:
+    """Return the rows of a log, or of its splits, without the steps of orchestrators, whose candidates may be agents that no router can choose."""
+    kept = {}
+    for name, part in parts.items():
+        decisions = part.experience.decisions if part.experience is not None and part.rows_are_decisions else ()
+        rows = np.flatnonzero([not decision.is_step for decision in decisions])
+        kept[name] = part.take(rows) if len(rows) < len(decisions) else part
+        if len(part) and not len(kept[name]):
+            where = f"{part.source} has only steps of orchestrators" + (f" in its {name} rows" if name else "")
+            raise DataError(f"{where}; learn from them with: aamc train --from RUN --dataset log:{part.source}, or serve more requests")
+    left_out = sum(len(part) - len(kept[name]) for name, part in parts.items())
+    if not left_out:
+        return kept
+    logger.warning("%s of orchestrators left out: feedback on them judges no candidate", quantity(left_out, "step"))
+    offered = {name for part in kept.values() if part.experience for record in part.experience.records for name in record.candidates}
+    return {name: _restricted(part, offered) for name, part in kept.items()}
+
+
+def _restricted(part: Dataset, names: AbstractSet[str]) -> Dataset:
+    """Return rows whose pool and table have these candidates alone."""
+    assert part.pool is not None  # a log's rows have one
+    pool = Pool(candidate for candidate in part.pool if candidate.name in names)
+    return attrs.evolve(fit_to_pool(part, pool), pool=pool)
 
 
 def _divide(read: Dataset | dict[str, Dataset], groups: Groups, seed: int, whole_test: bool) -> dict[str, Dataset]:
