@@ -37,6 +37,9 @@ class LazySequence(Sequence[T]):
     def __repr__(self) -> str:
         return repr(list(self))
 
+    def __reduce__(self) -> tuple[type[list[T]], tuple[list[T]]]:
+        return list, (list(self),)
+
 
 @attrs.frozen
 class Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import attrs
@@ -66,7 +67,8 @@ class Experience:
         entries_before: For each decision that was made in this batch, the number of entries before it; or none at all: then all decisions precede
             the entries.
 
-    The experience of a store reads its rows lazily: routers learn nothing from most entries, and reading a decision takes longest.
+    The experience of a store reads its rows lazily: routers learn nothing from most entries, and reading a decision takes longest. Pickling reads
+    all of them.
     """
 
     position: int
@@ -84,6 +86,10 @@ class Experience:
     start: int = attrs.field(default=0, kw_only=True)
     decision_ids: Sequence[str] = attrs.field(default=(), repr=first_values, kw_only=True)
     entries_before: Sequence[int] = attrs.field(default=(), repr=first_values, kw_only=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {field.alias: getattr(self, field.name) for field in attrs.fields(type(self))}
+        return partial(type(self), **{**values, "estimates": self.estimates}), ()
 
     @property
     def estimates(self) -> Estimates:
