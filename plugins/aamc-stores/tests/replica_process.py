@@ -67,8 +67,11 @@ class Replica:
 
 
 def learner_of(replicas: list[Replica]) -> Replica | None:
-    """Return the elected process, if there is one."""
-    return next((replica for replica in replicas if replica.ask("health")["is_learner"]), None)
+    """Return the elected process, if there is one within a minute: on a busy machine the lease may pass on while they are asked."""
+    end, found = time.monotonic() + 60, None
+    while found is None and time.monotonic() < end:
+        found = next((replica for replica in replicas if replica.ask("health")["is_learner"]), None)
+    return found
 
 
 def single_state(url: str) -> tuple[str, list[str]]:
