@@ -1,4 +1,5 @@
 import asyncio
+import math
 import time
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
@@ -6,6 +7,8 @@ from email.utils import format_datetime
 
 import attrs
 import pytest
+from aamc_models.transport.deployments import Deployments
+from aamc_models.transport.options import EndpointOptions
 from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, send, then
 from test_http_provider import CANDIDATE, CHAT, failed, sent, streamed
 
@@ -44,6 +47,21 @@ def test_a_deployment_that_fails_before_its_first_event_gives_way(upstream, prov
         calling = provider(base_url=NOBODY, deployments=shared(server, upstream(STREAM)), retries=0)
         assert all(event("a") in streamed(calling) for _ in range(12))
         assert server.asked
+
+
+def test_a_failed_call_goes_to_a_deployment_that_has_not_failed_it(upstream, provider) -> None:
+    broken, alive = upstream(reply({}, 503)), upstream(reply())
+    calling = provider(base_url=NOBODY, deployments=[{"base_url": broken.url, "weight": 1e9}, *shared(alive)])
+    assert [sent(calling).status for _ in range(4)] == [200] * 4  # the breaker opens after five failures
+    assert len(broken.asked) == 4
+
+
+def test_a_paused_deployment_does_not_shorten_the_back_off_of_another(upstream, provider) -> None:
+    broken = upstream(reply({}, 503))
+    calling = provider(base_url=NOBODY, deployments=shared(broken, NOBODY), retries=1, max_pause_s=0.01)
+    calling._deployments.all[1].paused_until = math.inf
+    failed(sent, calling)
+    assert len(broken.asked) == 2
 
 
 def test_the_breaker_of_a_dead_deployment_opens_and_closes_again(upstream, provider) -> None:
@@ -135,14 +153,28 @@ def test_a_stream_counts_for_callers_that_leave_at_its_last_event(upstream, prov
 def test_a_server_whose_stream_is_read_too_slowly_has_not_failed(upstream, provider, end) -> None:
     server = upstream(then(begin("text/event-stream", None), send(event("a")), end))
     calling = provider(base_url=server.url, retries=0, timeout_seconds=1.0, breaker_failures=1)
+    noted: list[bool] = []
 
     async def read_slowly() -> None:
-        async for _ in calling.events(CANDIDATE, CHAT):
+        async for _ in calling.events(CANDIDATE, attrs.evolve(CHAT, on_sent=noted.append)):
             await asyncio.sleep(1.5)
 
     error = failed(lambda: asyncio.run(read_slowly()))
     assert (error.kind, error.public) == ("cancelled", "model 'small' broke off: its answer was read too slowly")
     assert calling.state().available
+    assert noted[-1]  # the server may bill what it sent
+
+
+def test_a_server_that_cuts_its_stream_has_failed_though_the_caller_paused_for_a_moment(upstream, provider) -> None:
+    server = upstream(then(begin("text/event-stream", None), send(event("a")), cut))
+    calling = provider(base_url=server.url, retries=0, breaker_failures=1)
+
+    async def read() -> None:
+        async for _ in calling.events(CANDIDATE, CHAT):
+            await asyncio.sleep(0.1)
+
+    assert failed(lambda: asyncio.run(read())).kind == "protocol"
+    assert not calling.state().available
 
 
 def test_while_the_breaker_is_open_calls_fail_at_once_and_say_until_when(upstream, provider) -> None:
@@ -277,6 +309,21 @@ def test_a_deployment_that_is_over_its_limit_and_names_no_time_is_paused_for_a_t
     assert (fail_after_pause(), len(server.asked)) == (1.0, 6)
 
 
+def test_calls_that_are_refused_at_once_pause_a_deployment_once_and_for_the_longest_time() -> None:
+    deployments = Deployments(EndpointOptions(base_url=NOBODY))
+    (deployment,) = deployments.all
+    pauses = []
+    for _ in range(8):
+        pauses += [deployments.pause(deployment), deployments.pause(deployment)]
+        deployment.paused_until = 0.0
+    assert pauses[::2] == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    assert all(again <= pause for pause, again in zip(pauses[::2], pauses[1::2], strict=True))
+    turns = [deployments.turn(0.0) for _ in range(2)]
+    for turn, wanted_s in zip(turns, (200.0, 1.0), strict=True):
+        turn.drop(wanted_s)
+    assert deployments.turn(0.0) > 100.0
+
+
 def test_another_deployment_takes_over_while_one_is_paused_that_is_over_its_limit(upstream, provider) -> None:
     limited, free = upstream(reply({}, 429)), upstream(reply())
     calling = provider(base_url=NOBODY, deployments=shared(limited, free))
@@ -308,11 +355,11 @@ def test_no_more_requests_are_sent_in_a_minute_than_allowed(upstream, provider) 
     assert "no request or token left of its limits per minute" in str(error)
 
 
-def test_limits_are_each_deployments_own(upstream, provider) -> None:
+@pytest.mark.parametrize(("limit", "of_a_call"), [("requests_per_minute", 1), ("tokens_per_minute", 120)])
+def test_limits_are_each_deployments_own(upstream, provider, limit, of_a_call) -> None:
     servers = [upstream(reply()), upstream(reply())]
-    calling = provider(
-        base_url=NOBODY, requests_per_minute=2, deployments=[*shared(servers[0]), {"base_url": servers[1].url, "requests_per_minute": 5}]
-    )
+    own = {"base_url": servers[1].url, limit: 5 * of_a_call}
+    calling = provider(base_url=NOBODY, deployments=[*shared(servers[0]), own], **{limit: 2 * of_a_call})
     assert [sent(calling).status for _ in range(7)] == [200] * 7
     assert failed(sent, calling).kind == "rate_limit"
     assert [len(server.asked) for server in servers] == [2, 5]
@@ -326,6 +373,13 @@ def test_tokens_are_counted_by_the_answers(upstream, provider, call) -> None:
         call(calling)
     error = failed(call, calling)
     assert (error.kind, len(server.asked), calling.state().remaining) == ("rate_limit", 3, 0)
+
+
+def test_an_answer_that_counts_its_prompt_alone_leaves_the_estimate(upstream, provider) -> None:
+    calling = provider(base_url=upstream(reply({**ANSWER, "usage": {"prompt_tokens": 1}})).url, tokens_per_minute=1000)
+    long = attrs.evolve(CHAT, body={"messages": [], "max_tokens": 900})
+    assert sent(calling, long).status == 200
+    assert failed(sent, calling, long).kind == "rate_limit"
 
 
 def test_tokens_of_embeddings_are_counted_though_a_server_has_their_total_alone(upstream, provider) -> None:

@@ -195,7 +195,6 @@ class HttpProvider(WireProvider):
                 failure = attrs.evolve(failure, text=f"was read too slowly and {failure.text}", kind="cancelled")
             else:
                 turn.fail(failure.text)
-            body.attempts.fail(failure)
             raise self._error(body, turn.deployment, failure) from raised
         finally:
             turn.drop()
