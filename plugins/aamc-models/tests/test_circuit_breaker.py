@@ -22,7 +22,7 @@ def test_a_success_between_failures_starts_the_row_anew() -> None:
     assert not breaker.is_open
 
 
-def test_it_opens_when_half_of_the_latest_calls_failed() -> None:
+def test_it_opens_when_ten_of_the_latest_calls_failed() -> None:
     breaker = CircuitBreaker(failures=3, open_s=10.0)
     for _ in range(9):
         failing(breaker, 1)
@@ -31,6 +31,10 @@ def test_it_opens_when_half_of_the_latest_calls_failed() -> None:
     assert not breaker.is_open
     failing(breaker, 1)
     assert breaker.is_open
+    breaker.begin()
+    breaker.succeeded()
+    failing(breaker, 1)
+    assert not breaker.is_open  # failures before its rest are over
 
 
 def test_one_probe_at_a_time_decides_after_the_rest() -> None:

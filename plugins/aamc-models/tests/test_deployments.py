@@ -203,14 +203,21 @@ def test_a_refused_request_is_sent_once(upstream, provider) -> None:
 QUOTA = {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": "insufficient_quota"}
 
 
-@pytest.mark.parametrize("refused", [reply({"error": {"message": "bad key"}}, 401), reply({"error": QUOTA}, 429)], ids=["key", "exhausted quota"])
-def test_a_refused_key_gives_way_to_another_deployment_but_is_not_tried_again(upstream, provider, refused) -> None:
+@pytest.mark.parametrize(
+    ("refused", "kind"),
+    [
+        pytest.param(reply({"error": {"message": "bad key"}}, 401), "authentication", id="key"),
+        pytest.param(reply({"error": QUOTA}, 429), "authentication", id="exhausted quota"),
+        pytest.param(reply({"error": {"message": "no such model"}}, 404), "configuration", id="model"),
+    ],
+)
+def test_a_refused_key_or_model_gives_way_to_another_deployment_but_is_not_tried_again(upstream, provider, refused, kind) -> None:
     locked, alive = upstream(refused), upstream(reply())
     calling = provider(base_url=NOBODY, deployments=shared(locked, alive))
     assert [sent(calling).status for _ in range(30)] == [200] * 30
     assert len(locked.asked) == 5  # then the breaker opens
     alone = upstream(refused)
-    assert failed(sent, provider(base_url=alone.url)).kind == "authentication"
+    assert failed(sent, provider(base_url=alone.url)).kind == kind
     assert len(alone.asked) == 1
 
 

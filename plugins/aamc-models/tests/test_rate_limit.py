@@ -34,6 +34,7 @@ def test_an_estimate_is_replaced_by_the_real_amount() -> None:
     use = limit.take(8, 0.0)
     limit.correct(use, 2)
     assert limit.remaining(1.0) == 8
+    limit.take(1, 50.0)
     limit.remaining(60.0)
     limit.correct(use, 9)  # it has left the window
-    assert limit.remaining(61.0) == 10
+    assert limit.remaining(61.0) == 9

@@ -19,15 +19,15 @@ LONGEST_PAUSE_S = 300.0
 _FIRST_PAUSE_S = 1.0
 """Time in seconds for which a server is not called that is over its limit and names no time; it doubles up to the length of the window of limits."""
 _LATEST = 20
-"""Number of latest calls whose share of failures counts."""
-_FAILED_SHARE = 0.5
-"""Share of failures among these at which the breaker opens."""
+"""Number of latest calls whose failures count."""
+_LATEST_FAILED = 10
+"""Number of failures among these at which the breaker opens."""
 WINDOW_S = 60.0
 """Length of the window of limits per minute, in seconds."""
 
 
 class CircuitBreaker:
-    """Opens after failures in a row, or when half of the latest calls failed; then lets one call through every ``open_s`` seconds, as a probe.
+    """Opens after failures in a row, or ten among the latest 20 calls; then lets one call through every ``open_s`` seconds, as a probe.
 
     Not thread-safe: the owner holds a lock. ``failure`` is the message of the latest failure.
     """
@@ -76,10 +76,8 @@ class CircuitBreaker:
         self._latest.append(False)
         if probe:
             self._until, self._probing = now + self._open_s, False
-        elif not self.is_open:
-            mostly_failed = len(self._latest) == _LATEST and self._latest.count(False) >= _FAILED_SHARE * _LATEST
-            if mostly_failed or self._in_a_row >= self._failures:
-                self._until = now + self._open_s
+        elif not self.is_open and (self._in_a_row >= self._failures or self._latest.count(False) >= _LATEST_FAILED):
+            self._until = now + self._open_s
 
     def dropped(self, *, probe: bool) -> None:
         """Note that the caller ended a call, which says nothing about the server."""
@@ -110,8 +108,6 @@ class RateLimit:
         """Return the amount that is left now."""
         while self._uses and self._uses[0].at <= now - WINDOW_S:
             self._sum -= self._uses.popleft().amount
-        if not self._uses:
-            self._sum = 0.0  # no rounding errors are left over
         return max(self.limit - self._sum, 0.0)
 
     def wait_s(self, amount: float, now: float) -> float:
@@ -122,7 +118,7 @@ class RateLimit:
         for use in self._uses:
             needed -= use.amount
             if needed <= 0:
-                return max(use.at + WINDOW_S - now, 0.0)
+                return use.at + WINDOW_S - now
         return WINDOW_S
 
     def take(self, amount: float, now: float) -> Use:

@@ -144,7 +144,7 @@ class HttpProvider(WireProvider):
             answer = None
             if request.api in _JSON_APIS and (request.api != "embeddings" or len(content) <= _LONG_ANSWER):
                 answer = checked_answer(content, api=request.api)
-                if turn.counts_tokens and request.api != "count_tokens":
+                if turn.counts_tokens:
                     turn.count(usage_of(request.api, answer))
             turn.succeed()
             return WireReply(status=status, headers=headers, body=content if answer is None else strict_json(content), answer=answer)
