@@ -4,11 +4,13 @@ import time
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from unittest.mock import AsyncMock
 
 import attrs
 import pytest
 from aamc_models.transport.deployments import Deployments
 from aamc_models.transport.options import EndpointOptions
+from aamc_models.transport.retries import repeats_need
 from misbehaving_server import ANSWER, DONE, END, begin, cut, event, events, hang, reply, send, then
 from test_http_provider import CANDIDATE, CHAT, failed, sent, streamed
 
@@ -339,8 +341,10 @@ def test_another_deployment_takes_over_while_one_is_paused_that_is_over_its_limi
 
 
 def test_a_pause_that_a_server_wants_is_reported_as_the_longest_one_that_is_kept(upstream, provider) -> None:
-    error = failed(sent, provider(base_url=upstream(reply({}, 429, retry_after="1e308")).url))
+    calling = provider(base_url=upstream(reply({}, 429, retry_after="1e308")).url)
+    error = failed(sent, calling)
     assert (error.retry_after_s, error.public) == (300.0, "model 'small' is over its rate limit (429 Too Many Requests); try again in 300 s")
+    assert calling.state().retry_after_s <= 300.0
 
 
 def test_another_deployment_takes_over_at_once_while_one_is_over_its_limit(upstream, provider) -> None:
@@ -438,6 +442,18 @@ def test_a_call_that_is_cancelled_leaves_nothing_in_flight(upstream, provider) -
 
     asyncio.run(leave())
     assert calling._deployments.all[0].in_flight == 0
+
+
+def test_a_call_that_may_not_be_repeated_is_sent_once_and_leaves_nothing_in_flight(upstream, provider) -> None:
+    server = upstream(cut)
+    calling = provider(base_url=server.url)
+
+    async def ask() -> None:
+        with repeats_need(AsyncMock(return_value=False)):
+            await calling.send(CANDIDATE, CHAT)
+
+    assert failed(lambda: asyncio.run(ask())).kind == "protocol"
+    assert (len(server.asked), calling._deployments.all[0].in_flight) == (1, 0)
 
 
 def test_decisions_avoid_a_candidate_with_an_open_breaker(upstream) -> None:
