@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import attrs
 import httpx
 import pytest
+from aamc_gateway.access.callers import Caller
 from aamc_gateway.access.settings import CacheSettings
 from aamc_gateway.forwarding.answers.cache import AnswerCache
+from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
 from anthropic import Anthropic
 from forked_gateway import ForkedGateway
 from openai import OpenAI
 
-from aamc_sdk.types import Query
+from aamc_sdk.types import ModelSpec, Preference, Prices, Query
 
 MESSAGES = [{"role": "user", "content": "What is the capital of France?"}]
 
@@ -112,6 +115,46 @@ def test_another_request_has_another_answer(gateway: GatewayProcess, seed: int) 
     repeated(gateway, seed)
     for fields in ({"max_tokens": 51}, {"model": "aamc/auto"}, {"stop": ["x"]}, {"messages": [*MESSAGES, *MESSAGES]}):
         assert "x-aamc-cache" not in ask(gateway, seed, **fields).headers
+
+
+def key_of(pool: Sequence[ModelSpec] = (), **changes: Any) -> str | None:
+    """Return the key of a request with some changes."""
+    asked = ClientRequest(
+        dialect="chat",
+        api="chat",
+        body={"messages": MESSAGES, "temperature": 0},
+        body_bytes=100,
+        caller=Caller(),
+        mode="route",
+        model="aamc/auto",
+        query=Query("hi"),
+    )
+    cache = AnswerCache(CacheSettings(enabled=True), cast("Any", None), cast("Any", None), pool)
+    return cache.key(attrs.evolve(asked, **changes))
+
+
+def test_whatever_may_change_the_answer_changes_the_key() -> None:
+    changes: list[dict[str, Any]] = [
+        {},
+        {"preference": Preference(0.1, 0.8, 0.1)},
+        {"quality_floor": 0.5},
+        {"budget_usd": 0.5},
+        {"caller": Caller(tenant="acme")},
+        {"caller": Caller(models=frozenset({"m"}))},
+        {"headers": {"anthropic-beta": "x"}},
+        {"pool": [ModelSpec("m")]},
+        {"pool": [ModelSpec("m", parameters={"temperature": 0.0})]},
+        {"pool": [ModelSpec("m", endpoint={"provider": "echo"})]},
+        *({"api": "embeddings", "pool": [ModelSpec("m", prices=Prices(price, 0.0))]} for price in (1.0, 2.0)),  # the cheapest is asked
+    ]
+    assert len({key_of(**changed) for changed in changes} - {None}) == len(changes)
+    for same in ({"caller": Caller(key_id="k")}, {"headers": {"traceparent": "x"}}, {"query": Query("hi", user="anna")}):
+        assert key_of(**same) == key_of()
+
+
+@pytest.mark.parametrize("changes", [{"body_bytes": 1_000_000}, {"foreign_state": frozenset({"thinking"})}, {"mode": "arena"}])
+def test_a_request_with_state_of_a_model_or_of_great_length_has_no_key(changes: dict[str, Any]) -> None:
+    assert key_of(**changes) is None
 
 
 def openai_stream(gateway: GatewayProcess, seed: int, **fields: Any) -> tuple[str, list[Any], httpx.Headers]:
