@@ -102,6 +102,22 @@ def test_parallel_work_cannot_reserve_more_than_the_budget() -> None:
     assert budget.exhausted
 
 
+def test_a_charge_above_its_reservation_leaves_less_of_the_budget() -> None:
+    async def charged() -> CollectionBudget:
+        budget = CollectionBudget(10.0)
+        reservation = await budget.reserve(1.0)
+        assert reservation is not None
+        reservation.charge(5.0)
+        assert budget.fits(5.0)
+        assert not budget.fits(5.5)
+        await reservation.release()
+        return budget
+
+    budget = asyncio.run(charged())
+    assert budget.fits(5.0)
+    assert not budget.fits(5.5)
+
+
 def plan_of(candidate: ModelSpec, max_tokens: int, options: dict[str, int] | None = None) -> Collection:
     return Collection(pool=Pool([candidate]), judge=ExactJudge(), options=options or {}, max_tokens=max_tokens)
 
