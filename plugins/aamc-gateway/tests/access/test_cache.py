@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import httpx
 import pytest
 from aamc_gateway.access.callers import Caller
 from aamc_gateway.access.settings import CacheSettings
-from aamc_gateway.forwarding.answers.cache import AnswerCache
+from aamc_gateway.forwarding.answers.cache import AnswerCache, CachedAnswer
 from aamc_gateway.requests.client_request import ClientRequest
 from aamc_gateway.testing import GatewayProcess, stub_candidate
 from aamc_models.testing import Script, StubServer
@@ -248,6 +249,32 @@ def test_an_answer_that_a_budget_limited_is_not_given_to_others(tmp_path: Path) 
         for user in ("anna", "ben"):
             headers = httpx.post(f"{gateway.url}/v1/chat/completions", json={**body, "user": user}, timeout=60).headers
             assert ("x-aamc-max-tokens" in headers, "x-aamc-cache" in headers) == (user == "anna", False)
+
+
+def test_an_answer_beyond_the_maximum_size_is_not_kept(tmp_path: Path) -> None:
+    with StubServer() as stub:
+        candidates = [stub_candidate(name, f"{stub.url}/v1") for name in ("m", "long")]
+        stub.scripts["long"] = Script(text="x" * 4000)
+        with ForkedGateway(tmp_path, candidates, settings={"cache": {"enabled": True, "max_mb": 0.03}}) as gateway:
+            for _ in range(3):
+                assert "x-aamc-cache" not in ask(gateway, 0, model="long").headers
+            repeated(gateway, 0)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"), [({}, {}), ({"logprobs": {"content": []}}, {}), ({}, {"refusal": "no"}), ({}, {"reasoning_content": "hm"})]
+)
+def test_only_an_answer_of_text_alone_becomes_a_stream(choice: dict[str, Any], message: dict[str, Any]) -> None:
+    whole = {"choices": [{"index": 0, "finish_reason": "stop", **choice, "message": {"role": "assistant", "content": "a", **message}}]}
+    answer = CachedAnswer("m", 0.1, None, None, json.dumps(whole).encode())
+
+    async def get(place: str) -> bytes | None:
+        return answer.to_bytes() if place == "key/whole" else None
+
+    shared, request = SimpleNamespace(get=get), SimpleNamespace(stream=True, body={}, dialect="chat", query=Query("hi"))
+    cache = AnswerCache(CacheSettings(enabled=True), cast("Any", shared), cast("Any", None), ())
+    found = asyncio.run(cache.find("key", cast("Any", request)))
+    assert (found is None) == bool(choice or message)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -70,7 +70,11 @@ class CachedAnswer:
 
 
 class AnswerCache:
-    """Keeps answers of at most ``max_answer`` bytes, which are found as long as the candidates have the same endpoints and parameters."""
+    """Keeps answers, which are found as long as the candidates have the same endpoints and parameters.
+
+    Attributes:
+        max_answer: Maximum size of an answer to keep, in bytes.
+    """
 
     def __init__(self, settings: CacheSettings, shared: SharedState, erasable: ErasableValues, candidates: Collection[Candidate]) -> None:
         self._settings, self._shared, self._erasable = settings, shared, erasable
@@ -121,17 +125,15 @@ class AnswerCache:
         return None if events is None else attrs.evolve(found, content=events)
 
     async def keep(self, key: str, request: ClientRequest, answer: CachedAnswer, record: Record) -> None:
-        """Keep an answer, unless it is too large, its tenant has too many, or the shared state is away.
+        """Keep an answer of at most ``max_answer`` bytes, unless its tenant has too many, or the shared state is away.
 
         The answer is whole, or all events of a stream if the request asked for one. It is deleted when the user of its decision is forgotten.
         """
-        if len(answer.content) <= self.max_answer:
-            with suppress(AamcError):
-                place = _place(key, request)
-                if await self._erasable.note(place, record, self._settings.ttl_s):
-                    await self._shared.put(
-                        place, answer.to_bytes(), self._settings.ttl_s, group=request.caller.group(_GROUP), max_bytes=self._max_bytes
-                    )
+        with suppress(AamcError):
+            place = _place(key, request)
+            if await self._erasable.note(place, record, self._settings.ttl_s):
+                group = request.caller.group(_GROUP)
+                await self._shared.put(place, answer.to_bytes(), self._settings.ttl_s, group=group, max_bytes=self._max_bytes)
 
 
 def user_hash(request: ClientRequest) -> str | None:
