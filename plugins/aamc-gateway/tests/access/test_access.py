@@ -407,6 +407,26 @@ def test_over_budget_cheaper_reserves_what_is_left(store: Store) -> None:
     run(store, test, over_budget="cheaper")
 
 
+def test_a_request_counts_as_one_though_less_than_its_maximum_cost_was_left(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        limited = caller(usd_total=0.5, requests_per_minute=2)
+        for _ in range(2):
+            (await access.admit(limited, max_cost_usd=2.0, minimum_cost_usd=0.1)).settle(0.0)
+        assert (await refused(access.admit(limited, max_cost_usd=2.0, minimum_cost_usd=0.1))).kind == "rate_limit"
+
+    run(store, test, over_budget="cheaper")
+
+
+def test_the_end_of_a_request_settles_what_its_calls_have_not(store: Store) -> None:
+    async def test(access: Access, shared: SharedState) -> None:
+        for _ in range(2):
+            admission = await access.admit(Caller(), max_cost_usd=0.0)
+            await admission.use("strong", 0.0)
+            admission.settle(0.0)
+
+    run(store, test, models={"strong": Limits(parallel_requests=1)})
+
+
 def test_a_candidate_over_its_own_limits_is_refused_and_told_to_be_unavailable(store: Store) -> None:
     async def test(access: Access, shared: SharedState) -> None:
         admission = await access.admit(Caller(), max_cost_usd=1.0)

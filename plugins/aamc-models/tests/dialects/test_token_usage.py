@@ -123,7 +123,10 @@ def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict
         ("chat", {"service_tier": "priority"}, {}, False),
         ("responses", {"service_tier": "flex"}, {}, False),
         ("responses", {"output": [{"type": "function_call"}, {"type": "message"}]}, {}, True),
-        ("responses", {"output": [{"type": "web_search_call"}]}, {}, False),
+        *(
+            ("responses", {"output": [{"type": kind}]}, {}, False)
+            for kind in ("web_search_call", "file_search_call", "code_interpreter_call", "image_generation_call")
+        ),
         ("messages", {}, {"service_tier": "standard", "speed": "standard", "inference_geo": "global", "server_tool_use": None}, True),
         ("messages", {}, {"service_tier": "STANDARD", "speed": ""}, True),
         ("messages", {}, {"service_tier": "priority"}, False),
@@ -140,7 +143,7 @@ def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict
         ("responses", {}, {"input_token_details": {"text_tokens": 0, "audio_tokens": 140}}, False),
         ("chat", {}, {"num_sources_used": 0, "prompt_audio_seconds": 0}, True),
         ("chat", {}, {"prompt_audio_seconds": 7}, False),
-        ("chat", {}, {"num_sources_used": 7}, False),
+        *(("chat", {}, {name: 7}, False) for name in ("num_sources_used", "num_search_queries", "num_server_side_tools_used")),
         ("chat", {"choices": [{"message": {"content": "Hi", "annotations": []}}]}, {}, True),
         ("chat", {"choices": [{"message": {"content": "Hi", "annotations": [{"type": "url_citation"}]}}]}, {}, False),
         ("chat", {"choices": [{"message": {"content": "Hi", "annotations": [{"type": "file"}]}}]}, {}, True),
@@ -153,11 +156,28 @@ def test_reasoning_that_only_the_total_counts_is_part_of_the_answer(counts: dict
 )
 def test_another_tier_or_speed_and_billed_tools_are_not_at_list_prices(dialect: str, fields: Any, counts: Any, expected: bool) -> None:
     assert usage_of(dialect, {**fields, "usage": counts}).at_list_prices is expected
-    streamed = StreamedUsage(dialect)
-    for choice in fields.get("choices", []):
-        streamed.note_delta(choice["message"])
-    streamed.note({**fields, "usage": counts})
-    assert streamed.tokens.at_list_prices is expected
+    for usage_first in (False, True):
+        streamed = StreamedUsage(dialect)
+        if usage_first:
+            streamed.note({**fields, "choices": [], "usage": counts})
+        for choice in fields.get("choices", []):
+            streamed.note_delta(choice["message"])
+        if not usage_first:
+            streamed.note({**fields, "usage": counts})
+        assert streamed.tokens.at_list_prices is expected
+
+
+def test_a_later_event_without_a_cost_keeps_the_cost() -> None:
+    streamed = StreamedUsage("chat")
+    streamed.note({"usage": {"prompt_tokens": 1, "cost": 0.5}})
+    streamed.note({"usage": {"prompt_tokens": 1}})
+    assert streamed.cost_usd == 0.5
+
+
+def test_parts_of_an_unknown_prompt_make_no_negative_count() -> None:
+    found = usage_object("messages", Usage(cached_tokens=5, cache_write_1h_tokens=7))
+    assert found["input_tokens"] == 0
+    assert found["cache_creation"] == {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0}
 
 
 def test_a_tool_of_the_server_in_the_event_of_the_usage_counts() -> None:
@@ -171,12 +191,14 @@ def test_a_tool_of_the_server_in_the_event_of_the_usage_counts() -> None:
     [
         ({"usage": {"cost": 0.5}}, {}, 0.5),
         ({"usage": {"cost": 0.1, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.4}}}, {}, 0.5),
+        ({"usage": {"cost": 0.5, "is_byok": True, "cost_details": {}}}, {}, 0.5),
         ({"usage": {"cost": 0.5, "is_byok": False, "cost_details": {"upstream_inference_cost": 0.4}}}, {}, 0.5),
         ({"usage": {"cost": {"total_cost": 0.5}}}, {}, 0.5),
         ({"usage": {"cost_in_usd_ticks": 5_000_000_000}}, {}, 0.5),
         ({"aamc": {"cost_usd": 0.5}}, {}, 0.5),
         ({}, {"x-litellm-response-cost": "0.5"}, 0.5),
         ({"usage": {"cost": 0.5}}, {"x-aamc-cost-usd": "9"}, 0.5),
+        ({}, {"x-litellm-response-cost": "9", "x-aamc-cost-usd": "0.5"}, 0.5),
     ],
 )
 def test_a_servers_own_cost_is_read(answer: dict[str, Any], headers: dict[str, str], cost: float) -> None:
@@ -200,6 +222,8 @@ def test_usage_is_asked_for_in_streams_only() -> None:
 def test_usage_is_taken_out_of_a_chunk_and_a_chunk_of_usage_goes() -> None:
     assert without_usage(b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n') == b""
     assert without_usage(b'data: {"choices":[{"index":0}],"usage":{"prompt_tokens":1}}\n\n') == b'data: {"choices":[{"index":0}]}\n\n'
+    assert without_usage(b'data: {"error":{"message":"no"},"usage":{"prompt_tokens":1}}\n\n') == b'data: {"error":{"message":"no"}}\n\n'
+    assert without_usage(b'data: {"choices":[],"usage":null}\n\n') == b'data: {"choices":[]}\n\n'
     for event in (b"data: [DONE]\n\n", b": ping\n\n", b'data: {"choices":[]}\n\n', b'data: {"usage" broken\n\n'):
         assert event == without_usage(event)
 

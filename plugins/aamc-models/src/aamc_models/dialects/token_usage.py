@@ -129,7 +129,7 @@ def _openai_usage(counted: Mapping[str, Any], prompt: str, answer: str) -> Usage
     for name in ("prompt_cache_hit_tokens", "cached_tokens", "cache_read_input_tokens"):  # as DeepSeek, Kimi and Portkey name it
         cached = _count(counted.get(name)) if cached is None else cached
     total, of_cache = _count(counted.get("total_tokens")), (cached or 0) + (written or 0)
-    if prompt_tokens is not None and of_cache and total == prompt_tokens + (output_tokens or 0) + of_cache:
+    if prompt_tokens is not None and total == prompt_tokens + (output_tokens or 0) + of_cache:
         prompt_tokens += of_cache  # Portkey counts them beside the prompt
     if prompt_tokens is not None and of_cache > prompt_tokens:
         cached = written = written_1h = None  # they are parts of the prompt: its rest, and so its cost, would be negative
