@@ -138,6 +138,16 @@ def test_prices_of_images_of_other_units_and_of_lasting_caches(aamc: Aamc) -> No
     ]
 
 
+def test_a_model_is_found_by_its_name_at_gemini_and_values_that_say_nothing_are_left_out(aamc: Aamc) -> None:
+    listed = {"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06, "max_input_tokens": 0, "supports_vision": "unknown"}
+    Path("map.json").write_text(json.dumps({"gemini/flash-x": listed}))
+    endpoint = {"provider": "openai", "base_url": "https://generativelanguage.googleapis.com/v1beta/openai", "model": "models/flash-x"}
+    Path("pool.yaml").write_text(json.dumps({"candidates": [{"name": "flash", "endpoint": endpoint}]}))
+    status, _, err = aamc("pool.yaml", "--prices", "map.json")
+    assert status == 0, err
+    assert (spec("flash").prices, spec("flash").context_window, spec("flash").abilities) == (Prices(1.0, 2.0), None, frozenset())
+
+
 @pytest.mark.parametrize("indent", ["  ", ""])
 def test_comments_order_and_all_other_lines_stay(aamc: Aamc, indent: str) -> None:
     pool = POOL.replace("\n  ", f"\n{indent}")

@@ -265,6 +265,11 @@ def test_a_budget_that_is_introduced_later_begins_with_what_was_spent_before(sto
 
     run(store, exceed, tenants={"acme": Limits(usd_per_month=0.9)}, users={"anna": Limits(usd_per_month=0.45)})
 
+    async def begin(access: Access, shared: SharedState) -> None:  # the total of each user would be kept for good
+        assert (await access.admit(first, max_cost_usd=0.3, user="anna")).budget_usd == 0.3
+
+    run(store, begin, users={"anna": Limits(usd_total=0.3)})
+
 
 def test_tenant_and_user_budgets_hold_over_all_keys(store: Store) -> None:
     async def test(access: Access, shared: SharedState) -> None:
