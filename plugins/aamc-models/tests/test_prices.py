@@ -43,6 +43,7 @@ MAP = {
         "cache_creation_input_token_cost_above_1hr": 0.0,
         "off_peak_pricing": {"input_cost_per_token": 2.5e-08},
         "max_input_tokens": 8192,
+        "supports_function_calling": True,
         "litellm_provider": "groq",
     },
     "free-x": {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "output_cost_per_second": 0.0, "max_input_tokens": 8192},

@@ -253,6 +253,17 @@ def test_known_keys_stay_valid_while_the_shared_state_is_away(store: Store, monk
     run(store, test)
 
 
+def test_a_key_ends_at_its_time_also_after_a_change_of_its_limits(store: Store) -> None:
+    async def test(shared: SharedState) -> None:
+        ends = time.time() + 1000.0
+        await add_key(shared, name="ci", expires=ends)
+        key = await change_key(shared, "ci", {"usd_per_day": 5.0})
+        assert [key.state(now) for now in (ends - 0.1, ends)] == ["active", "expired"]
+        assert (await change_key(shared, "ci", {"expires": None})).state(ends) == "active"
+
+    run(store, test)
+
+
 def test_names_of_active_keys_are_unique(store: Store) -> None:
     async def test(shared: SharedState) -> None:
         await add_key(shared, name="ci")
