@@ -678,9 +678,11 @@ def test_a_pool_file_beside_the_outcomes_that_stays_is_named(collect: Collect) -
     assert (status, "differs from --pool" in err) == (0, False)
     status, _, err = collect("--judge", "numeric", *ASKED, "--limit", "1")
     assert (status, "differs from --pool" in err) == (0, False)
+    kept = Path("data/pool.yaml").read_text()
     Path("models.yaml").write_text(Path("models.yaml").read_text().replace("output: 2.0", "output: 3.0"))
     status, _, err = collect("--judge", "numeric", *ASKED, "--limit", "1")
     assert (status, "data/pool.yaml differs from --pool and stays" in err) == (0, True)
+    assert Path("data/pool.yaml").read_text() == kept
 
 
 def test_with_another_model_only_its_answers_are_asked_once_the_pool_file_is_deleted(collect: Collect, stub: StubServer) -> None:
