@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from aamc_models.collect.budget import CollectionBudget
 from aamc_models.collect.estimate import expected_usd
 from aamc_models.collect.judges.references import ExactJudge
 from aamc_models.collect.ledger import CallLedger, LedgerEntry
+from aamc_models.collect.outcomes import figures
 from aamc_models.collect.plan import Collection
 from aamc_models.collect.prompts import read_prompts, without_repeats
 
@@ -210,6 +214,15 @@ def test_a_line_that_a_full_disk_cuts_is_an_error_and_leaves_the_ledger_whole(tm
         asyncio.run(ledger.add(entries[1]))
     with CallLedger.open(tmp_path / "a.ledger") as ledger:
         assert [entry.key for entry in ledger.entries] == ["whole"]
+
+
+def test_figures_count_cut_answers_and_leave_unknown_costs_out() -> None:
+    ended = {"stop": 0.5, "length": math.nan, "max_tokens": 1.5}
+    entries = [LedgerEntry(key=reason, kind="answer", candidate="a", finish_reason=reason, cost_usd=usd) for reason, usd in ended.items()]
+    answers = {entry.key: {"a": entry} for entry in entries}
+    collector = SimpleNamespace(plan=SimpleNamespace(pool=Pool([ModelSpec("a")])), answers=answers, failed=Counter())
+    found = figures([{"outcomes": {"a": {"quality": 1.0}}}], cast("Any", collector))["a"]
+    assert (found["cut"], found["mean_cost_usd"]) == (2, 1.0)
 
 
 def test_a_result_that_cannot_be_written_is_named_once(tmp_path: Path) -> None:

@@ -147,6 +147,11 @@ def test_a_refused_content_is_no_refused_key() -> None:
     assert [unserved([(error, True)]).status for error in (refused, locked)] == [400, 502]
 
 
+def test_a_request_may_come_again_when_the_first_candidate_can_be_called() -> None:
+    errors = [ProviderError("busy", kind="rate_limit", status=429, retry_after_s=seconds) for seconds in (30.0, 5.0, None)]
+    assert unserved([(error, True) for error in errors]).retry_after_s == 5.0
+
+
 CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}}]}\n\n'
 END = (b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n', b"data: [DONE]\n\n")
 
