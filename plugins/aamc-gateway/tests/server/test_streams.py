@@ -180,6 +180,16 @@ def test_a_stream_that_ends_before_its_last_choice_began_is_cut(serve: Any, even
     assert finished == len(events) // 2 or not complete
 
 
+@pytest.mark.parametrize("is_cut", [False, True], ids=["usage too late", "connection lost"])
+def test_an_answer_is_complete_though_the_stream_goes_wrong_after_its_finish(serve: Any, is_cut: bool) -> None:
+    last = b": cut\n\n" if is_cut else b'data: {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 1}}\n\n'
+    with upstream_of([*FIRST, last], 3.0, is_cut=is_cut) as address:
+        running = serve({"streams": {"usage_s": 60.0 if is_cut else 0.2}}, {"good": {"deployments": [{"base_url": address}]}}, good=Script())
+        answer = streamed(running, "chat/completions")
+    assert "error" not in answer.events[-1]
+    assert answer.events[-1]["aamc"]["cost_source"] == "estimated"
+
+
 @pytest.mark.parametrize("complete", [True, False])
 def test_a_stream_of_completions_needs_a_choice_for_each_prompt(serve: Any, complete: bool) -> None:
     choice = b'data: {"choices": [{"index": %d, "text": "hi", "finish_reason": "stop"}]}\n\n'
@@ -190,14 +200,16 @@ def test_a_stream_of_completions_needs_a_choice_for_each_prompt(serve: Any, comp
 
 
 @contextmanager
-def upstream_of(events: list[bytes], pause_s: float) -> Iterator[str]:
-    """Serve streams of these events, with a pause after the second one; yield the base URL."""
+def upstream_of(events: list[bytes], pause_s: float, *, is_cut: bool = False) -> Iterator[str]:
+    """Serve streams of these events, with a pause after the second one, whose connection may end too early; yield the base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
             self.send_response(200)
             self.send_header("content-type", "text/event-stream")
+            if is_cut:
+                self.send_header("content-length", "1000000")
             self.end_headers()
             for number, event in enumerate(events):
                 time.sleep(pause_s if number == 2 else 0)
