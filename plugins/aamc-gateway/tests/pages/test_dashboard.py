@@ -345,6 +345,29 @@ def test_long_names_of_models_hide_no_figures(serve: Serve, stub: StubServer, ca
     browser.browse(look)
 
 
+def test_tables_of_many_models_leave_a_page_short(serve: Serve, stub: StubServer, candidates: list[dict[str, Any]], browser: Browser):
+    names = [f"model-{n}" for n in range(80)]
+    candidates += [stub_candidate(name, f"{stub.url}/v1") for name in names]
+    gateway = serve()
+    for name in names:
+        http(f"{gateway.url}/v1/chat/completions", chat(name))
+
+    async def look(page: Page) -> None:
+        await page.appearance(width=1280, height=900)
+        await page.open(f"{gateway.url}/dashboard#overview")
+        await page.until("document.querySelectorAll('main tbody tr').length > 240")
+        assert await page.run("document.documentElement.scrollHeight") < 4 * 900
+        tables = "[...document.querySelectorAll('.scroll:not(details .scroll)')]"
+        await page.run(f"{tables}.forEach((each) => {{ each.scrollTo(0, 500); each.dataset.old = ''; }})")
+        await page.run("document.querySelector('#refresh').click()")
+        await page.until("!document.querySelector('[data-old]')")
+        assert await page.run(f"{tables}.map((each) => each.scrollTop)") == [500, 500, 500]
+        above = f"{tables}.map((each) => each.querySelector('th').getBoundingClientRect().top - each.getBoundingClientRect().top)"
+        assert await page.run(above) == [0, 0, 0]  # the headings stay in sight
+
+    browser.browse(look)
+
+
 def test_a_printed_page_shows_its_period_and_the_colours_of_its_legend(gateway: GatewayProcess, browser: Browser):
     async def look(page: Page) -> None:
         await page.open(f"{gateway.url}/dashboard#overview")

@@ -84,11 +84,11 @@ function identity(each) {
 function keepState(content) {
   const all = (selector) => [...main.querySelectorAll(selector)];
   const opened = new Set(all("details[open] > summary").map(identity));
-  const scrolled = new Map(all(".scroll").map((each) => [identity(each), each.scrollLeft]));
+  const scrolled = new Map(all(".scroll").map((each) => [identity(each), [each.scrollLeft, each.scrollTop]]));
   const focused = main.contains(document.activeElement) && document.activeElement !== main ? identity(document.activeElement) : null;
   main.replaceChildren(...content.filter(Boolean));
   for (const each of all("summary")) each.parentElement.open = opened.has(identity(each));
-  for (const each of all(".scroll")) each.scrollLeft = scrolled.get(identity(each)) ?? 0;
+  for (const each of all(".scroll")) each.scrollTo(...(scrolled.get(identity(each)) ?? [0, 0]));
   if (focused !== null) (all("a, button, select, input, summary, [tabindex]").find((each) => identity(each) === focused) ?? main).focus({ preventScroll: true });
 }
 
