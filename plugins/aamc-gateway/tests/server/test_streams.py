@@ -117,8 +117,9 @@ def test_a_stream_of_another_dialect_has_the_closing_object_and_no_unasked_usage
 def test_an_error_before_content_falls_back(serve: Any, fault: str, path: str) -> None:
     running = serve(broken=Script(fault=fault), good=Script())
     for _ in range(4):
-        events = streamed(running, path).events
-        assert events[-1]["aamc"]["model"] == "good"
+        answer = streamed(running, path)
+        assert answer.events[-1]["aamc"]["model"] == "good"
+        assert answer.headers["x-aamc-model"] == "good"
     assert {attempt.candidate for attempt in running.log().attempts} >= {"good"}
 
 
@@ -178,6 +179,13 @@ def test_a_stream_that_ends_before_its_last_choice_began_is_cut(serve: Any, even
     assert ("error" in answer.events[-1]) is not complete
     finished = sum(event["choices"][0]["finish_reason"] == "stop" for event in answer.events if "choices" in event)
     assert finished == len(events) // 2 or not complete
+
+
+def test_a_client_reads_the_error_of_a_stream_that_ends_without_its_finish(serve: Any) -> None:
+    with upstream_of([FIRST[0], b"data: [DONE]\n\n"], 0.0) as address:
+        answer = streamed(serve({}, {"good": {"deployments": [{"base_url": address}]}}, good=Script()), "chat/completions")
+    assert "error" in answer.events[-1]
+    assert b"[DONE]" not in answer.body  # clients read nothing after it
 
 
 @pytest.mark.parametrize("is_cut", [False, True], ids=["usage too late", "connection lost"])
