@@ -135,6 +135,7 @@ def test_parallel_tool_calls_are_switched_off_in_both_dialects() -> None:
     body = to_messages(tools=[TOOL], parallel_tool_calls=False)
     assert body["tool_choice"] == {"type": "auto", "disable_parallel_tool_use": True}
     assert False is to_chat("messages", body).body["parallel_tool_calls"]
+    assert to_messages(tools=[TOOL], parallel_tool_calls=False, tool_choice="none")["tool_choice"] == {"type": "none"}  # else it is refused
 
 
 def test_parallel_tool_calls_do_not_go_without_tools() -> None:
@@ -156,9 +157,11 @@ def test_older_functions_are_tools() -> None:
 
 
 def test_neighbours_of_one_role_become_one_message_with_the_tools_results_first() -> None:
-    body = to_messages(messages=[*LOOP, {"role": "user", "content": "And?"}])
-    assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
-    assert [block["type"] for block in body["messages"][2]["content"]] == ["tool_result", "text"]
+    asked = {"role": "user", "content": "And?"}
+    for messages in ([*LOOP, asked], [*LOOP[:-1], asked, LOOP[-1]]):
+        body = to_messages(messages=messages)
+        assert [message["role"] for message in body["messages"]] == ["user", "assistant", "user"]
+        assert [block["type"] for block in body["messages"][2]["content"]] == ["tool_result", "text"]
 
 
 @pytest.mark.parametrize(
@@ -291,6 +294,18 @@ def test_a_limit_is_the_requests_else_the_candidates_else_the_default() -> None:
     assert from_chat("messages", {"messages": ASK}, parameters={"max_tokens": 7}).body["max_tokens"] == 7
     assert from_chat("messages", {"messages": ASK}, max_tokens=9).body["max_tokens"] == 9
     assert from_chat("messages", {"messages": ASK}, max_tokens=9, parameters=THINKS).body["max_tokens"] == 2009  # the budget is part of the limit
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"max_tokens": 5, "max_completion_tokens": 9}, {"max_tokens": 9}),
+        ({"user": "anna", "safety_identifier": "a1"}, {"metadata": {"user_id": "a1"}}),
+        ({"stop": [" ", "x"]}, {"stop_sequences": ["x"]}),
+    ],
+)
+def test_of_two_fields_or_values_anthropic_gets_the_one_that_it_accepts(fields: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert to_messages(**fields).items() >= expected.items()
 
 
 def test_a_schema_crosses_between_all_three() -> None:
