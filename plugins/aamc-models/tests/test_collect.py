@@ -555,11 +555,35 @@ def test_the_last_failure_of_each_model_is_named(collect: Collect, stub: StubSer
     assert all(f"with: model {name!r} at" in err for name in ("right", "wrong"))
 
 
-def test_a_server_that_wants_a_pause_gets_it(collect: Collect, stub: StubServer) -> None:
-    stub.scripts["right"] = Script(text="42", fault="status", status=429, retry_after_s=0.2, fault_calls=2)
+@pytest.mark.parametrize("refusal", [429, 503])
+def test_a_server_that_wants_a_pause_gets_it(collect: Collect, stub: StubServer, refusal: int) -> None:
+    stub.scripts["right"] = Script(text="42", fault="status", status=refusal, retry_after_s=0.2, fault_calls=2)
     status, out, err = collect("--judge", "numeric", "--candidates", "right", "--limit", "1", "--json")
     assert status == 0, err
     assert (stub.counts("right").calls, json.loads(out)["failed"]) == (3, {})
+
+
+def test_a_server_that_wants_pauses_without_end_gets_five_and_then_the_call_has_failed(collect: Collect, stub: StubServer) -> None:
+    stub.scripts["right"] = Script(fault="status", status=429, retry_after_s=0.01)
+    out = collect("--judge", "numeric", "--candidates", "right", "--limit", "1", "--json")[1]
+    assert (stub.counts("right").calls, json.loads(out)["failed"]) == (6, {"right": 1})
+
+
+@pytest.mark.parametrize(
+    ("script", "calls", "failed", "given_up"),
+    [
+        ({"status": 500}, 5, 5, ["wrong"]),
+        ({"status": 404}, 1, 1, ["wrong"]),
+        ({"status": 500, "fault_share": 0.8}, 8, 6, []),  # four failures after each answer
+    ],
+    ids=["failures in a row", "no such model", "failures between answers"],
+)
+def test_a_model_is_given_up_after_five_failures_in_a_row_or_one_that_does_not_pass(
+    collect: Collect, stub: StubServer, script: dict[str, Any], calls: int, failed: int, given_up: list[str]
+) -> None:
+    stub.scripts["wrong"] = Script(fault="status", **script)
+    document = json.loads(collect("--judge", "numeric", *ASKED, "--concurrency", "1", "--json")[1])
+    assert (stub.counts("wrong").calls, document["failed"], list(document["given_up"])) == (calls, {"wrong": failed}, given_up)
 
 
 def test_an_interruption_finishes_the_calls_under_way(collect: Collect, stub: StubServer, folder: Path) -> None:
