@@ -1,6 +1,7 @@
 """Compare the gateway with a direct call, a minimal pass-through and LiteLLM's proxy; prints JSON.
 
-    python benchmarks/gateway.py [--run RUN] [--litellm ENVIRONMENT/bin/litellm] [--seconds 4] [--rounds 5] [--memory-requests 100000]
+    python benchmarks/gateway.py [--run RUN] [--litellm ENVIRONMENT/bin/litellm] [--beside CHECKOUT] [--seconds 4] [--rounds 5]
+        [--memory-requests 100000]
 
 All servers run at the same time on one core, idle but for the one that is measured; the stub upstream and the load (wrk) run on another core. The
 targets take turns in each round, and the figures are medians over the rounds:
@@ -8,6 +9,7 @@ targets take turns in each round, and the figures are medians over the rounds:
 - ``direct``: the stub; ``floor``: Starlette and aiohttp pass the request through.
 - ``static``, ``bandit``: this gateway with a fixed choice, and with Thompson sampling. ``ppo_cached`` and ``ppo_uncached``: with the router of
   ``--run``, the same question again, or another one each time. All with a key, a durable log and metrics.
+- ``beside``: as ``bandit``, by the code of another checkout of this repository, to see what changes have cost.
 - ``litellm``, ``litellm_rust``: LiteLLM's proxy with one worker, as it is and with ``rust: true``. It needs an environment of its own:
   ``python -m venv E && E/bin/pip install 'litellm[proxy]'``.
 
@@ -28,7 +30,7 @@ import sys
 import tempfile
 import urllib.request
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +71,23 @@ def start_floor(folder: Path, upstream: str) -> Server:
     return start("floor", command, f"http://127.0.0.1:{port}", "/readyz", folder, SERVER_CORE, model="good")
 
 
-def start_gateway(name: str, folder: Path, upstream: str, arguments: list[str], prices: Mapping[str, float] = PRICES) -> Server:
+def program_of(checkout: Path) -> list[str]:
+    """Return the command of another checkout, whose packages come before the installed ones."""
+    paths = [checkout, *sorted(checkout.glob("plugins/*/src"))]
+    return ["env", f"PYTHONPATH={os.pathsep.join(str(path.resolve()) for path in paths)}", *AAMC]
+
+
+def start_gateway(
+    name: str, folder: Path, upstream: str, arguments: list[str], prices: Mapping[str, float] = PRICES, program: Sequence[str] = AAMC
+) -> Server:
     """Start this gateway with a key; all candidates are the stub."""
     (folder / name).mkdir()
     candidates = [stub_candidate(model, f"{upstream}/v1", input_price=price) for model, price in prices.items()]
     (folder / name / "pool.yaml").write_text(yaml.safe_dump({"candidates": candidates}))
     store = ["--store", "sqlite:log.db"]
-    added = subprocess.run([*AAMC, "keys", "add", "bench", *store, "--json"], cwd=folder / name, check=True, capture_output=True, text=True)
+    added = subprocess.run([*program, "keys", "add", "bench", *store, "--json"], cwd=folder / name, check=True, capture_output=True, text=True)
     port = free_port()
-    command = [*AAMC, "serve", "--port", str(port), *store, *arguments]
+    command = [*program, "serve", "--port", str(port), *store, *arguments]
     headers = {"authorization": f"Bearer {json.loads(added.stdout)['key']}"}
     return start(name, command, f"http://127.0.0.1:{port}", "/readyz", folder / name, SERVER_CORE, headers=headers)
 
@@ -153,6 +163,8 @@ def targets(options: argparse.Namespace, folder: Path, upstream: str, skipped: d
         start_gateway("static", folder, upstream, [*pool, "--router", "llm-only"]),
         start_gateway("bandit", folder, upstream, [*pool, "--router", "thompson"]),
     ]
+    if options.beside is not None:
+        servers.append(start_gateway("beside", folder, upstream, [*pool, "--router", "thompson"], program=program_of(Path(options.beside))))
     if options.run is None:
         skipped["ppo"] = "no --run with a trained PPO router was given"
     else:
@@ -184,6 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", help="Folder of a run with a PPO router.")
     parser.add_argument("--litellm", help="The program litellm of an environment of its own.")
+    parser.add_argument("--beside", help="Another checkout of this repository, whose gateway is measured too.")
     parser.add_argument("--seconds", type=float, default=4.0, help="Time of each measurement (default: 4).")
     parser.add_argument("--rounds", type=int, default=5, help="Rounds (default: 5).")
     parser.add_argument("--memory-requests", type=int, default=100_000, help="Requests of the memory's measurement (default: 100000).")
